@@ -1,0 +1,103 @@
+//! Two-dimensional convolution (cross-correlation, stride 1).
+
+use super::Device;
+use crate::error::{Error, Result};
+
+/// The shape of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Samples, B.
+    pub batch: usize,
+    /// Input channels, I.
+    pub inputs: usize,
+    /// Output channels, O.
+    pub outputs: usize,
+    /// Input rows.
+    pub height: usize,
+    /// Input columns.
+    pub width: usize,
+    /// Side of the square kernel, k.
+    pub kernel: usize,
+    /// Rows and columns of zeros added on every side.
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// Output rows, `height + 2·padding − kernel + 1`.
+    #[must_use]
+    pub fn out_height(&self) -> usize {
+        self.height + 2 * self.padding + 1 - self.kernel
+    }
+
+    /// Output columns, `width + 2·padding − kernel + 1`.
+    #[must_use]
+    pub fn out_width(&self) -> usize {
+        self.width + 2 * self.padding + 1 - self.kernel
+    }
+
+    /// Elements of the input, `B·I·H·W`.
+    #[must_use]
+    pub fn input_len(&self) -> usize {
+        self.batch * self.inputs * self.height * self.width
+    }
+
+    /// Elements of the output, `B·O·H'·W'`.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.batch * self.outputs * self.out_height() * self.out_width()
+    }
+
+    /// Elements of the weights, `O·I·k·k`.
+    #[must_use]
+    pub fn weight_len(&self) -> usize {
+        self.outputs * self.inputs * self.kernel * self.kernel
+    }
+
+    /// The kernel must fit the padded input.
+    pub fn validate(&self) -> Result<()> {
+        let side = self.height.min(self.width) + 2 * self.padding;
+        if self.kernel == 0 || self.kernel > side {
+            return Err(Error::invalid(
+                "conv2d: kernel size",
+                self.kernel,
+                format!("1 to {side} for this image"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Convolution with zero padding.
+pub trait Conv2d: Device {
+    /// `y[b,o] = bias[o] + Σ_i weight[o,i] ⋆ x[b,i]`.
+    ///
+    /// `x [B,I,H,W]`, `weight [O,I,k,k]`, `bias [O]` → `y [B,O,H',W']`.
+    fn conv2d(
+        &self,
+        shape: &ConvShape,
+        x: &Self::Buffer,
+        weight: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// Gradient with respect to the input: `g_y [B,O,H',W']` → `g_x [B,I,H,W]` (`=`).
+    fn conv2d_backward_input(
+        &self,
+        shape: &ConvShape,
+        weight: &Self::Buffer,
+        g_y: &Self::Buffer,
+        g_x: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// Gradient with respect to the parameters: `g_y [B,O,H',W']` → `g_weight [O,I,k,k]` (`+=`),
+    /// `g_bias [O]` (`+=`).
+    fn conv2d_backward_weight(
+        &self,
+        shape: &ConvShape,
+        x: &Self::Buffer,
+        g_y: &Self::Buffer,
+        g_weight: &mut Self::Buffer,
+        g_bias: Option<&mut Self::Buffer>,
+    ) -> Result<()>;
+}

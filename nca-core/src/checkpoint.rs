@@ -1,0 +1,1 @@
+//! Files: model checkpoints and tensors in the safetensors format.

@@ -1,0 +1,111 @@
+//! The one error type of the numeric layers: every message names what was wrong, what was found
+//! and what was expected.
+
+use std::path::{Path, PathBuf};
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong below the command line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation was given a buffer of the wrong length.
+    #[error("{op}: {what} has {found} elements, expected {expected}")]
+    Length {
+        /// Operation.
+        op: &'static str,
+        /// Argument of the operation.
+        what: &'static str,
+        /// Elements found.
+        found: usize,
+        /// Elements expected.
+        expected: usize,
+    },
+    /// A setting is out of its range.
+    #[error("{what} is {found}, expected {expected}")]
+    Invalid {
+        /// Setting, flag or argument.
+        what: String,
+        /// Value found, as text.
+        found: String,
+        /// The range or form that would have been accepted.
+        expected: String,
+    },
+    /// The operating system refused a file operation.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: found {found}, expected {expected}", path.display())]
+    Format {
+        /// File.
+        path: PathBuf,
+        /// What the file holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A computation left the finite numbers.
+    #[error("{what} is not finite at step {step}")]
+    NonFinite {
+        /// Quantity.
+        what: &'static str,
+        /// Step or iteration at which it was seen.
+        step: u64,
+    },
+    /// A device is missing, full or lost.
+    #[error("{backend} backend: {message}")]
+    Device {
+        /// Backend name.
+        backend: &'static str,
+        /// Reason, in words a user can act on.
+        message: String,
+    },
+}
+
+impl Error {
+    /// [`Error::Invalid`] from anything printable.
+    pub fn invalid(what: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    /// [`Error::Io`] for `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.as_ref().to_owned(),
+            source,
+        }
+    }
+
+    /// [`Error::Format`] for `path`.
+    pub fn format(path: impl AsRef<Path>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Format {
+            path: path.as_ref().to_owned(),
+            found: found.to_string(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// `Ok` if `found == expected`, else [`Error::Length`].
+pub fn check_len(op: &'static str, what: &'static str, found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            op,
+            what,
+            found,
+            expected,
+        })
+    }
+}

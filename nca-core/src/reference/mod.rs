@@ -1,0 +1,1 @@
+//! The reference backend: pure ndarray, the obvious implementation.

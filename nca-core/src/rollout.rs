@@ -1,0 +1,299 @@
+//! Many steps, and the gradient through them, within a memory budget.
+
+use crate::backend::{Backend, MaskKey};
+use crate::config::{Grid, NcaConfig};
+use crate::error::{Error, Result, check_len};
+use crate::params::Params;
+use crate::schedule::advance;
+
+/// The states of a rollout and its backward through time.
+///
+/// A rollout of T steps needs the states before each step for its backward, `T·B·C·H·W·4` bytes in
+/// f32. Those that fit the budget given to [`Rollout::new`] are kept and only the rest is
+/// recomputed, from the nearest state kept before it, on an optimal schedule (Griewank & Walther
+/// 2000): a budget of half the states costs about half a forward pass more, √T states one forward
+/// pass more, and rollouts of any length fit in a handful of states at a few passes more.
+///
+/// Memory: `(slots + 4) · B·C·H·W` elements and the backend's scratch, where
+/// `slots = clamp(budget / bytes of a state, 2, T)`.
+///
+/// The gradient of the loss may enter after any step, not only the last: see
+/// [`Rollout::backward`].
+pub struct Rollout<B: Backend> {
+    config: NcaConfig,
+    grid: Grid,
+    /// Stored states; the first `kept.len()` are in use.
+    states: Vec<B::Buffer>,
+    /// Step each stored state is the state before, ascending from 0.
+    kept: Vec<u32>,
+    /// Most states kept.
+    slots: usize,
+    steps: u32,
+    seed: u64,
+    last: B::Buffer,
+    grad: B::Buffer,
+    spare: B::Buffer,
+    scratch: Vec<B::Buffer>,
+    backward_scratch: Vec<B::Buffer>,
+}
+
+impl<B: Backend> Rollout<B> {
+    /// Fewest states kept, whatever the budget.
+    pub const MIN_SLOTS: usize = 2;
+
+    /// Room for rollouts of up to `max_steps` steps that keeps at most `budget_bytes` of states.
+    ///
+    /// States are allocated when a rollout first needs them.
+    pub fn new(backend: &B, config: &NcaConfig, grid: Grid, max_steps: u32, budget_bytes: usize) -> Result<Self> {
+        config.validate()?;
+        let len = config.channels * grid.cells();
+        if len == 0 || max_steps == 0 {
+            return Err(Error::invalid(
+                "rollout",
+                format!("{len} state elements, {max_steps} steps"),
+                "at least one of each",
+            ));
+        }
+        let bytes = len * size_of::<B::Elem>();
+        let most = (max_steps as usize).max(Self::MIN_SLOTS);
+        Ok(Self {
+            config: config.clone(),
+            grid,
+            states: Vec::new(),
+            kept: Vec::new(),
+            slots: (budget_bytes / bytes).clamp(Self::MIN_SLOTS, most),
+            steps: 0,
+            seed: 0,
+            last: backend.zeros(len)?,
+            grad: backend.zeros(len)?,
+            spare: backend.zeros(len)?,
+            scratch: backend.scratch(&backend.nca_step_scratch(config, grid))?,
+            backward_scratch: backend.scratch(&backend.nca_step_backward_scratch(config, grid))?,
+        })
+    }
+
+    /// The grids it runs on.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// States kept at most.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Runs `steps` steps from `x0 [B,C,H,W]` with the masks of `seed`, steps counted from 0, and
+    /// keeps what [`Rollout::backward`] will need.
+    ///
+    /// `visit(t, state)` is called with the state after `t` steps for each `t` of `frames`
+    /// (ascending, each in `1..=steps`).
+    pub fn forward(
+        &mut self,
+        backend: &B,
+        params: &Params<B::Buffer>,
+        x0: &B::Buffer,
+        seed: u64,
+        steps: u32,
+        frames: &[u32],
+        mut visit: impl FnMut(u32, &B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        check_frames(frames, steps)?;
+        let len = self.config.channels * self.grid.cells();
+        check_len("rollout", "x0", backend.len(x0), len)?;
+        self.seed = seed;
+        self.steps = steps;
+        self.kept.clear();
+        self.keep(backend, 0)?;
+        backend.copy(x0, 0, &mut self.states[0], 0, len)?;
+        let mut frames = frames.iter().copied().peekable();
+        // The first descent of the schedule is the forward pass itself; it also passes every frame.
+        let mut at = 0;
+        while at < steps {
+            let top = self.kept.len() - 1;
+            let from = self.kept[top];
+            let free = self.slots - self.kept.len();
+            let stop = match steps - from {
+                n if n > 1 && free > 0 => from + advance(n, free),
+                _ => steps,
+            };
+            // Walk to `stop`, pausing at frames on the way; the last pause leaves the state in `last`.
+            backend.copy(&self.states[top], 0, &mut self.last, 0, len)?;
+            while at < stop {
+                let next = frames.peek().map_or(stop, |&frame| frame.min(stop));
+                self.run(backend, params, at, next - at)?;
+                at = next;
+                if frames.next_if_eq(&at).is_some() {
+                    visit(at, &self.last)?;
+                }
+            }
+            if stop < steps {
+                self.keep(backend, stop)?;
+                backend.copy(&self.last, 0, &mut self.states[top + 1], 0, len)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The state after the last step of [`Rollout::forward`].
+    #[must_use]
+    pub fn last(&self) -> &B::Buffer {
+        &self.last
+    }
+
+    /// The gradient buffer, `[B,C,H,W]`: set it to the gradient with respect to
+    /// [`Rollout::last`] before [`Rollout::backward`], after which it holds the gradient with
+    /// respect to the initial state.
+    pub fn grad_mut(&mut self) -> &mut B::Buffer {
+        &mut self.grad
+    }
+
+    /// The last state and the gradient buffer at once.
+    pub fn last_and_grad_mut(&mut self) -> (&B::Buffer, &mut B::Buffer) {
+        (&self.last, &mut self.grad)
+    }
+
+    /// Backward through all steps of the last [`Rollout::forward`]; adds to `grads`.
+    ///
+    /// For each `t` of `frames` (ascending, each in `1..steps`), `inject(t, state, grad)` is called
+    /// with the state after `t` steps and the gradient that arrives there from later steps, and may
+    /// add to it. The gradient after the last step is set through [`Rollout::grad_mut`].
+    pub fn backward(
+        &mut self,
+        backend: &B,
+        params: &Params<B::Buffer>,
+        grads: &mut Params<B::Buffer>,
+        frames: &[u32],
+        mut inject: impl FnMut(u32, &B::Buffer, &mut B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        check_frames(frames, self.steps.saturating_sub(1))?;
+        let mut frames = frames.iter().rev().copied().peekable();
+        // The gradient held is that of the state after `at` steps.
+        let mut at = self.steps;
+        while at > 0 {
+            self.descend(backend, params, at)?;
+            // Now the states before steps `first..at` stand at the top of the stack.
+            let run = self
+                .kept
+                .iter()
+                .rev()
+                .zip((0..at).rev())
+                .take_while(|(kept, step)| **kept == *step)
+                .count();
+            // A frame at `t` needs the state after t steps, which must then be the lowest of its run.
+            let floor = frames.peek().copied().unwrap_or(0);
+            let run = run.min((at - floor) as usize);
+            let low = self.kept.len() - run;
+            let first = self.kept[low];
+            let key = MaskKey {
+                seed: self.seed,
+                step: first,
+            };
+            backend.rollout_backward(
+                &self.config,
+                self.grid,
+                params,
+                key,
+                &self.states[low..self.kept.len()],
+                &mut self.grad,
+                &mut self.spare,
+                grads,
+                &mut self.backward_scratch,
+            )?;
+            at = first;
+            if frames.next_if_eq(&at).is_some() {
+                inject(at, &self.states[low], &mut self.grad)?;
+            }
+            self.kept.truncate(low);
+        }
+        Ok(())
+    }
+
+    /// Recomputes states until the one before step `end − 1` is stored.
+    fn descend(&mut self, backend: &B, params: &Params<B::Buffer>, end: u32) -> Result<()> {
+        let len = self.config.channels * self.grid.cells();
+        loop {
+            let top = self.kept.len() - 1;
+            let from = self.kept[top];
+            let steps = end - from;
+            let free = self.slots - self.kept.len();
+            if steps == 1 {
+                return Ok(());
+            }
+            if steps as usize - 1 <= free {
+                for step in from + 1..end {
+                    self.keep(backend, step)?;
+                }
+                return backend.rollout_states(
+                    &self.config,
+                    self.grid,
+                    params,
+                    MaskKey {
+                        seed: self.seed,
+                        step: from,
+                    },
+                    &mut self.states[top..self.kept.len()],
+                    &mut self.scratch,
+                );
+            }
+            // `free ≥ 1` always: the forward pass ends with the state before the last step kept, and
+            // each backward step frees the slot of its state.
+            let distance = advance(steps, free);
+            self.keep(backend, from + distance)?;
+            let (below, above) = self.states.split_at_mut(top + 1);
+            backend.copy(&below[top], 0, &mut above[0], 0, len)?;
+            backend.rollout(
+                &self.config,
+                self.grid,
+                params,
+                MaskKey {
+                    seed: self.seed,
+                    step: from,
+                },
+                distance,
+                &mut above[0],
+                &mut self.spare,
+                &mut self.scratch,
+            )?;
+        }
+    }
+
+    /// Advances `last` by `steps` from the state before `step`.
+    fn run(&mut self, backend: &B, params: &Params<B::Buffer>, step: u32, steps: u32) -> Result<()> {
+        backend.rollout(
+            &self.config,
+            self.grid,
+            params,
+            MaskKey { seed: self.seed, step },
+            steps,
+            &mut self.last,
+            &mut self.spare,
+            &mut self.scratch,
+        )
+    }
+
+    /// Marks the next slot as holding the state before `step`, allocating it the first time.
+    fn keep(&mut self, backend: &B, step: u32) -> Result<()> {
+        if self.kept.len() == self.states.len() {
+            self.states
+                .push(backend.zeros(self.config.channels * self.grid.cells())?);
+        }
+        self.kept.push(step);
+        Ok(())
+    }
+}
+
+/// Frames must be ascending and within `1..=last`.
+fn check_frames(frames: &[u32], last: u32) -> Result<()> {
+    let ordered = frames.windows(2).all(|pair| pair[0] < pair[1]);
+    let inside = frames.iter().all(|frame| (1..=last).contains(frame));
+    if ordered && inside {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "frames of a rollout",
+        format!("{frames:?}"),
+        format!("ascending step counts from 1 to {last}"),
+    ))
+}

@@ -1,0 +1,148 @@
+//! Running an automaton.
+
+use num_traits::Float;
+
+use crate::backend::{Backend, MaskKey, upload_params};
+use crate::config::{Grid, NcaConfig, SeedState};
+use crate::error::{Error, Result};
+use crate::model::Nca;
+use crate::params::Params;
+use crate::philox::{PhiloxRng, Stream};
+use crate::real::Real;
+
+/// The initial state of batch slots `0..grid.batch`, `[B,C,H,W]`; slot `b` is a pure function of
+/// `(seed, b)`.
+#[must_use]
+pub fn seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64) -> Vec<T> {
+    let sample = config.channels * grid.plane();
+    let mut state = vec![T::zero(); grid.batch * sample];
+    if sample == 0 {
+        return state;
+    }
+    for (slot, values) in state.chunks_exact_mut(sample).enumerate() {
+        let mut rng = PhiloxRng::new(seed, Stream::State, slot as u64);
+        match config.seed {
+            SeedState::Zeros => {}
+            SeedState::Normal => values.fill_with(|| T::of(rng.normal())),
+            SeedState::Uniform => values.fill_with(|| T::of(rng.uniform_in(-1.0, 1.0))),
+        }
+    }
+    state
+}
+
+/// An automaton running on a backend.
+///
+/// ```
+/// use nca_core::{Grid, Nca, Preset, Simulation, reference::Reference};
+/// let nca = Nca::preset(Preset::Paper, 8, 16, 0)?;
+/// let backend = Reference::<f32>::new();
+/// let mut simulation = Simulation::new(&backend, &nca, Grid::square(16), 42)?;
+/// simulation.run(10)?;
+/// assert_eq!(simulation.rgb()?.len(), 3 * 16 * 16);
+/// # Ok::<(), nca_core::Error>(())
+/// ```
+pub struct Simulation<'b, B: Backend> {
+    backend: &'b B,
+    config: NcaConfig,
+    grid: Grid,
+    seed: u64,
+    step: u32,
+    params: Params<B::Buffer>,
+    state: B::Buffer,
+    spare: B::Buffer,
+    rgb: B::Buffer,
+    scratch: Vec<B::Buffer>,
+}
+
+impl<'b, B: Backend> Simulation<'b, B> {
+    /// Starts `nca` from its seed state; `seed` decides that state and all masks.
+    pub fn new(backend: &'b B, nca: &Nca, grid: Grid, seed: u64) -> Result<Self> {
+        nca.validate()?;
+        if grid.cells() == 0 {
+            return Err(Error::invalid(
+                "grid",
+                format!("{} samples of {}x{} cells", grid.batch, grid.height, grid.width),
+                "at least one cell",
+            ));
+        }
+        let config = nca.config.clone();
+        let len = config.channels * grid.cells();
+        Ok(Self {
+            params: upload_params(backend, &nca.params)?,
+            state: backend.buffer(&seed_state(&config, grid, seed))?,
+            spare: backend.zeros(len)?,
+            rgb: backend.zeros(3 * grid.cells())?,
+            scratch: backend.scratch(&backend.nca_step_scratch(&config, grid))?,
+            backend,
+            config,
+            grid,
+            seed,
+            step: 0,
+        })
+    }
+
+    /// Advances by `steps` steps.
+    pub fn run(&mut self, steps: u32) -> Result<()> {
+        let key = MaskKey {
+            seed: self.seed,
+            step: self.step,
+        };
+        self.backend.rollout(
+            &self.config,
+            self.grid,
+            &self.params,
+            key,
+            steps,
+            &mut self.state,
+            &mut self.spare,
+            &mut self.scratch,
+        )?;
+        self.step = self.step.wrapping_add(steps);
+        Ok(())
+    }
+
+    /// Steps done so far.
+    #[must_use]
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// Number and size of the grids.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The state, `[B,C,H,W]`.
+    pub fn state(&self) -> Result<Vec<B::Elem>> {
+        self.backend.to_vec(&self.state)
+    }
+
+    /// Replaces the state, `[B,C,H,W]`: to damage it, say, or to start from another one.
+    pub fn set_state(&mut self, state: &[B::Elem]) -> Result<()> {
+        self.backend.upload(state, &mut self.state)
+    }
+
+    /// The picture of the state, `[B,3,H,W]`, not clipped. Values may leave `[0, 1]`.
+    pub fn rgb(&mut self) -> Result<Vec<B::Elem>> {
+        self.backend.rgb(&self.config, self.grid, &self.state, &mut self.rgb)?;
+        let rgb = self.backend.to_vec(&self.rgb)?;
+        if rgb.iter().any(|v| !v.is_finite()) {
+            return Err(Error::NonFinite {
+                what: "the state",
+                step: u64::from(self.step),
+            });
+        }
+        Ok(rgb)
+    }
+
+    /// The picture of the state clipped to `[0, 1]`, `[B,3,H,W]`: what is shown and what flow is
+    /// measured on.
+    pub fn frame(&mut self) -> Result<Vec<f32>> {
+        Ok(self
+            .rgb()?
+            .into_iter()
+            .map(|v| v.to_f64().clamp(0.0, 1.0) as f32)
+            .collect())
+    }
+}

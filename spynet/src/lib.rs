@@ -1,0 +1,5 @@
+//! Optical flow: estimators, files, pictures and errors.
+
+mod estimator;
+
+pub use estimator::FlowEstimator;
