@@ -1,1 +1,0 @@
-//! Files: model checkpoints and tensors in the safetensors format.

@@ -1,0 +1,276 @@
+//! The automaton's own file format: see the [module documentation](super).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use super::safetensors::{read_tensors, write_tensors};
+use super::tensors::{TensorView, Tensors};
+use crate::config::{NcaConfig, Preset};
+use crate::error::{Error, Result};
+use crate::model::Nca;
+use crate::params::HostParams;
+
+/// Version of the model file that is written, and the newest that is read.
+pub const FORMAT: u32 = 1;
+/// Metadata key of the version.
+pub const KEY_FORMAT: &str = "nca.format";
+/// Metadata key of the configuration.
+pub const KEY_CONFIG: &str = "nca.config";
+/// Metadata key of the order of the columns of `w1.weight`.
+pub const KEY_PERCEPTION_ORDER: &str = "nca.perception_order";
+
+/// Keys beginning so are this module's own.
+const RESERVED: &str = "nca.";
+/// Tensor names of bare files, beside those of [`HostParams::NAMES`].
+const BARE_NAMES: [&str; 4] = ["w1", "b1", "w2", "b2"];
+
+impl Nca {
+    /// Writes the automaton to `path`, atomically, with `extra` in the metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Invalid`] if the automaton does not pass [`Nca::validate`] or a key of
+    /// `extra` begins with `nca.`.
+    pub fn save(&self, path: impl AsRef<Path>, extra: &BTreeMap<String, String>) -> Result<()> {
+        self.validate()?;
+        if let Some(key) = extra.keys().find(|key| key.starts_with(RESERVED)) {
+            return Err(Error::invalid(
+                "metadata key",
+                key,
+                format!("one that does not begin with {RESERVED}"),
+            ));
+        }
+        let config = serde_json::to_string(&self.config).map_err(|e| Error::invalid("configuration", e, "JSON"))?;
+        let mut metadata = extra.clone();
+        metadata.insert(KEY_FORMAT.to_owned(), FORMAT.to_string());
+        metadata.insert(KEY_CONFIG.to_owned(), config);
+        metadata.insert(
+            KEY_PERCEPTION_ORDER.to_owned(),
+            PerceptionOrder::KernelMajor.name().to_owned(),
+        );
+        let tensors: Vec<_> = HostParams::NAMES
+            .into_iter()
+            .zip(shapes(&self.config))
+            .zip(self.params.iter())
+            .map(|((name, shape), values)| TensorView::new(name, &shape, values))
+            .collect();
+        write_tensors(path, &tensors, &metadata)
+    }
+
+    /// Reads an automaton.
+    ///
+    /// A file that states its configuration needs no `preset`; if one is given, its perception
+    /// kernels must be those of the file. A bare file takes everything but C, D and the presence of
+    /// b2 from the preset.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`], which names the file, what was found and what was expected.
+    pub fn load(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<Self> {
+        Ok(Self::load_with_extra(path, preset)?.0)
+    }
+
+    /// As [`Nca::load`], and the metadata that [`Nca::save`] was given.
+    pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
+        let mut tensors = read_tensors(path)?;
+        let stated = stated_config(&tensors)?;
+        let order = stated_order(&tensors, stated.is_some())?;
+        if let (Some(stated), Some(preset)) = (&stated, preset)
+            && stated.perception != NcaConfig::preset(preset, stated.channels, stated.hidden)?.perception
+        {
+            return Err(Error::format(
+                tensors.path(),
+                "perception kernels in its metadata that are not those of the preset",
+                format!("the kernels of --perception {preset} (leave the flag out to use the file's own)"),
+            ));
+        }
+        let config = match stated {
+            Some(config) => config,
+            None => bare_config(&tensors, preset)?,
+        };
+        let params = take_params(&mut tensors, &config, order)?;
+        let mut extra = tensors.metadata().clone();
+        extra.retain(|key, _| !key.starts_with(RESERVED));
+        Ok((Self { config, params }, extra))
+    }
+}
+
+/// Shapes of the tensors of `config`, in the order of [`HostParams::NAMES`].
+fn shapes(config: &NcaConfig) -> [Vec<usize>; 4] {
+    let (c, d, kc) = (config.channels, config.hidden, config.perceived());
+    [vec![d, kc, 1, 1], vec![d], vec![c, d, 1, 1], vec![c]]
+}
+
+/// How the columns of w1 are numbered in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PerceptionOrder {
+    /// Kernel k of channel c is column `k·C + c`, as in memory.
+    KernelMajor,
+    /// Kernel k of channel c is column `c·K + k`, as a grouped convolution puts it.
+    ChannelMajor,
+}
+
+impl PerceptionOrder {
+    fn name(self) -> &'static str {
+        match self {
+            Self::KernelMajor => "kernel-major",
+            Self::ChannelMajor => "channel-major",
+        }
+    }
+
+    /// Brings rows of K·C columns from this order into that of memory.
+    fn to_kernel_major(self, config: &NcaConfig, w1: Vec<f32>) -> Vec<f32> {
+        if self == Self::KernelMajor {
+            return w1;
+        }
+        let (kernels, channels) = (config.kernels(), config.channels);
+        w1.chunks(config.perceived())
+            .flat_map(|row| (0..kernels).flat_map(move |k| (0..channels).map(move |c| row[c * kernels + k])))
+            .collect()
+    }
+}
+
+/// The configuration in the metadata, `None` for a bare file.
+fn stated_config(tensors: &Tensors) -> Result<Option<NcaConfig>> {
+    let (path, metadata) = (tensors.path(), tensors.metadata());
+    let (format, config) = match (metadata.get(KEY_FORMAT), metadata.get(KEY_CONFIG)) {
+        (None, None) => return Ok(None),
+        (Some(format), Some(config)) => (format, config),
+        (Some(_), None) => return Err(missing_key(path, KEY_CONFIG)),
+        (None, Some(_)) => return Err(missing_key(path, KEY_FORMAT)),
+    };
+    match format.parse::<u32>() {
+        Ok(1..=FORMAT) => {}
+        Ok(newer) if newer > FORMAT => {
+            return Err(Error::format(
+                path,
+                format!("model format {newer}, written by a newer version of this program"),
+                format!("format {FORMAT} at most"),
+            ));
+        }
+        _ => {
+            return Err(Error::format(
+                path,
+                format!("{KEY_FORMAT} = {format:?}"),
+                format!("a format number from 1 to {FORMAT}"),
+            ));
+        }
+    }
+    let config: NcaConfig = serde_json::from_str(config).map_err(|e| {
+        Error::format(
+            path,
+            format!("{KEY_CONFIG} that cannot be read ({e})"),
+            "a configuration",
+        )
+    })?;
+    config.validate().map_err(|e| inside(path, &e))?;
+    Ok(Some(config))
+}
+
+fn missing_key(path: &Path, key: &str) -> Error {
+    Error::format(path, format!("metadata without {key}"), format!("a key {key}"))
+}
+
+/// `error` about something inside the file `path`.
+fn inside(path: &Path, error: &Error) -> Error {
+    match error {
+        Error::Invalid { what, found, expected } => Error::format(path, format!("{what} {found}"), expected),
+        other => Error::format(path, other, "a valid model"),
+    }
+}
+
+/// The column order in the metadata; a file that states its configuration must state it too.
+fn stated_order(tensors: &Tensors, required: bool) -> Result<PerceptionOrder> {
+    let orders = [PerceptionOrder::KernelMajor, PerceptionOrder::ChannelMajor];
+    match tensors.metadata().get(KEY_PERCEPTION_ORDER) {
+        None if required => Err(missing_key(tensors.path(), KEY_PERCEPTION_ORDER)),
+        None => Ok(PerceptionOrder::KernelMajor),
+        Some(name) => orders.into_iter().find(|order| order.name() == name).ok_or_else(|| {
+            Error::format(
+                tensors.path(),
+                format!("{KEY_PERCEPTION_ORDER} = {name:?}"),
+                "kernel-major or channel-major",
+            )
+        }),
+    }
+}
+
+/// The configuration of a bare file: `preset`, with C, D and the presence of b2 from the tensors.
+fn bare_config(tensors: &Tensors, preset: Option<Preset>) -> Result<NcaConfig> {
+    let path = tensors.path();
+    let [w1, _, w2, b2] = [0, 1, 2, 3].map(|i| tensors.get(file_name(tensors, i)));
+    let (Some(w1), Some(w2)) = (w1, w2) else {
+        return Err(Error::format(
+            path,
+            format!("tensors {}", list(tensors.iter().map(|(name, _)| name))),
+            format!("a model: {} or {}", HostParams::NAMES.join(", "), BARE_NAMES.join(", ")),
+        ));
+    };
+    let Some(preset) = preset else {
+        return Err(Error::format(
+            path,
+            "a bare model, without its configuration",
+            format!(
+                "--perception {} to say how its weights are meant",
+                list(Preset::ALL.map(Preset::name))
+            ),
+        ));
+    };
+    let rows = |shape: &[usize]| shape.first().copied().unwrap_or(0);
+    let mut config = NcaConfig::preset(preset, rows(&w2.shape), rows(&w1.shape)).map_err(|e| inside(path, &e))?;
+    config.output_bias = b2.is_some();
+    Ok(config)
+}
+
+/// The name parameter tensor `index` goes by in this file.
+fn file_name(tensors: &Tensors, index: usize) -> &'static str {
+    let (full, bare) = (HostParams::NAMES[index], BARE_NAMES[index]);
+    if tensors.get(full).is_none() && tensors.get(bare).is_some() {
+        bare
+    } else {
+        full
+    }
+}
+
+/// "a, b, c", or "none".
+fn list<S: fmt::Display>(items: impl IntoIterator<Item = S>) -> String {
+    const MOST: usize = 8;
+    let mut names: Vec<_> = items.into_iter().take(MOST + 1).map(|item| item.to_string()).collect();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    if names.len() > MOST {
+        names[MOST] = "…".to_owned();
+    }
+    names.join(", ")
+}
+
+/// Takes the weights, checking that they are the ones `config` needs, finite and nothing else.
+fn take_params(tensors: &mut Tensors, config: &NcaConfig, order: PerceptionOrder) -> Result<HostParams> {
+    let [w1, b1, w2, b2] = shapes(config);
+    let w1 = take_weights(tensors, 0, &w1)?;
+    let params = HostParams {
+        w1: order.to_kernel_major(config, w1),
+        b1: take_weights(tensors, 1, &b1)?,
+        w2: take_weights(tensors, 2, &w2)?,
+        b2: config.output_bias.then(|| take_weights(tensors, 3, &b2)).transpose()?,
+    };
+    tensors.refuse_rest()?;
+    Ok(params)
+}
+
+/// Takes parameter tensor `index` of the given shape, or of that shape without the trailing ones of
+/// a 1×1 convolution.
+fn take_weights(tensors: &mut Tensors, index: usize, shape: &[usize]) -> Result<Vec<f32>> {
+    let name = file_name(tensors, index);
+    let matrix = shape.get(..2).filter(|_| shape.len() == 4);
+    let flat = matrix.filter(|&matrix| tensors.get(name).is_some_and(|tensor| tensor.shape == matrix));
+    let values = tensors.take_shaped(name, flat.unwrap_or(shape))?;
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(at) => Err(Error::format(
+            tensors.path(),
+            format!("{} at element {at} of tensor {name}", values[at]),
+            "finite weights",
+        )),
+    }
+}
