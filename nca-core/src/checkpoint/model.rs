@@ -197,7 +197,7 @@ fn stated_order(tensors: &Tensors, required: bool) -> Result<PerceptionOrder> {
 /// The configuration of a bare file: `preset`, with C, D and the presence of b2 from the tensors.
 fn bare_config(tensors: &Tensors, preset: Option<Preset>) -> Result<NcaConfig> {
     let path = tensors.path();
-    let [w1, _, w2, b2] = [0, 1, 2, 3].map(|i| tensors.get(file_name(tensors, i)));
+    let [w1, _, w2, b2] = names_in(tensors).map(|name| tensors.get(name));
     let (Some(w1), Some(w2)) = (w1, w2) else {
         return Err(Error::format(
             path,
@@ -221,14 +221,10 @@ fn bare_config(tensors: &Tensors, preset: Option<Preset>) -> Result<NcaConfig> {
     Ok(config)
 }
 
-/// The name parameter tensor `index` goes by in this file.
-fn file_name(tensors: &Tensors, index: usize) -> &'static str {
-    let (full, bare) = (HostParams::NAMES[index], BARE_NAMES[index]);
-    if tensors.get(full).is_none() && tensors.get(bare).is_some() {
-        bare
-    } else {
-        full
-    }
+/// The names the parameters go by in this file.
+fn names_in(tensors: &Tensors) -> [&'static str; 4] {
+    let bare = tensors.get(BARE_NAMES[0]).is_some() && tensors.get(HostParams::NAMES[0]).is_none();
+    if bare { BARE_NAMES } else { HostParams::NAMES }
 }
 
 /// "a, b, c", or "none".
@@ -246,22 +242,22 @@ fn list<S: fmt::Display>(items: impl IntoIterator<Item = S>) -> String {
 
 /// Takes the weights, checking that they are the ones `config` needs, finite and nothing else.
 fn take_params(tensors: &mut Tensors, config: &NcaConfig, order: PerceptionOrder) -> Result<HostParams> {
-    let [w1, b1, w2, b2] = shapes(config);
-    let w1 = take_weights(tensors, 0, &w1)?;
+    let names = names_in(tensors);
+    let shapes = shapes(config);
+    let mut take = |index: usize| take_weights(tensors, names[index], &shapes[index]);
     let params = HostParams {
-        w1: order.to_kernel_major(config, w1),
-        b1: take_weights(tensors, 1, &b1)?,
-        w2: take_weights(tensors, 2, &w2)?,
-        b2: config.output_bias.then(|| take_weights(tensors, 3, &b2)).transpose()?,
+        w1: order.to_kernel_major(config, take(0)?),
+        b1: take(1)?,
+        w2: take(2)?,
+        b2: config.output_bias.then(|| take(3)).transpose()?,
     };
     tensors.refuse_rest()?;
     Ok(params)
 }
 
-/// Takes parameter tensor `index` of the given shape, or of that shape without the trailing ones of
-/// a 1×1 convolution.
-fn take_weights(tensors: &mut Tensors, index: usize, shape: &[usize]) -> Result<Vec<f32>> {
-    let name = file_name(tensors, index);
+/// Takes tensor `name` of the given shape, or of that shape without the trailing ones of a 1×1
+/// convolution.
+fn take_weights(tensors: &mut Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let matrix = shape.get(..2).filter(|_| shape.len() == 4);
     let flat = matrix.filter(|&matrix| tensors.get(name).is_some_and(|tensor| tensor.shape == matrix));
     let values = tensors.take_shaped(name, flat.unwrap_or(shape))?;
