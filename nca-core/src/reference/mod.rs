@@ -1,1 +1,94 @@
-//! The reference backend: pure ndarray, the obvious implementation.
+//! The reference backend: every operation as its formula reads, in pure ndarray.
+//!
+//! It exists to be obviously right, not to be fast: one thread, no fusion, no tiling. In f64 it is
+//! the oracle that the other backends and all gradients are held against; in f32 it runs wherever
+//! the crate compiles. One file per operation, with the stem it has in [`crate::backend`].
+
+mod adam;
+mod avg_pool2;
+mod axpy;
+mod conv2d;
+mod device;
+mod l1;
+mod mlp;
+mod nca_step;
+mod normalize;
+mod overflow;
+mod perceive;
+mod rgb;
+mod rollout;
+mod sort_rows;
+mod update;
+
+use std::marker::PhantomData;
+
+use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension};
+
+use crate::error::{Error, Result, check_len};
+use crate::real::Real;
+
+/// The backend that is right by inspection; buffers are `Vec<T>`, index arrays `Vec<u32>`.
+///
+/// ```
+/// use nca_core::backend::{Axpy, Device};
+/// use nca_core::reference::Reference;
+/// let backend = Reference::<f64>::new();
+/// let mut y = backend.buffer(&[1.0, 2.0])?;
+/// backend.axpy(0.5, &backend.buffer(&[4.0, 8.0])?, &mut y)?;
+/// assert_eq!(backend.to_vec(&y)?, [3.0, 6.0]);
+/// # Ok::<(), nca_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference<T> {
+    scalar: PhantomData<T>,
+}
+
+impl<T: Real> Reference<T> {
+    /// The backend; it has no state.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { scalar: PhantomData }
+    }
+}
+
+/// `buffer` seen as an array of `shape`, which it must fill exactly.
+fn view<'a, T, S: IntoDimension>(
+    op: &'static str,
+    what: &'static str,
+    buffer: &'a [T],
+    shape: S,
+) -> Result<ArrayView<'a, T, S::Dim>> {
+    let shape = shape.into_dimension();
+    let (found, expected) = (buffer.len(), shape.size());
+    check_len(op, what, found, expected)?;
+    ArrayView::from_shape(shape, buffer).map_err(|_| mismatch(op, what, found, expected))
+}
+
+/// As [`view`], mutably.
+fn view_mut<'a, T, S: IntoDimension>(
+    op: &'static str,
+    what: &'static str,
+    buffer: &'a mut [T],
+    shape: S,
+) -> Result<ArrayViewMut<'a, T, S::Dim>> {
+    let shape = shape.into_dimension();
+    let (found, expected) = (buffer.len(), shape.size());
+    check_len(op, what, found, expected)?;
+    ArrayViewMut::from_shape(shape, buffer).map_err(|_| mismatch(op, what, found, expected))
+}
+
+/// `out[slot]`, which must exist.
+fn slot_of<'a, T>(op: &'static str, out: &'a mut [T], slot: usize) -> Result<&'a mut T> {
+    let found = out.len();
+    out.get_mut(slot)
+        .ok_or_else(|| mismatch(op, "out", found, slot.saturating_add(1)))
+}
+
+fn mismatch(op: &'static str, what: &'static str, found: usize, expected: usize) -> Error {
+    Error::Length {
+        op,
+        what,
+        found,
+        expected,
+    }
+}
