@@ -1,1 +1,78 @@
-//! The fast CPU backend.
+//! The fast CPU backend: f32, explicit SIMD chosen at run time, rayon.
+
+mod adam;
+mod avg_pool2;
+mod axpy;
+mod buffer;
+mod builder;
+mod conv2d;
+mod device;
+mod l1;
+mod mlp;
+mod nca_step;
+mod normalize;
+mod overflow;
+mod perceive;
+mod reduce;
+mod rgb;
+mod rollout;
+mod sort_rows;
+mod update;
+
+pub use buffer::{Buffer, Indices};
+pub use builder::{Builder, Simd};
+
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use crate::error::Result;
+
+/// The CPU as a backend, in f32.
+///
+/// Results do not depend on the number of threads, to the bit; they may differ in the last bits
+/// between instruction sets.
+///
+/// ```
+/// use nca_core::backend::Device;
+/// use nca_core::cpu::Cpu;
+/// let cpu = Cpu::with_threads(2)?;
+/// assert_eq!(cpu.name(), "cpu");
+/// # Ok::<(), nca_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// `None`: rayon's global pool.
+    pool: Option<Arc<ThreadPool>>,
+    threads: usize,
+    simd: Simd,
+}
+
+impl Cpu {
+    /// All the threads rayon would use (`RAYON_NUM_THREADS`, else one a core) and the best
+    /// instruction set of this machine, or the one the environment variable `NCA_SIMD` names.
+    ///
+    /// An `NCA_SIMD` that is unknown or that this machine cannot run is an error.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// As [`Cpu::new`] with `threads` threads of its own (at least 1).
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        Self::builder().threads(threads).build()
+    }
+
+    /// Every setting by name.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Runs `job` on this backend's threads.
+    fn install<R: Send>(&self, job: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(job),
+            None => job(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Settings of the backend.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rayon::ThreadPoolBuilder;
+
+use super::Cpu;
+use crate::error::{Error, Result};
+
+/// An instruction set the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Simd {
+    /// x86-64 with AVX-512F: 16 lanes.
+    Avx512,
+    /// x86-64 with AVX2 and FMA: 8 lanes.
+    Avx2,
+    /// Whatever the compiler's baseline offers (SSE2, NEON): 4 lanes.
+    Portable,
+}
+
+impl Simd {
+    /// Every instruction set, best first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// Its name in `NCA_SIMD`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Whether this machine can run it.
+    #[must_use]
+    pub fn available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f") && Self::Avx2.available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => false,
+            Self::Portable => true,
+        }
+    }
+
+    /// The best instruction set of this machine.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|simd| simd.available())
+            .unwrap_or(Self::Portable)
+    }
+
+    /// The one `NCA_SIMD` names, if it is set.
+    fn from_environment() -> Result<Option<Self>> {
+        match std::env::var("NCA_SIMD") {
+            Ok(name) => name.parse().map(Some),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(name)) => {
+                Err(Error::invalid("NCA_SIMD", name.to_string_lossy(), EXPECTED_NAMES))
+            }
+        }
+    }
+}
+
+const EXPECTED_NAMES: &str = "avx512, avx2 or portable";
+
+impl fmt::Display for Simd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Simd {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|simd| simd.name() == name)
+            .ok_or_else(|| Error::invalid("NCA_SIMD", name, EXPECTED_NAMES))
+    }
+}
+
+/// Settings of a [`Cpu`]: what is not set is chosen as [`Cpu::new`] says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builder {
+    threads: Option<usize>,
+    simd: Option<Simd>,
+}
+
+impl Builder {
+    /// Number of threads, at least 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Instruction set; takes precedence over `NCA_SIMD`.
+    #[must_use]
+    pub fn simd(mut self, simd: Simd) -> Self {
+        self.simd = Some(simd);
+        self
+    }
+
+    /// The backend. Errors: no thread at all, threads the system refuses, an instruction set this
+    /// machine lacks.
+    pub fn build(self) -> Result<Cpu> {
+        let simd = match self.simd {
+            Some(simd) => simd,
+            None => Simd::from_environment()?.unwrap_or_else(Simd::detect),
+        };
+        if !simd.available() {
+            return Err(Error::invalid(
+                "instruction set (NCA_SIMD)",
+                simd,
+                format!("one this machine has, at best {}", Simd::detect()),
+            ));
+        }
+        let pool = match self.threads {
+            Some(0) => return Err(Error::invalid("number of threads", 0, "at least 1")),
+            Some(threads) => {
+                let pool = ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|i| format!("nca-cpu-{i}"))
+                    .build()
+                    .map_err(|error| Error::Device {
+                        backend: "cpu",
+                        message: format!("cannot start {threads} threads: {error}"),
+                    })?;
+                Some(Arc::new(pool))
+            }
+            None => None,
+        };
+        let threads = pool
+            .as_ref()
+            .map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads());
+        Ok(Cpu { pool, threads, simd })
+    }
+}

@@ -1,0 +1,67 @@
+//! Memory: what the host sees is what the backend computes on.
+
+use super::{Buffer, Cpu, Indices};
+use crate::backend::Device;
+use crate::error::{Result, check_len};
+
+impl Device for Cpu {
+    type Elem = f32;
+    type Buffer = Buffer;
+    type Indices = Indices;
+
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn describe(&self) -> String {
+        let plural = if self.threads == 1 { "" } else { "s" };
+        format!("cpu ({} thread{plural}, {})", self.threads, self.simd)
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer> {
+        Ok(Buffer::zeros(len))
+    }
+
+    fn zero_indices(&self, len: usize) -> Result<Indices> {
+        Ok(Indices(vec![0; len]))
+    }
+
+    fn len(&self, buffer: &Buffer) -> usize {
+        buffer.len()
+    }
+
+    fn upload(&self, src: &[f32], dst: &mut Buffer) -> Result<()> {
+        check_len("upload", "source", src.len(), dst.len())?;
+        dst.copy_from_slice(src);
+        Ok(())
+    }
+
+    fn download(&self, src: &Buffer, dst: &mut [f32]) -> Result<()> {
+        check_len("download", "destination", dst.len(), src.len())?;
+        dst.copy_from_slice(src);
+        Ok(())
+    }
+
+    fn copy(&self, src: &Buffer, src_offset: usize, dst: &mut Buffer, dst_offset: usize, len: usize) -> Result<()> {
+        let (src_len, dst_len) = (src.len(), dst.len());
+        let src = src.get(src_offset..).and_then(|s| s.get(..len));
+        let dst = dst.get_mut(dst_offset..).and_then(|d| d.get_mut(..len));
+        match (src, dst) {
+            (Some(src), Some(dst)) => {
+                dst.copy_from_slice(src);
+                Ok(())
+            }
+            (None, _) => check_len("copy", "source", src_len, src_offset.saturating_add(len)),
+            (_, None) => check_len("copy", "destination", dst_len, dst_offset.saturating_add(len)),
+        }
+    }
+
+    fn fill(&self, value: f64, dst: &mut Buffer) -> Result<()> {
+        dst.fill(value as f32);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! Several steps in one call.
+
+use super::Cpu;
+use crate::backend::RolloutSteps;
+
+impl RolloutSteps for Cpu {}

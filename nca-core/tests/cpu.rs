@@ -1,0 +1,158 @@
+//! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
+
+use nca_core::backend::{Backend, Device, MaskKey, upload_params, zero_params};
+use nca_core::cpu::{Cpu, Simd};
+use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::reference::Reference;
+use nca_core::{Grid, HostParams, NcaConfig, Padding, Preset, Result};
+
+/// Machine epsilon of f32.
+const EPSILON: f64 = f32::EPSILON as f64;
+
+/// Normal numbers, a pure function of `index`.
+fn normals(len: usize, index: u64, sigma: f64) -> Vec<f32> {
+    let mut rng = PhiloxRng::new(1, Stream::Test, index);
+    (0..len).map(|_| (sigma * rng.normal()) as f32).collect()
+}
+
+/// A model with every tensor drawn, so that no gradient vanishes.
+fn params(config: &NcaConfig) -> HostParams {
+    let mut params = HostParams::zeros(config);
+    let fan_in = [config.perceived(), config.perceived(), config.hidden, config.hidden];
+    for ((values, fan_in), index) in params.iter_mut().zip(fan_in).zip(100..) {
+        *values = normals(values.len(), index, 1.0 / (fan_in as f64).sqrt());
+    }
+    params
+}
+
+/// Outputs of one step and its backward: x', g_x, then the gradients of the parameters.
+fn step<B: Backend>(backend: &B, config: &NcaConfig, grid: Grid) -> Result<Vec<Vec<f64>>> {
+    let len = config.channels * grid.cells();
+    let upload = |values: Vec<f32>| {
+        let values: Vec<B::Elem> = values.iter().map(|&v| nca_core::Real::of(f64::from(v))).collect();
+        backend.buffer(&values)
+    };
+    let params = upload_params(backend, &params(config))?;
+    let x = upload(normals(len, 0, 1.0))?;
+    let g_next = upload(normals(len, 1, 1.0))?;
+    let key = MaskKey {
+        seed: 0x1234_5678_9abc,
+        step: 7,
+    };
+    let mut x_next = backend.zeros(len)?;
+    let mut g_x = backend.zeros(len)?;
+    let mut grads = zero_params(backend, config)?;
+    let mut scratch = backend.scratch(&backend.nca_step_scratch(config, grid))?;
+    backend.nca_step(config, grid, &params, key, &x, &mut x_next, &mut scratch)?;
+    let mut scratch = backend.scratch(&backend.nca_step_backward_scratch(config, grid))?;
+    backend.nca_step_backward(
+        config,
+        grid,
+        &params,
+        key,
+        &x,
+        &g_next,
+        &mut g_x,
+        &mut grads,
+        &mut scratch,
+    )?;
+    [&x_next, &g_x]
+        .into_iter()
+        .chain(grads.iter())
+        .map(|buffer| {
+            Ok(backend
+                .to_vec(buffer)?
+                .into_iter()
+                .map(nca_core::Real::to_f64)
+                .collect())
+        })
+        .collect()
+}
+
+/// Every backend this machine can run.
+fn backends() -> Vec<Cpu> {
+    let available = Simd::ALL.into_iter().filter(|simd| simd.available());
+    available
+        .map(|simd| Cpu::builder().threads(2).simd(simd).build().unwrap())
+        .collect()
+}
+
+/// Shapes and settings that reach every path: widths below, at and around the lane counts, hidden
+/// sizes around the register tile, all paddings, fire rates, clamp and bias.
+fn cases() -> Vec<(NcaConfig, Grid)> {
+    let mut cases = Vec::new();
+    let shapes = [
+        (8, 16, Grid::new(2, 16, 16)),
+        (3, 1, Grid::new(1, 1, 1)),
+        (5, 7, Grid::new(3, 3, 5)),
+        (12, 96, Grid::new(2, 9, 33)),
+        (4, 130, Grid::new(1, 40, 8)),
+        (33, 19, Grid::new(1, 7, 130)),
+        (70, 20, Grid::new(1, 12, 40)),
+        (6, 10, Grid::new(1, 3, 700)),
+    ];
+    for (i, &(channels, hidden, grid)) in shapes.iter().enumerate() {
+        for (j, preset) in Preset::ALL.into_iter().enumerate() {
+            let mut config = NcaConfig::preset(preset, channels, hidden).unwrap();
+            config.padding = [Padding::Circular, Padding::Zero, Padding::Replicate][(i + j) % 3];
+            config.fire_rate = [0.5, 1.0, 0.1, 0.0][(i + 2 * j) % 4];
+            config.clamp = [None, Some(1.5)][(i + j) % 2];
+            cases.push((config, grid));
+        }
+    }
+    let mut config = NcaConfig::preset(Preset::Paper, 5, 9).unwrap();
+    config.perception.kernels.truncate(3);
+    config
+        .perception
+        .kernels
+        .push([[0.5, -1.0, 0.25], [2.0, 0.0, -0.75], [1.5, 0.1, -0.3]]);
+    config
+        .perception
+        .kernels
+        .push([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]);
+    cases.push((config, Grid::new(2, 11, 21)));
+    cases
+}
+
+#[test]
+fn steps_agree_with_the_oracle() {
+    let oracle = Reference::<f64>::new();
+    for (config, grid) in cases() {
+        let expected = step(&oracle, &config, grid).unwrap();
+        for cpu in backends() {
+            let found = step(&cpu, &config, grid).unwrap();
+            for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                // Rounding errors of a chain of sums: at most the reduction length times epsilon,
+                // relative to the largest term; the sums over cells are the longest.
+                let cells = if output < 2 { 1 } else { grid.cells() };
+                let reduction = config.perceived() + config.hidden + cells;
+                let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+                let tolerance = reduction as f64 * EPSILON * scale;
+                let worst = found
+                    .iter()
+                    .zip(expected)
+                    .map(|(f, e)| (f - e).abs())
+                    .fold(0.0, f64::max);
+                assert!(
+                    worst <= tolerance,
+                    "{} output {output}: {worst:e} > {tolerance:e} for {config:?} on {grid:?}",
+                    cpu.describe()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn number_of_threads_does_not_matter() {
+    for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+        for (config, grid) in cases() {
+            let run = |threads| {
+                let cpu = Cpu::builder().threads(threads).simd(simd).build().unwrap();
+                step(&cpu, &config, grid).unwrap()
+            };
+            let one = run(1);
+            assert!(one == run(2) && one == run(3), "{simd}: {config:?} on {grid:?}");
+        }
+    }
+}
