@@ -3,6 +3,12 @@
 pub mod exemplar;
 pub mod loss;
 pub mod motion;
-mod texture;
+mod pool;
+mod settings;
+pub mod texture;
+mod trainer;
 
+pub use pool::{Draw, Pool};
+pub use settings::TrainSettings;
 pub use texture::Texture;
+pub use trainer::{Iteration, TrainState, Trainer};
