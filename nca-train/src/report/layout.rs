@@ -1,0 +1,109 @@
+//! Names of the files in a sweep directory.
+//!
+//! ```text
+//! DIR/sweep.json                              what is swept, and the version of this layout
+//! DIR/results.csv                             a row for each model
+//! DIR/report.md                               summary, with the pictures
+//! DIR/plots/*.svg, *.png                      heat maps, curves, scatter plots
+//! DIR/contact_sheet.png                       every final frame beside its target
+//! DIR/models/TEXTURE/target.png               what the models of this folder were to look like
+//! DIR/models/TEXTURE/c012_d096_s0/            one model:
+//!     config.json  model.safetensors  metrics.jsonl  frame.png  result.json
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// Table of all models.
+#[must_use]
+pub fn results_csv(dir: &Path) -> PathBuf {
+    dir.join("results.csv")
+}
+
+/// Summary in Markdown.
+#[must_use]
+pub fn report_md(dir: &Path) -> PathBuf {
+    dir.join("report.md")
+}
+
+/// Folder of the plots.
+#[must_use]
+pub fn plots_dir(dir: &Path) -> PathBuf {
+    dir.join("plots")
+}
+
+/// Final frames of all models.
+#[must_use]
+pub fn contact_sheet(dir: &Path) -> PathBuf {
+    dir.join("contact_sheet.png")
+}
+
+/// Folder of the textures' folders.
+#[must_use]
+pub fn models_dir(dir: &Path) -> PathBuf {
+    dir.join("models")
+}
+
+/// The exemplar, as the models of `texture` saw it.
+#[must_use]
+pub fn target(dir: &Path, texture: &str) -> PathBuf {
+    models_dir(dir).join(texture).join("target.png")
+}
+
+/// Name of a model's directory below its texture's: `c012_d096_s0`.
+#[must_use]
+pub fn model_name(channels: usize, hidden: usize, seed: u64) -> String {
+    format!("c{channels:03}_d{hidden:03}_s{seed}")
+}
+
+/// The directory of one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelDir(PathBuf);
+
+impl ModelDir {
+    /// The directory at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory of a model of the sweep in `dir`.
+    #[must_use]
+    pub fn of(dir: &Path, texture: &str, channels: usize, hidden: usize, seed: u64) -> Self {
+        Self(models_dir(dir).join(texture).join(model_name(channels, hidden, seed)))
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What it was trained with.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    /// Its weights.
+    #[must_use]
+    pub fn model(&self) -> PathBuf {
+        self.0.join("model.safetensors")
+    }
+
+    /// Its training curve.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// Its final frame.
+    #[must_use]
+    pub fn frame(&self) -> PathBuf {
+        self.0.join("frame.png")
+    }
+
+    /// How it ended; written last.
+    #[must_use]
+    pub fn result(&self) -> PathBuf {
+        self.0.join("result.json")
+    }
+}

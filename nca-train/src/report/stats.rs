@@ -1,0 +1,186 @@
+//! Means and correlations.
+
+use serde::Serialize;
+
+/// How two quantities go together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Correlation {
+    /// Pairs of finite values.
+    pub n: usize,
+    /// Pearson's r.
+    pub pearson: Option<f64>,
+    /// Spearman's ρ.
+    pub spearman: Option<f64>,
+}
+
+impl Correlation {
+    /// Of the pairs in which both are finite.
+    #[must_use]
+    pub fn of(pairs: &[(f64, f64)]) -> Self {
+        let (x, y): (Vec<_>, Vec<_>) = pairs
+            .iter()
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+            .copied()
+            .unzip();
+        Self {
+            n: x.len(),
+            pearson: pearson(&x, &y),
+            spearman: spearman(&x, &y),
+        }
+    }
+}
+
+/// Pearson's product-moment correlation r.
+///
+/// `None` where it is not defined: a length differs, there are fewer than two pairs, a value is not
+/// finite, or one side does not vary.
+#[must_use]
+pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+    if x.len() != y.len() || x.len() < 2 || constant(x) || constant(y) {
+        return None;
+    }
+    if !x.iter().chain(y).all(|v| v.is_finite()) {
+        return None;
+    }
+    let (x, y) = (centred(x)?, centred(y)?);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let r = dot(&x, &y) / (dot(&x, &x).sqrt() * dot(&y, &y).sqrt());
+    // Rounding may leave the interval by an ulp.
+    r.is_finite().then(|| r.clamp(-1.0, 1.0))
+}
+
+/// Spearman's rank correlation ρ: [`pearson`] of the ranks, equal values sharing their mean rank.
+#[must_use]
+pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
+    pearson(&ranks(x)?, &ranks(y)?)
+}
+
+/// Ranks from 1, equal values sharing the mean of the ranks they take up; `None` if a value is not
+/// finite.
+#[must_use]
+pub fn ranks(values: &[f64]) -> Option<Vec<f64>> {
+    if !values.iter().all(|v| v.is_finite()) {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut first = 0;
+    for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        // Ranks first + 1 to first + group.len().
+        let mean = first as f64 + (group.len() as f64 + 1.0) / 2.0;
+        for &index in group {
+            ranks[index] = mean;
+        }
+        first += group.len();
+    }
+    Some(ranks)
+}
+
+/// Mean of the finite values; `None` if there are none.
+#[must_use]
+pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (mut sum, mut n) = (0.0, 0usize);
+    for value in values.into_iter().filter(|v| v.is_finite()) {
+        sum += value;
+        n += 1;
+    }
+    (n > 0).then(|| sum / n as f64)
+}
+
+fn constant(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// Deviations from the mean, scaled to at most 1 so that squares neither overflow nor vanish.
+fn centred(values: &[f64]) -> Option<Vec<f64>> {
+    let scale = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    let mean = mean(values.iter().map(|v| v / scale))?;
+    let deviations: Vec<f64> = values.iter().map(|v| v / scale - mean).collect();
+    let largest = deviations.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    Some(deviations.into_iter().map(|v| v / largest).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rounding of sums of a few hundred terms of order one.
+    const TOLERANCE: f64 = 256.0 * f64::EPSILON;
+
+    fn close(a: Option<f64>, b: f64) -> bool {
+        a.is_some_and(|a| (a - b).abs() <= TOLERANCE)
+    }
+
+    #[test]
+    fn a_line_correlates_perfectly() {
+        let x = [1.0, 2.0, 3.0, 4.0];
+        assert!(close(pearson(&x, &x.map(|v| 3.0 * v - 7.0)), 1.0));
+        assert!(close(pearson(&x, &x.map(|v| -v)), -1.0));
+    }
+
+    #[test]
+    fn a_case_worked_by_hand() {
+        // Deviations (−1.5, −.5, .5, 1.5) and (−1, 1, −1, 1): 2 / √(5·4).
+        let (x, y) = ([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 1.0, 3.0]);
+        assert!(close(pearson(&x, &y), 2.0 / 20f64.sqrt()));
+        // Ranks of y: 1.5, 3.5, 1.5, 3.5, the same shape.
+        assert!(close(spearman(&x, &y), 2.0 / 20f64.sqrt()));
+    }
+
+    #[test]
+    fn ties_share_their_mean_rank() {
+        assert_eq!(
+            ranks(&[10.0, 20.0, 20.0, 5.0, 20.0]).unwrap(),
+            [2.0, 4.0, 4.0, 1.0, 4.0]
+        );
+        // The two zeros are equal.
+        assert_eq!(ranks(&[0.0, -0.0, 1.0]).unwrap(), [1.5, 1.5, 3.0]);
+    }
+
+    #[test]
+    fn undefined_is_none() {
+        assert_eq!(pearson(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(pearson(&[0.1, 0.1, 0.1], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(spearman(&[1.0, 2.0], &[5.0, 5.0]), None);
+        assert_eq!(pearson(&[1.0, f64::NAN], &[1.0, 2.0]), None);
+        assert_eq!(spearman(&[1.0, f64::INFINITY], &[1.0, 2.0]), None);
+        assert_eq!(pearson(&[1.0], &[1.0]), None);
+        assert_eq!(pearson(&[1.0, 2.0], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(mean([f64::NAN]), None);
+    }
+
+    #[test]
+    fn pairs_with_a_missing_half_are_left_out() {
+        let found = Correlation::of(&[(1.0, 2.0), (f64::NAN, 9.0), (2.0, 4.0), (3.0, f64::NAN)]);
+        assert_eq!(found.n, 2);
+        assert!(close(found.pearson, 1.0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn bounded_symmetric_and_blind_to_scale(
+            pairs in prop::collection::vec((-1e3..1e3f64, -1e3..1e3f64), 2..60),
+            scale in prop::sample::select(vec![1e-200, 1.0, 1e200]),
+        ) {
+            let (x, y): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+            let scaled: Vec<_> = x.iter().map(|v| v * scale).collect();
+            let r = pearson(&x, &y);
+            prop_assert!(r.is_some_and(|r| (-1.0..=1.0).contains(&r)));
+            prop_assert!(close(pearson(&y, &x), r.unwrap()));
+            prop_assert!(close(pearson(&scaled, &y), r.unwrap()));
+        }
+
+        #[test]
+        fn spearman_is_blind_to_monotone_maps(pairs in prop::collection::vec((-5i32..5, -5i32..5), 2..60)) {
+            let x: Vec<_> = pairs.iter().map(|p| f64::from(p.0)).collect();
+            let y: Vec<_> = pairs.iter().map(|p| f64::from(p.1)).collect();
+            let cubed: Vec<_> = x.iter().map(|v| v * v * v).collect();
+            prop_assert_eq!(spearman(&x, &y), spearman(&cubed, &y));
+        }
+    }
+}
