@@ -4,6 +4,7 @@ pub mod exemplar;
 pub mod loss;
 pub mod motion;
 mod pool;
+pub mod report;
 mod settings;
 pub mod texture;
 mod trainer;

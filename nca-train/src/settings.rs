@@ -1,0 +1,161 @@
+//! What a training run is told.
+
+use nca_core::{Error, Preset, Result};
+use serde::{Deserialize, Serialize};
+
+/// How one automaton is trained.
+///
+/// An iteration draws `batch` states from a pool, runs them for a random number of steps, compares
+/// the pictures with the exemplar, and follows the gradient back through all those steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Side of the square grid, in cells.
+    pub size: usize,
+    /// Iterations.
+    pub iterations: u64,
+    /// Samples of an iteration, B.
+    pub batch: usize,
+    /// States kept between iterations; drawn without replacement.
+    pub pool: usize,
+    /// Every so many iterations one sample is replaced by the seed state.
+    pub reseed_every: u64,
+    /// Fewest steps of a rollout.
+    pub steps_min: u32,
+    /// One more than the most steps of a rollout.
+    pub steps_max: u32,
+    /// Adam's learning rate in the first iteration.
+    pub learning_rate: f64,
+    /// The learning rate is multiplied by [`Self::decay`] before each of these iterations.
+    pub decay_at: Vec<u64>,
+    /// See [`Self::decay_at`].
+    pub decay: f64,
+    /// Adam's decay of the first moment.
+    pub beta1: f64,
+    /// Adam's decay of the second moment.
+    pub beta2: f64,
+    /// Adam's denominator summand.
+    pub epsilon: f64,
+    /// L2 penalty added to the gradient.
+    pub weight_decay: f64,
+    /// Whether each tensor's gradient is divided by its norm (+ 1e-8) before Adam.
+    pub normalize_gradient: bool,
+    /// Factor of the overflow loss Σ|x − clamp(x, −1, 1)|.
+    pub overflow_weight: f64,
+    /// Most bytes of states kept for the backward pass; the rest is recomputed.
+    pub memory_budget: usize,
+}
+
+impl TrainSettings {
+    /// Summand in the denominator of gradient normalisation.
+    pub const NORMALIZE_EPSILON: f64 = 1e-8;
+    /// Smallest grid side.
+    pub const MIN_SIZE: usize = 8;
+    /// Largest grid side.
+    pub const MAX_SIZE: usize = 4096;
+
+    /// The optimiser and pool that go with the conventions of `preset`.
+    #[must_use]
+    pub fn preset(preset: Preset) -> Self {
+        let paper = Self {
+            size: 128,
+            iterations: 6000,
+            batch: 4,
+            pool: 256,
+            reseed_every: 8,
+            steps_min: 32,
+            steps_max: 128,
+            learning_rate: 1e-3,
+            decay_at: vec![1000, 2000],
+            decay: 0.5,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            normalize_gradient: true,
+            overflow_weight: 10.0,
+            memory_budget: 1 << 30,
+        };
+        match preset {
+            Preset::Paper | Preset::Distill => paper,
+            Preset::Notebook => Self {
+                batch: 1,
+                weight_decay: 1e-5,
+                decay_at: Vec::new(),
+                normalize_gradient: false,
+                ..paper
+            },
+        }
+    }
+
+    /// Learning rate of iteration `iteration`, counted from 0.
+    #[must_use]
+    pub fn learning_rate_at(&self, iteration: u64) -> f64 {
+        let decays = self.decay_at.iter().filter(|&&at| iteration >= at).count();
+        self.learning_rate * self.decay.powi(decays as i32)
+    }
+
+    /// Refuses what could not be trained, naming the flag.
+    pub fn validate(&self) -> Result<()> {
+        let within = |flag: &str, found: f64, ok: bool, expected: &str| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::invalid(flag, found, expected))
+            }
+        };
+        let count = |flag: &str, found: u64, low: u64, high: u64| {
+            if (low..=high).contains(&found) {
+                Ok(())
+            } else {
+                Err(Error::invalid(flag, found, format!("{low} to {high}")))
+            }
+        };
+        count("--size", self.size as u64, Self::MIN_SIZE as u64, Self::MAX_SIZE as u64)?;
+        count("--iterations", self.iterations, 1, 100_000_000)?;
+        count("--batch", self.batch as u64, 1, 1024)?;
+        count("--pool", self.pool as u64, self.batch as u64, 65_536)?;
+        count("reseed interval", self.reseed_every, 1, u64::MAX)?;
+        count("--steps-min", u64::from(self.steps_min), 1, 100_000)?;
+        count(
+            "--steps-max",
+            u64::from(self.steps_max),
+            u64::from(self.steps_min) + 1,
+            100_001,
+        )?;
+        let rate = self.learning_rate;
+        within(
+            "--learning-rate",
+            rate,
+            rate > 0.0 && rate <= 1.0,
+            "a number above 0, at most 1",
+        )?;
+        within(
+            "learning rate decay",
+            self.decay,
+            self.decay > 0.0 && self.decay <= 1.0,
+            "a number above 0, at most 1",
+        )?;
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            within(name, beta, (0.0..1.0).contains(&beta), "a number from 0, below 1")?;
+        }
+        within(
+            "Adam's epsilon",
+            self.epsilon,
+            self.epsilon > 0.0 && self.epsilon.is_finite(),
+            "a positive number",
+        )?;
+        for (name, weight) in [
+            ("--weight-decay", self.weight_decay),
+            ("--overflow-weight", self.overflow_weight),
+        ] {
+            within(
+                name,
+                weight,
+                weight >= 0.0 && weight.is_finite(),
+                "a number of at least 0",
+            )?;
+        }
+        Ok(())
+    }
+}
