@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nca_core::backend::{AdamStep, Backend, ConvShape, Device, MaskKey, zero_params};
+use nca_core::cpu::Cpu;
 use nca_core::philox::{fire_threshold, is_active};
 use nca_core::reference::Reference;
 use nca_core::{Grid, NcaConfig, Padding, Params, Preset, Real, Rollout};
@@ -349,6 +350,7 @@ macro_rules! golden {
 }
 
 golden! {
+    cpu: Cpu::new().unwrap();
     reference_f32: Reference::<f32>::new();
     reference_f64: Reference::<f64>::new();
 }
