@@ -14,6 +14,7 @@ mod normalize;
 mod overflow;
 mod perceive;
 mod reduce;
+mod relu;
 mod rgb;
 mod rollout;
 mod sort_rows;

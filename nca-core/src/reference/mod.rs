@@ -15,6 +15,7 @@ mod nca_step;
 mod normalize;
 mod overflow;
 mod perceive;
+mod relu;
 mod rgb;
 mod rollout;
 mod sort_rows;
