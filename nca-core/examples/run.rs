@@ -4,9 +4,9 @@
 //! cargo run --release -p nca-core --example run -- [OUT.png [MODEL.safetensors [PRESET]]]
 //! ```
 //!
-//! Without a model it runs an untrained one: random rules and a random start, and
-//! yet stripes grow. PRESET
-//! (`paper`, `notebook`, `distill`) is needed for model files that do not say how they are meant.
+//! Without a model it runs an untrained one: random rules and a random start, and yet stripes grow.
+//! PRESET (`paper`, `notebook`, `distill`) is needed for model files that do not say how their weights
+//! are meant.
 
 use nca_core::cpu::Cpu;
 use nca_core::{Grid, Nca, NcaConfig, Preset, Simulation};
