@@ -1,1 +1,26 @@
 //! The suite that every backend runs.
+//!
+//! One file per operation, with the stem it has in [`crate::backend`], and two checks in it:
+//!
+//! * `parity` holds an f32 backend against the f64 reference, to a [`Tolerance`] derived from the
+//!   lengths of the sums involved. Outputs start as NaNs and parameter gradients as numbers, so
+//!   that the accumulation rules are checked along; wrong lengths must be refused.
+//! * `gradient` holds the backward of an f64 backend against central differences of its forward.
+//!
+//! [`crate::backend_suite`] makes a test of each.
+
+pub mod cases;
+mod compare;
+mod derivative;
+pub mod device;
+pub mod host;
+pub mod kinks;
+pub mod mlp;
+pub mod nca_step;
+pub mod perceive;
+mod suite;
+pub mod update;
+
+pub use compare::{Mismatch, Tolerance, compare, compare_bits};
+pub use derivative::check_gradient;
+pub use suite::{Candidate, run, suite};
