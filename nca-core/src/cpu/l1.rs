@@ -51,7 +51,7 @@ fn sign(v: f32) -> f32 {
 }
 
 /// `a` must be a whole number of samples as long as `b`.
-fn check_samples(op: &'static str, a: &[f32], b: &[f32]) -> Result<()> {
+pub(super) fn check_samples(op: &'static str, a: &[f32], b: &[f32]) -> Result<()> {
     if a.is_empty() || (!b.is_empty() && a.len().is_multiple_of(b.len())) {
         return Ok(());
     }
@@ -65,7 +65,7 @@ fn check_samples(op: &'static str, a: &[f32], b: &[f32]) -> Result<()> {
 
 /// Splits elements `start..start + len` of a periodic array of period `period` where the period
 /// wraps: `f(offset from start, offset in the period, length)`.
-fn for_pieces(start: usize, len: usize, period: usize, mut f: impl FnMut(usize, usize, usize)) {
+pub(super) fn for_pieces(start: usize, len: usize, period: usize, mut f: impl FnMut(usize, usize, usize)) {
     let mut done = 0;
     while done < len {
         let at = (start + done) % period;
