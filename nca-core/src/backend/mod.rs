@@ -25,8 +25,10 @@
 mod adam;
 mod avg_pool2;
 mod axpy;
+mod channel_affine;
 mod conv2d;
 mod device;
+mod flow_magnitude;
 mod gather_columns;
 mod l1;
 mod l2;
@@ -40,16 +42,21 @@ mod normalize_rows;
 mod overflow;
 mod perceive;
 mod relu;
+mod resize;
 mod rgb;
 mod rollout;
 mod sort_rows;
 mod update;
+mod upsample2;
+mod warp;
 
 pub use adam::{Adam, AdamStep};
 pub use avg_pool2::AvgPool2;
 pub use axpy::Axpy;
+pub use channel_affine::ChannelAffine;
 pub use conv2d::{Conv2d, ConvShape};
 pub use device::{Device, download_params, upload_params, zero_params};
+pub use flow_magnitude::FlowMagnitude;
 pub use gather_columns::GatherColumns;
 pub use l1::L1;
 pub use l2::L2;
@@ -63,10 +70,13 @@ pub use normalize_rows::NormalizeRows;
 pub use overflow::Overflow;
 pub use perceive::Perceive;
 pub use relu::Relu;
+pub use resize::{Resize, ResizeShape};
 pub use rgb::Rgb;
 pub use rollout::RolloutSteps;
 pub use sort_rows::SortRows;
 pub use update::Update;
+pub use upsample2::{Upsample2, Upsample2Shape};
+pub use warp::Warp;
 
 /// Which random mask a step uses: a cell's bit is
 /// [`is_active`](crate::philox::is_active)`(seed, step, sample, cell, threshold)`, `sample` being
@@ -106,6 +116,18 @@ pub trait Backend:
     + Normalize
     + Adam
     + Axpy
+    + GatherColumns
+    + L2
+    + Matmul
+    + MaxPool2
+    + Minima
+    + NormalizeRows
+    + Relu
+    + ChannelAffine
+    + FlowMagnitude
+    + Resize
+    + Upsample2
+    + Warp
 {
 }
 
@@ -124,5 +146,17 @@ impl<T> Backend for T where
         + Normalize
         + Adam
         + Axpy
+    + GatherColumns
+    + L2
+    + Matmul
+    + MaxPool2
+    + Minima
+    + NormalizeRows
+    + Relu
+    + ChannelAffine
+    + FlowMagnitude
+    + Resize
+    + Upsample2
+    + Warp
 {
 }

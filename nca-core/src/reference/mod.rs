@@ -7,8 +7,10 @@
 mod adam;
 mod avg_pool2;
 mod axpy;
+mod channel_affine;
 mod conv2d;
 mod device;
+mod flow_magnitude;
 mod gather_columns;
 mod l1;
 mod l2;
@@ -22,10 +24,13 @@ mod normalize_rows;
 mod overflow;
 mod perceive;
 mod relu;
+mod resize;
 mod rgb;
 mod rollout;
 mod sort_rows;
 mod update;
+mod upsample2;
+mod warp;
 
 use std::marker::PhantomData;
 

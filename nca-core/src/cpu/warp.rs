@@ -1,0 +1,136 @@
+//! Warping an image back along a flow.
+
+use rayon::prelude::*;
+
+use super::{Buffer, Cpu};
+use crate::backend::Warp;
+use crate::error::{Result, check_len};
+
+impl Warp for Cpu {
+    fn warp(
+        &self,
+        batch: usize,
+        channels: usize,
+        height: usize,
+        width: usize,
+        x: &Buffer,
+        flow: &Buffer,
+        y: &mut Buffer,
+    ) -> Result<()> {
+        let plane = height * width;
+        check_len("warp", "x", x.len(), batch * channels * plane)?;
+        check_len("warp", "flow", flow.len(), batch * 2 * plane)?;
+        check_len("warp", "y", y.len(), batch * channels * plane)?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        self.install(|| {
+            y.par_chunks_exact_mut(plane)
+                .zip(x.par_chunks_exact(plane))
+                .enumerate()
+                .for_each(|(index, (y, x))| {
+                    let flow = &flow[index / channels * 2 * plane..][..2 * plane];
+                    for (p, y) in y.iter_mut().enumerate() {
+                        let column = Tap::new(p % width, flow[p], width);
+                        let row = Tap::new(p / width, flow[plane + p], height);
+                        let along = |p: usize| column.mix(x[p * width + column.low], x[p * width + column.high]);
+                        *y = row.mix(along(row.low), along(row.high));
+                    }
+                });
+        });
+        Ok(())
+    }
+
+    fn warp_backward(
+        &self,
+        batch: usize,
+        channels: usize,
+        height: usize,
+        width: usize,
+        x: &Buffer,
+        flow: &Buffer,
+        g_y: &Buffer,
+        g_x: &mut Buffer,
+        g_flow: &mut Buffer,
+    ) -> Result<()> {
+        const OP: &str = "warp_backward";
+        let plane = height * width;
+        check_len(OP, "x", x.len(), batch * channels * plane)?;
+        check_len(OP, "flow", flow.len(), batch * 2 * plane)?;
+        check_len(OP, "g_y", g_y.len(), batch * channels * plane)?;
+        check_len(OP, "g_x", g_x.len(), batch * channels * plane)?;
+        check_len(OP, "g_flow", g_flow.len(), batch * 2 * plane)?;
+        if g_flow.is_empty() {
+            return Ok(());
+        }
+        let sample = channels * plane;
+        self.install(|| {
+            // A sample is one task: its scattered sums have a fixed order.
+            g_flow
+                .par_chunks_exact_mut(2 * plane)
+                .zip(g_x.par_chunks_mut(sample.max(1)))
+                .enumerate()
+                .for_each(|(b, (g_flow, g_x))| {
+                    let flow = &flow[b * 2 * plane..][..2 * plane];
+                    let (x, g_y) = (&x[b * sample..][..sample], &g_y[b * sample..][..sample]);
+                    g_x.fill(0.0);
+                    for p in 0..plane {
+                        let column = Tap::new(p % width, flow[p], width);
+                        let row = Tap::new(p / width, flow[plane + p], height);
+                        let (s, t) = (row.fraction, column.fraction);
+                        let corners = [
+                            row.low * width + column.low,
+                            row.low * width + column.high,
+                            row.high * width + column.low,
+                            row.high * width + column.high,
+                        ];
+                        let weights = [(1.0 - s) * (1.0 - t), (1.0 - s) * t, s * (1.0 - t), s * t];
+                        let (mut g_u, mut g_v) = (0.0, 0.0);
+                        for c in 0..channels {
+                            let g = g_y[c * plane + p];
+                            let [a, b, d, e] = corners.map(|corner| x[c * plane + corner]);
+                            for (corner, weight) in corners.iter().zip(weights) {
+                                g_x[c * plane + corner] += g * weight;
+                            }
+                            g_u += g * row.mix(b - a, e - d);
+                            g_v += g * column.mix(d - a, e - b);
+                        }
+                        g_flow[p] = if column.free { g_u } else { 0.0 };
+                        g_flow[plane + p] = if row.free { g_v } else { 0.0 };
+                    }
+                });
+        });
+        Ok(())
+    }
+}
+
+/// Where a displaced position lies on a line of pixels.
+struct Tap {
+    low: usize,
+    high: usize,
+    /// Weight of `high`.
+    fraction: f32,
+    /// Strictly inside the line: the position moves with the displacement.
+    free: bool,
+}
+
+impl Tap {
+    #[inline]
+    fn new(at: usize, displacement: f32, len: usize) -> Self {
+        let (position, last) = (at as f32 + displacement, (len - 1) as f32);
+        // NaN goes to the border.
+        let clamped = position.max(0.0).min(last);
+        let low = clamped as usize;
+        Self {
+            low,
+            high: (low + 1).min(len - 1),
+            fraction: clamped - low as f32,
+            free: position > 0.0 && position < last,
+        }
+    }
+
+    #[inline]
+    fn mix(&self, low: f32, high: f32) -> f32 {
+        (1.0 - self.fraction) * low + self.fraction * high
+    }
+}
