@@ -55,7 +55,12 @@ pub fn for_all<S: Strategy>(
 #[must_use]
 pub fn numbers(seed: u64, index: u64, len: usize) -> Vec<f64> {
     let mut rng = PhiloxRng::new(seed, Stream::Test, index);
-    (0..len).map(|_| f64::from(rng.uniform_in(-1.0, 1.0) as f32)).collect()
+    rounded((0..len).map(|_| rng.uniform_in(-1.0, 1.0)))
+}
+
+/// Numbers rounded to f32, so that the oracle starts from what an f32 backend is given.
+pub fn rounded(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    values.map(|v| f64::from(v as f32)).collect()
 }
 
 /// The first of a sequence of seeds derived from `seed` for which `make` gives something.
@@ -120,9 +125,7 @@ impl NcaCase {
         let scales = [1.0 / inputs.sqrt(), 1.0 / inputs.sqrt(), gain / hidden.sqrt(), gain];
         let mut params = self.param_numbers(100);
         for (values, scale) in params.iter_mut().zip(scales) {
-            for v in values {
-                *v = f64::from((*v * scale) as f32);
-            }
+            *values = rounded(values.iter().map(|v| v * scale));
         }
         params
     }

@@ -9,15 +9,26 @@
 //!
 //! [`crate::backend_suite`] makes a test of each.
 
+pub mod adam;
+pub mod avg_pool2;
+pub mod axpy;
 pub mod cases;
 mod compare;
+pub mod conv2d;
 mod derivative;
 pub mod device;
 pub mod host;
 pub mod kinks;
+pub mod l1;
 pub mod mlp;
 pub mod nca_step;
+pub mod normalize;
+pub mod overflow;
 pub mod perceive;
+pub mod rgb;
+pub mod rollout;
+mod slots;
+pub mod sort_rows;
 mod suite;
 pub mod update;
 

@@ -85,6 +85,6 @@ macro_rules! operations {
 
 operations! {
     $
-    parity: device perceive mlp update nca_step;
-    gradient: perceive mlp update nca_step;
+    parity: device perceive mlp update nca_step rollout rgb conv2d avg_pool2 sort_rows l1 overflow normalize adam axpy;
+    gradient: perceive mlp update nca_step rollout rgb conv2d avg_pool2 sort_rows l1 overflow;
 }
