@@ -6,11 +6,11 @@
 //! there is no generator state to carry along.
 
 /// Multipliers of the two 32×32→64 products of a round.
-const M0: u32 = 0xD251_1F53;
-const M1: u32 = 0xCD9E_8D57;
+pub(crate) const M0: u32 = 0xD251_1F53;
+pub(crate) const M1: u32 = 0xCD9E_8D57;
 /// Weyl increments of the two key words.
-const W0: u32 = 0x9E37_79B9;
-const W1: u32 = 0xBB67_AE85;
+pub(crate) const W0: u32 = 0x9E37_79B9;
+pub(crate) const W1: u32 = 0xBB67_AE85;
 
 /// Philox4x32-10: four random words for a counter and a key.
 #[inline]

@@ -29,7 +29,6 @@ impl Buffer {
         }
     }
 
-    #[expect(dead_code)]
     /// Makes room for at least `len` elements; the contents are unspecified afterwards.
     pub(super) fn reserve(&mut self, len: usize) {
         if self.len < len {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::ThreadPoolBuilder;
 
 use super::Cpu;
+use super::arena::Arenas;
 use crate::error::{Error, Result};
 
 /// An instruction set the kernels are compiled for.
@@ -141,6 +142,12 @@ impl Builder {
         let threads = pool
             .as_ref()
             .map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads());
-        Ok(Cpu { pool, threads, simd })
+        let arenas = Arc::new(Arenas::new(threads));
+        Ok(Cpu {
+            pool,
+            threads,
+            simd,
+            arenas,
+        })
     }
 }

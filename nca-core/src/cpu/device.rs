@@ -42,6 +42,18 @@ impl Device for Cpu {
         Ok(())
     }
 
+    fn upload_indices(&self, src: &[u32], dst: &mut Indices) -> Result<()> {
+        check_len("upload_indices", "source", src.len(), dst.0.len())?;
+        dst.0.copy_from_slice(src);
+        Ok(())
+    }
+
+    fn download_indices(&self, src: &Indices, dst: &mut [u32]) -> Result<()> {
+        check_len("download_indices", "destination", dst.len(), src.0.len())?;
+        dst.copy_from_slice(&src.0);
+        Ok(())
+    }
+
     fn copy(&self, src: &Buffer, src_offset: usize, dst: &mut Buffer, dst_offset: usize, len: usize) -> Result<()> {
         let (src_len, dst_len) = (src.len(), dst.len());
         let src = src.get(src_offset..).and_then(|s| s.get(..len));

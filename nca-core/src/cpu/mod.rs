@@ -1,6 +1,7 @@
 //! The fast CPU backend: f32, explicit SIMD chosen at run time, rayon.
 
 mod adam;
+mod arena;
 mod avg_pool2;
 mod axpy;
 mod buffer;
@@ -10,6 +11,7 @@ mod conv2d;
 mod device;
 mod flow_magnitude;
 mod gather_columns;
+mod gemm;
 mod l1;
 mod l2;
 mod matmul;
@@ -26,6 +28,7 @@ mod relu;
 mod resize;
 mod rgb;
 mod rollout;
+mod simd;
 mod sort_rows;
 mod update;
 mod upsample2;
@@ -38,6 +41,7 @@ use std::sync::Arc;
 
 use rayon::ThreadPool;
 
+use self::arena::Arenas;
 use crate::error::Result;
 
 /// The CPU as a backend, in f32.
@@ -58,6 +62,7 @@ pub struct Cpu {
     pool: Option<Arc<ThreadPool>>,
     threads: usize,
     simd: Simd,
+    arenas: Arc<Arenas>,
 }
 
 impl Cpu {

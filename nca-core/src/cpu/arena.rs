@@ -1,0 +1,100 @@
+//! Scratch memory that outlives the calls that need it, so that nothing large is allocated after the
+//! first one.
+
+// Carving one buffer into typed pieces.
+#![allow(unsafe_code)]
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Buffer;
+
+/// Bytes every piece is aligned to.
+const ALIGN: usize = 64;
+
+/// Scratch of a backend.
+#[derive(Debug)]
+pub(super) struct Arenas {
+    /// One for each thread, for a tile.
+    threads: Vec<Mutex<Buffer>>,
+    /// For whole calls: as many as there were calls at the same time.
+    calls: Mutex<Vec<Buffer>>,
+}
+
+impl Arenas {
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            threads: (0..threads).map(|_| Mutex::new(Buffer::zeros(0))).collect(),
+            calls: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The calling thread's memory; who holds it must not wait for other threads.
+    ///
+    /// A guard and not a closure: code in a closure would be compiled where the closure is called,
+    /// without the vector instructions of the kernel that made it.
+    pub(super) fn thread(&self) -> MutexGuard<'_, Buffer> {
+        let thread = rayon::current_thread_index().unwrap_or(0) % self.threads.len();
+        // Scratch is overwritten before it is read, so a panic elsewhere has spoilt nothing.
+        self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends memory for the time of a call.
+    pub(super) fn with_call<P, R>(&self, pieces: impl Fn(&mut Carver) -> P, job: impl FnOnce(P) -> R) -> R {
+        let mut memory = self.lock_calls().pop().unwrap_or_else(|| Buffer::zeros(0));
+        let result = job(carve(&mut memory, pieces));
+        self.lock_calls().push(memory);
+        result
+    }
+
+    fn lock_calls(&self) -> MutexGuard<'_, Vec<Buffer>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `pieces` twice: once to count, once on memory that is large enough.
+pub(super) fn carve<P>(memory: &mut Buffer, pieces: impl Fn(&mut Carver) -> P) -> P {
+    let mut count = Carver {
+        start: std::ptr::null_mut(),
+        used: 0,
+    };
+    pieces(&mut count);
+    memory.reserve(count.used.div_ceil(size_of::<f32>()));
+    pieces(&mut Carver {
+        start: memory.as_mut_ptr().cast(),
+        used: 0,
+    })
+}
+
+/// Cuts memory into pieces that do not overlap.
+pub(super) struct Carver {
+    start: *mut u8,
+    used: usize,
+}
+
+impl Carver {
+    /// Room for `len` values of `T`, aligned to a cache line. The contents are whatever the memory
+    /// held before, so `T` must be a type for which every bit pattern is a value.
+    pub(super) fn take<T: Copy>(&mut self, len: usize) -> *mut T {
+        const { assert!(align_of::<T>() <= ALIGN) };
+        let piece = self.start.wrapping_add(self.used).cast();
+        self.used += (len * size_of::<T>()).next_multiple_of(ALIGN);
+        piece
+    }
+}
+
+/// A pointer that several threads use for disjoint parts of one array.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T>(pub(super) *mut T);
+
+// SAFETY: a pointer by itself is harmless; those who write through it say why their parts are
+// disjoint.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The pointer; a method, so that closures capture the whole wrapper.
+    pub(super) fn get(self) -> *mut T {
+        self.0
+    }
+}

@@ -1,0 +1,118 @@
+//! Which cells of a tile update, in the form the vector code wants.
+//!
+//! The rows of a tile are cut into groups of one vector. Active cells are numbered row by row; a
+//! group knows its active lanes and the number of the first. Where the width of the tile is not a
+//! whole number of vectors, the last group of a row is moved left to end with the row: it shares
+//! cells with the group before it, and whatever is done for those cells is done twice with the same
+//! result.
+
+// Reads and writes tables in scratch memory.
+#![allow(unsafe_code)]
+
+use super::super::arena::Carver;
+use super::super::simd::Isa;
+use super::mask::{Mask, bits, mask_bytes};
+use super::tiling::{Tile, Tiling};
+
+/// The groups of a tile, row by row.
+pub(super) struct Active<S: Isa> {
+    mask: *mut u8,
+    mask_len: usize,
+    select: *mut S::Select,
+    number: *mut u32,
+    /// Groups in a row.
+    groups: usize,
+    width: usize,
+    /// Number of active cells.
+    pub(super) count: usize,
+}
+
+impl<S: Isa> Active<S> {
+    /// Takes the memory for any tile of `tiling`.
+    pub(super) fn carve(carver: &mut Carver, tiling: &Tiling) -> Self {
+        let (height, width) = (tiling.max_height(), tiling.max_width());
+        let groups = height * width.div_ceil(S::LANES);
+        let mask_len = mask_bytes(height * width).max(height * mask_bytes(width));
+        Self {
+            mask: carver.take(mask_len),
+            mask_len,
+            select: carver.take(groups),
+            number: carver.take(groups),
+            groups: 0,
+            width: 0,
+            count: 0,
+        }
+    }
+
+    /// Draws the mask of `tile`, whose grid is `grid_width` cells wide.
+    #[inline(always)]
+    pub(super) fn draw(&mut self, s: S, mask: &Mask, tile: &Tile, grid_width: usize) {
+        self.width = tile.width;
+        self.groups = tile.width.div_ceil(S::LANES);
+        // SAFETY: `carve` took `mask_len` bytes; any byte is a value.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.mask, self.mask_len) };
+        let sample = tile.sample as u32;
+        let whole = tile.width == grid_width;
+        if whole {
+            mask.draw(sample, tile.y * grid_width, tile.height * grid_width, bytes);
+        }
+        let row_bytes = mask_bytes(tile.width);
+        let mut count = 0;
+        for row in 0..tile.height {
+            let first = (tile.y + row) * grid_width + tile.x;
+            let (bytes, at) = if whole {
+                (&*bytes, tile.y * grid_width % 4 + row * grid_width)
+            } else {
+                let bytes = &mut bytes[row * row_bytes..][..row_bytes];
+                mask.draw(sample, first, tile.width, bytes);
+                (&*bytes, first % 4)
+            };
+            for group in 0..self.groups {
+                let column = self.column(group);
+                let lanes = bits(bytes, at + column, S::LANES);
+                // Cells shared with the group before are numbered by it.
+                let shared = group * S::LANES - column;
+                let before = (lanes & ((1 << shared) - 1)).count_ones();
+                let index = row * self.groups + group;
+                // SAFETY: `index` is below the number of groups that `carve` took room for.
+                unsafe {
+                    self.select.add(index).write(s.select(lanes));
+                    self.number.add(index).write(count - before);
+                }
+                count += lanes.count_ones() - before;
+            }
+        }
+        self.count = count as usize;
+    }
+
+    /// Groups in a row.
+    #[inline(always)]
+    pub(super) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// First column of a group, counted from the left edge of the tile.
+    #[inline(always)]
+    pub(super) fn column(&self, group: usize) -> usize {
+        (group * S::LANES).min(self.width - S::LANES)
+    }
+
+    /// The active lanes of group `group` of `row`, and the number of the first.
+    ///
+    /// # Safety
+    /// The group must exist in the tile drawn last.
+    #[inline(always)]
+    pub(super) unsafe fn group(&self, row: usize, group: usize) -> (S::Select, usize) {
+        let index = row * self.groups + group;
+        // SAFETY: the caller's condition; `draw` wrote all groups.
+        unsafe { (*self.select.add(index), *self.number.add(index) as usize) }
+    }
+}
+
+/// Floats from row to row of a panel with a column for each of `count` active cells: whole vectors
+/// and one more, since a group is always written as a whole; and an odd number of cache lines, so
+/// that the rows of a block of columns fall into different cache sets.
+pub(super) fn leading<S: Isa>(count: usize) -> usize {
+    let lines = (count.next_multiple_of(S::LANES) + S::LANES).div_ceil(16);
+    16 * (lines | 1)
+}

@@ -1,0 +1,340 @@
+//! The gradient of one step of one tile.
+
+// Kernels on tiles in scratch memory.
+#![allow(unsafe_code)]
+
+use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::gemm::{Bias, BiasRelu, Blocks, Gate, Outer, Panels, Plain, Strided, dots, multiply};
+use super::super::simd::{Isa, Kernel};
+use super::Plan;
+use super::active::{Active, leading};
+use super::adjoint::{Spread, adjoint_tile, ring_len};
+use super::mask::Mask;
+use super::stencil::perceive_tile;
+use super::tiling::Tile;
+use super::weights::Weights;
+
+/// Where the parts of a group's parameter gradients lie.
+pub(super) struct GradLayout {
+    pub(super) w1: Outer,
+    pub(super) w2: Outer,
+    pub(super) w2_start: usize,
+    pub(super) b1_start: usize,
+    pub(super) b2_start: usize,
+    pub(super) len: usize,
+}
+
+impl GradLayout {
+    pub(super) fn new<S: Isa>(plan: &Plan) -> Self {
+        let w1 = Outer::new::<S>(plan.hidden, plan.inputs());
+        let w2 = Outer::new::<S>(plan.stencil.channels, plan.hidden);
+        let w2_start = w1.len().next_multiple_of(16);
+        let b1_start = w2_start + w2.len().next_multiple_of(16);
+        let b2_start = b1_start + plan.hidden.next_multiple_of(16);
+        Self {
+            w1,
+            w2,
+            w2_start,
+            b1_start,
+            b2_start,
+            len: b2_start + plan.stencil.channels.next_multiple_of(16),
+        }
+    }
+}
+
+/// The gradient of the tiles of one group, in order.
+pub(super) struct BackwardGroup<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) arenas: &'a Arenas,
+    pub(super) weights: &'a Weights,
+    pub(super) mask: Mask,
+    /// Numbers of the tiles in the backward tiling.
+    pub(super) tiles: std::ops::Range<usize>,
+    /// State before the step, `[B,C,H,W]`.
+    pub(super) x: &'a [f32],
+    /// Gradient after the step, `[B,C,H,W]`.
+    pub(super) g_next: &'a [f32],
+    /// Gradient before the step; each tile writes its own cells.
+    pub(super) g_x: Shared<f32>,
+    /// Rings of all tiles; each tile writes its own.
+    pub(super) rings: Shared<f32>,
+    /// Parameter gradients of this group, as [`GradLayout`] says; written, not added to.
+    pub(super) grads: Shared<f32>,
+}
+
+/// Scratch of one tile.
+struct Pieces<S: Isa> {
+    active: Active<S>,
+    spread: Spread,
+    /// Perception, then its gradient, `[KC, active cells]`.
+    z: *mut f32,
+    /// Hidden layer, then the gradient before its ReLU, `[D, active cells]`.
+    h: *mut f32,
+    /// Update, `[C, active cells]`; only with a clamp.
+    dx: *mut f32,
+    /// Gradient of the update, `[C, active cells]`.
+    g_dx: *mut f32,
+}
+
+impl<S: Isa> Pieces<S> {
+    fn carve(carver: &mut Carver, plan: &Plan) -> Self {
+        let tiling = &plan.backward;
+        let ld = leading::<S>(tiling.max_height() * tiling.max_width());
+        let channels = Panels::new::<S>(plan.stencil.channels).padded();
+        let inputs = Panels::new::<S>(plan.inputs()).padded().next_multiple_of(3);
+        let hidden = Panels::new::<S>(plan.hidden).padded().next_multiple_of(3);
+        Self {
+            active: Active::carve(carver, tiling),
+            spread: Spread::carve(carver, tiling, plan.stencil.kernels),
+            z: carver.take(inputs * ld),
+            h: carver.take(hidden * ld),
+            dx: carver.take(if plan.clamped() { channels * ld } else { 0 }),
+            g_dx: carver.take(channels * ld),
+        }
+    }
+}
+
+impl Kernel for BackwardGroup<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let plan = self.plan;
+        let mut memory = self.arenas.thread();
+        let mut pieces = carve(&mut memory, |carver| Pieces::<S>::carve(carver, plan));
+        for index in self.tiles.clone() {
+            // SAFETY: the pieces were carved for this plan; buffers are as long as the grid says.
+            unsafe { backward_tile(s, &self, &mut pieces, index) };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_tile<S: Isa>(s: S, job: &BackwardGroup<'_>, pieces: &mut Pieces<S>, index: usize) {
+    let (plan, weights) = (job.plan, job.weights);
+    let tile = plan.backward.tile(index);
+    let channels = plan.stencil.channels;
+    let sample = tile.sample * channels * plan.grid.plane();
+    pieces.active.draw(s, &job.mask, &tile, plan.grid.width);
+    let active = &pieces.active;
+    let ld = leading::<S>(active.count);
+    let vectors = active.count.div_ceil(S::LANES);
+    // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`).
+    unsafe {
+        let x = job.x.as_ptr().add(sample);
+        let g_next = job.g_next.as_ptr().add(sample);
+        let g_x = job.g_x.get().add(sample);
+        perceive_tile(s, plan, &tile, active, x, weights.zeros, pieces.z, ld);
+        hidden_layer(s, plan, weights, pieces, ld, vectors);
+        let base = if plan.clamped() {
+            clamp_backward(s, plan, &tile, active, x, pieces.dx, g_next, pieces.g_dx, ld, g_x);
+            g_x.cast_const()
+        } else {
+            gather(s, plan, &tile, active, g_next, pieces.g_dx, ld);
+            g_next
+        };
+        parameters(s, job, pieces, ld, vectors, index == job.tiles.start);
+        let (inputs, hidden) = (Panels::new::<S>(plan.inputs()), plan.hidden);
+        for (column, vectors) in Blocks::new::<S>(vectors) {
+            let h = Strided {
+                start: pieces.h.add(column),
+                stride: ld,
+            };
+            multiply(
+                s,
+                inputs,
+                hidden,
+                weights.w1_transposed,
+                h,
+                vectors,
+                pieces.z.add(column),
+                ld,
+                Plain,
+            );
+        }
+        pieces.spread.clear(&tile);
+        let ring = job.rings.get().add(index * channels * ring_len(&plan.backward));
+        adjoint_tile(s, plan, &tile, active, &pieces.spread, pieces.z, ld, base, g_x, ring);
+    }
+}
+
+/// `h = relu(W1·z + b1)`, and `dx = W2·h + b2` where the clamp will ask for it.
+#[inline(always)]
+unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pieces<S>, ld: usize, vectors: usize) {
+    let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
+    // SAFETY: the caller's condition.
+    unsafe {
+        for (column, vectors) in Blocks::new::<S>(vectors) {
+            let z = Strided {
+                start: pieces.z.add(column),
+                stride: ld,
+            };
+            let h = pieces.h.add(column);
+            multiply(
+                s,
+                hidden,
+                plan.inputs(),
+                weights.w1,
+                z,
+                vectors,
+                h,
+                ld,
+                BiasRelu(weights.b1),
+            );
+            if plan.clamped() {
+                let (h, dx) = (Strided { start: h, stride: ld }, pieces.dx.add(column));
+                multiply(
+                    s,
+                    channels,
+                    plan.hidden,
+                    weights.w2,
+                    h,
+                    vectors,
+                    dx,
+                    ld,
+                    Bias(weights.b2),
+                );
+            }
+        }
+    }
+}
+
+/// Without a clamp: `g_dx` is the gradient at the active cells.
+#[inline(always)]
+unsafe fn gather<S: Isa>(
+    s: S,
+    plan: &Plan,
+    tile: &Tile,
+    active: &Active<S>,
+    g_next: *const f32,
+    g_dx: *mut f32,
+    ld: usize,
+) {
+    // SAFETY: the caller's condition; groups lie within the tile.
+    unsafe {
+        for channel in 0..plan.stencil.channels {
+            let g_dx = g_dx.add(channel * ld);
+            for row in 0..tile.height {
+                let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
+                for group in 0..active.groups() {
+                    let (lanes, number) = active.group(row, group);
+                    let g = s.load(g_next.add(at + active.column(group)));
+                    s.store(g_dx.add(number), s.compress(g, lanes));
+                }
+            }
+            s.store(g_dx.add(active.count), s.splat(0.0));
+        }
+    }
+}
+
+/// With a clamp: `g_x = g_next` where `x + mask·dx` is within the bounds, else 0; `g_dx` is that at the
+/// active cells.
+#[inline(always)]
+unsafe fn clamp_backward<S: Isa>(
+    s: S,
+    plan: &Plan,
+    tile: &Tile,
+    active: &Active<S>,
+    x: *const f32,
+    dx: *const f32,
+    g_next: *const f32,
+    g_dx: *mut f32,
+    ld: usize,
+    g_x: *mut f32,
+) {
+    let bound = s.splat(plan.bound);
+    // SAFETY: the caller's condition; groups lie within the tile.
+    unsafe {
+        for channel in 0..plan.stencil.channels {
+            let (dx, g_dx) = (dx.add(channel * ld), g_dx.add(channel * ld));
+            for row in 0..tile.height {
+                let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
+                for group in 0..active.groups() {
+                    let (lanes, number) = active.group(row, group);
+                    let at = at + active.column(group);
+                    let next = s.add(s.load(x.add(at)), s.expand(s.load(dx.add(number)), lanes));
+                    let g = s.where_within(next, bound, s.load(g_next.add(at)));
+                    s.store(g_x.add(at), g);
+                    s.store(g_dx.add(number), s.compress(g, lanes));
+                }
+            }
+            s.store(g_dx.add(active.count), s.splat(0.0));
+        }
+    }
+}
+
+/// Gradients of the parameters; `h` turns from the hidden layer into the gradient before its ReLU.
+#[inline(always)]
+unsafe fn parameters<S: Isa>(
+    s: S,
+    job: &BackwardGroup<'_>,
+    pieces: &Pieces<S>,
+    ld: usize,
+    vectors: usize,
+    fresh: bool,
+) {
+    let (plan, layout) = (job.plan, GradLayout::new::<S>(job.plan));
+    let (hidden, channels) = (Panels::new::<S>(plan.hidden), plan.stencil.channels);
+    let grads = job.grads.get();
+    // SAFETY: the caller's condition; `grads` holds `layout.len` floats.
+    unsafe {
+        let h = Strided {
+            start: pieces.h,
+            stride: ld,
+        };
+        dots(
+            s,
+            layout.w2,
+            pieces.g_dx,
+            ld,
+            h,
+            vectors,
+            grads.add(layout.w2_start),
+            fresh,
+        );
+        row_sums(s, pieces.g_dx, ld, channels, vectors, grads.add(layout.b2_start), fresh);
+        for (column, vectors) in Blocks::new::<S>(vectors) {
+            let g_dx = Strided {
+                start: pieces.g_dx.add(column),
+                stride: ld,
+            };
+            let h = pieces.h.add(column);
+            multiply(
+                s,
+                hidden,
+                channels,
+                job.weights.w2_transposed,
+                g_dx,
+                vectors,
+                h,
+                ld,
+                Gate,
+            );
+        }
+        let z = Strided {
+            start: pieces.z,
+            stride: ld,
+        };
+        dots(s, layout.w1, pieces.h, ld, z, vectors, grads, fresh);
+        row_sums(s, pieces.h, ld, plan.hidden, vectors, grads.add(layout.b1_start), fresh);
+    }
+}
+
+/// `sums[r] += Σ a[r]` (`=` if `fresh`), four rows at a time: `a` and `sums` are padded accordingly.
+#[inline(always)]
+unsafe fn row_sums<S: Isa>(s: S, a: *const f32, ld: usize, rows: usize, vectors: usize, sums: *mut f32, fresh: bool) {
+    // SAFETY: the caller's condition.
+    unsafe {
+        for row in (0..rows).step_by(4) {
+            let mut partial = [s.splat(0.0); 4];
+            for v in 0..vectors {
+                for (r, partial) in partial.iter_mut().enumerate() {
+                    *partial = s.add(*partial, s.load(a.add((row + r) * ld + v * S::LANES)));
+                }
+            }
+            for (r, sum) in s.sums(partial).into_iter().enumerate() {
+                let old = if fresh { 0.0 } else { *sums.add(row + r) };
+                *sums.add(row + r) = old + sum;
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One step of one tile.
+
+// Kernels on tiles in scratch memory.
+#![allow(unsafe_code)]
+
+use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::gemm::{Bias, BiasRelu, Blocks, Panels, Strided, multiply};
+use super::super::simd::{Isa, Kernel, TILE_VECTORS};
+use super::Plan;
+use super::active::{Active, leading};
+use super::mask::Mask;
+use super::stencil::perceive_tile;
+use super::tiling::Tile;
+use super::weights::Weights;
+
+/// `x' = clamp(x + mask·dx)` on one tile.
+pub(super) struct ForwardTile<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) arenas: &'a Arenas,
+    pub(super) weights: &'a Weights,
+    pub(super) mask: Mask,
+    /// Number of the tile in the forward tiling.
+    pub(super) index: usize,
+    /// State, `[B,C,H,W]`.
+    pub(super) x: &'a [f32],
+    /// Next state; each tile writes its own cells.
+    pub(super) x_next: Shared<f32>,
+}
+
+/// Scratch of one tile.
+struct Pieces<S: Isa> {
+    active: Active<S>,
+    /// Perception, `[KC, active cells]`.
+    z: *mut f32,
+    /// Hidden layer of one block of columns.
+    h: *mut f32,
+    /// Update, `[C, active cells]`.
+    dx: *mut f32,
+}
+
+impl<S: Isa> Pieces<S> {
+    fn carve(carver: &mut Carver, plan: &Plan) -> Self {
+        let tiling = &plan.forward;
+        let ld = leading::<S>(tiling.max_height() * tiling.max_width());
+        Self {
+            active: Active::carve(carver, tiling),
+            z: carver.take(plan.inputs() * ld),
+            h: carver.take(Panels::new::<S>(plan.hidden).padded() * TILE_VECTORS * S::LANES),
+            dx: carver.take(Panels::new::<S>(plan.stencil.channels).padded() * ld),
+        }
+    }
+}
+
+impl Kernel for ForwardTile<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let plan = self.plan;
+        let mut memory = self.arenas.thread();
+        let pieces = carve(&mut memory, |carver| Pieces::<S>::carve(carver, plan));
+        // SAFETY: the pieces were carved for this plan; the state is as long as the grid says.
+        unsafe { forward_tile(s, &self, pieces) };
+    }
+}
+
+#[inline(always)]
+unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S>) {
+    let (plan, weights) = (job.plan, job.weights);
+    let tile = plan.forward.tile(job.index);
+    let sample = tile.sample * plan.stencil.channels * plan.grid.plane();
+    pieces.active.draw(s, &job.mask, &tile, plan.grid.width);
+    let active = &pieces.active;
+    let ld = leading::<S>(active.count);
+    // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`).
+    unsafe {
+        let x = job.x.as_ptr().add(sample);
+        if active.count > 0 {
+            perceive_tile(s, plan, &tile, active, x, weights.zeros, pieces.z, ld);
+        }
+        let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
+        let (inputs, ldh) = (plan.inputs(), TILE_VECTORS * S::LANES);
+        for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
+            let z = Strided {
+                start: pieces.z.add(column),
+                stride: ld,
+            };
+            let h = Strided {
+                start: pieces.h,
+                stride: ldh,
+            };
+            let dx = pieces.dx.add(column);
+            multiply(
+                s,
+                hidden,
+                inputs,
+                weights.w1,
+                z,
+                vectors,
+                pieces.h,
+                ldh,
+                BiasRelu(weights.b1),
+            );
+            multiply(
+                s,
+                channels,
+                plan.hidden,
+                weights.w2,
+                h,
+                vectors,
+                dx,
+                ld,
+                Bias(weights.b2),
+            );
+        }
+        update_tile(s, plan, &tile, active, x, pieces.dx, ld, job.x_next.get().add(sample));
+    }
+}
+
+/// `x' = clamp(x + mask·dx)`.
+///
+/// # Safety
+/// `x` and `x_next` must be samples `[C,H,W]`, `dx` have C rows of `ld` floats.
+#[inline(always)]
+unsafe fn update_tile<S: Isa>(
+    s: S,
+    plan: &Plan,
+    tile: &Tile,
+    active: &Active<S>,
+    x: *const f32,
+    dx: *const f32,
+    ld: usize,
+    x_next: *mut f32,
+) {
+    let bound = s.splat(plan.bound);
+    let negative = s.splat(-plan.bound);
+    // SAFETY: the caller's condition; groups lie within the tile.
+    unsafe {
+        for channel in 0..plan.stencil.channels {
+            for row in 0..tile.height {
+                let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
+                for group in 0..active.groups() {
+                    let (lanes, number) = active.group(row, group);
+                    let at = at + active.column(group);
+                    let step = s.expand(s.load(dx.add(channel * ld + number)), lanes);
+                    let next = s.add(s.load(x.add(at)), step);
+                    s.store(x_next.add(at), s.max(negative, s.min(bound, next)));
+                }
+            }
+        }
+    }
+}

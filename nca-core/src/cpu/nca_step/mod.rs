@@ -1,0 +1,371 @@
+//! One step of the automaton, fused: only active cells are computed.
+//!
+//! The grid is cut into tiles that fit the second-level cache. For each tile:
+//!
+//! 1. [`mask`]: the mask bits; [`active`]: the active cells, numbered.
+//! 2. [`stencil`]: perception, vectorised over columns, of which only the active cells are stored:
+//!    a panel `z [KC, active]`.
+//! 3. [`forward`]: `h = relu(W1·z + b1)` and `dx = W2·h + b2`, block of columns by block of columns,
+//!    so that `h` never leaves L1; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
+//!    Inactive cells cost a copy.
+//!
+//! Backward recomputes 1–3 instead of storing anything ([`backward`]): the gradient is gathered at the
+//! active cells, goes back through both layers, and the gradient of the perception is spread and
+//! sent through the mirrored stencil ([`adjoint`]). Gradients of the weights are summed in a fixed
+//! number of groups of tiles, group by group: no result depends on the number of threads.
+
+// Runs kernels on buffers whose lengths have been checked here.
+#![allow(unsafe_code)]
+
+mod active;
+mod adjoint;
+mod backward;
+mod forward;
+mod mask;
+mod reduce;
+mod stencil;
+mod tiling;
+mod weights;
+
+use rayon::prelude::*;
+
+use self::adjoint::{add_rings, ring_len};
+use self::backward::{BackwardGroup, GradLayout};
+use self::forward::ForwardTile;
+use self::mask::Mask;
+use self::reduce::AddGroups;
+use self::stencil::Stencil;
+use self::tiling::Tiling;
+use self::weights::{Pack, Weights};
+use super::arena::{Carver, Shared};
+use super::mlp::check_params;
+use super::simd::{Isa, Kernel, dispatch};
+use super::update::bound;
+use super::{Buffer, Cpu};
+use crate::backend::{MaskKey, NcaStep};
+use crate::config::{Grid, NcaConfig};
+use crate::error::{Result, check_len};
+use crate::params::Params;
+use crate::philox::fire_threshold;
+
+/// Floats of the panel of a forward tile: 128 KiB, a part of any second-level cache.
+const FORWARD_FLOATS: usize = 32 * 1024;
+/// Floats of the panels of a backward tile: 256 KiB.
+const BACKWARD_FLOATS: usize = 64 * 1024;
+/// Active cells a tile is made for: at least so many that blocks of three vectors fill it well, at most
+/// so many that a small grid still gives every core some tiles.
+const ACTIVE_CELLS: (usize, usize) = (128, 256);
+/// Most cells of a tile, however few of them are active.
+const MOST_CELLS: usize = 2048;
+/// Most groups of tiles that have parameter gradients of their own, and the bytes these may take.
+const GROUPS: (usize, usize) = (8, 32);
+const GROUP_BYTES: usize = 4 << 20;
+
+/// What a call needs to know about the model and the grid.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    grid: Grid,
+    hidden: usize,
+    stencil: Stencil,
+    /// Bound of the clamp; infinite where there is none.
+    bound: f32,
+    threshold: u64,
+    forward: Tiling,
+    backward: Tiling,
+    /// Groups of backward tiles.
+    groups: usize,
+}
+
+impl Plan {
+    fn new(config: &NcaConfig, grid: Grid) -> Self {
+        let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
+        let cells = |floats: usize, per_cell: usize| {
+            let active = (floats / per_cell).clamp(ACTIVE_CELLS.0, ACTIVE_CELLS.1);
+            ((active as f64 / config.fire_rate) as usize).min(MOST_CELLS)
+        };
+        let backward = Tiling::new(grid, cells(BACKWARD_FLOATS, inputs + hidden + channels));
+        let group_bytes = size_of::<f32>() * (hidden * inputs + channels * hidden);
+        let groups = (GROUP_BYTES / group_bytes).clamp(GROUPS.0, GROUPS.1);
+        Self {
+            grid,
+            hidden,
+            stencil: Stencil::new(config),
+            bound: bound(config),
+            threshold: fire_threshold(config.fire_rate),
+            forward: Tiling::new(grid, cells(FORWARD_FLOATS, inputs)),
+            backward,
+            groups: groups.min(backward.len()),
+        }
+    }
+
+    /// Length of the perception vector, KC.
+    fn inputs(&self) -> usize {
+        self.stencil.kernels * self.stencil.channels
+    }
+
+    fn clamped(&self) -> bool {
+        self.bound < f32::INFINITY
+    }
+
+    fn mask(&self, key: MaskKey) -> Mask {
+        Mask {
+            seed: key.seed,
+            step: key.step,
+            threshold: self.threshold,
+        }
+    }
+
+    /// Elements of a state.
+    fn len(&self) -> usize {
+        self.stencil.channels * self.grid.cells()
+    }
+}
+
+/// Memory of a whole backward call.
+#[derive(Clone, Copy)]
+struct BackwardMemory {
+    weights: Weights,
+    grads: Shared<f32>,
+    rings: Shared<f32>,
+}
+
+/// Length of the parameter gradients of a group.
+struct GradLength<'a>(&'a Plan);
+
+impl Kernel for GradLength<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) -> usize {
+        GradLayout::new::<S>(self.0).len
+    }
+}
+
+impl BackwardMemory {
+    fn carve(carver: &mut Carver, plan: &Plan, grad_len: usize) -> Self {
+        let ring = plan.stencil.channels * ring_len(&plan.backward);
+        Self {
+            weights: Weights::carve(carver, plan, true),
+            grads: Shared(carver.take(plan.groups * grad_len)),
+            rings: Shared(carver.take(plan.backward.len() * ring)),
+        }
+    }
+}
+
+impl Cpu {
+    /// Runs `steps` with the plan and the packed weights, on the backend's threads.
+    pub(super) fn with_forward(
+        &self,
+        op: &'static str,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        steps: impl FnOnce(&Forward<'_>) -> Result<()> + Send,
+    ) -> Result<()> {
+        check_params(op, config, params)?;
+        if grid.cells() == 0 {
+            return Ok(());
+        }
+        let plan = &Plan::new(config, grid);
+        self.install(|| {
+            self.arenas.with_call(
+                |carver| Weights::carve(carver, plan, false),
+                |weights| {
+                    let pack = Pack {
+                        plan,
+                        params,
+                        weights,
+                        backward: false,
+                    };
+                    dispatch(self.simd, grid.width, pack);
+                    steps(&Forward {
+                        cpu: self,
+                        op,
+                        plan,
+                        weights,
+                    })
+                },
+            )
+        })
+    }
+
+    /// As [`Cpu::with_forward`], for steps backward.
+    pub(super) fn with_backward(
+        &self,
+        op: &'static str,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        steps: impl FnOnce(&Backward<'_>) -> Result<()> + Send,
+    ) -> Result<()> {
+        check_params(op, config, params)?;
+        if grid.cells() == 0 {
+            return Ok(());
+        }
+        let plan = &Plan::new(config, grid);
+        let grad_len = dispatch(self.simd, grid.width, GradLength(plan));
+        self.install(|| {
+            self.arenas.with_call(
+                |carver| BackwardMemory::carve(carver, plan, grad_len),
+                |memory| {
+                    let pack = Pack {
+                        plan,
+                        params,
+                        weights: memory.weights,
+                        backward: true,
+                    };
+                    dispatch(self.simd, grid.width, pack);
+                    steps(&Backward {
+                        cpu: self,
+                        op,
+                        plan,
+                        grad_len,
+                        memory,
+                    })
+                },
+            )
+        })
+    }
+}
+
+/// Steps forward with the same weights.
+pub(super) struct Forward<'a> {
+    cpu: &'a Cpu,
+    op: &'static str,
+    plan: &'a Plan,
+    weights: Weights,
+}
+
+impl Forward<'_> {
+    /// `x → x_next`, one step with the mask of `key`.
+    pub(super) fn step(&self, key: MaskKey, x: &Buffer, x_next: &mut Buffer) -> Result<()> {
+        check_len(self.op, "x", x.len(), self.plan.len())?;
+        check_len(self.op, "x_next", x_next.len(), self.plan.len())?;
+        let x_next = Shared(x_next.as_mut_ptr());
+        (0..self.plan.forward.len()).into_par_iter().for_each(|index| {
+            let tile = ForwardTile {
+                plan: self.plan,
+                arenas: &self.cpu.arenas,
+                weights: &self.weights,
+                mask: self.plan.mask(key),
+                index,
+                x,
+                x_next,
+            };
+            dispatch(self.cpu.simd, self.plan.grid.width, tile);
+        });
+        Ok(())
+    }
+}
+
+/// Steps backward with the same weights.
+pub(super) struct Backward<'a> {
+    cpu: &'a Cpu,
+    op: &'static str,
+    plan: &'a Plan,
+    grad_len: usize,
+    memory: BackwardMemory,
+}
+
+impl Backward<'_> {
+    /// `g_next → g_x` through the step with the mask of `key` from the state `x`; adds to `grads`.
+    pub(super) fn step(
+        &self,
+        config: &NcaConfig,
+        key: MaskKey,
+        x: &Buffer,
+        g_next: &Buffer,
+        g_x: &mut Buffer,
+        grads: &mut Params<Buffer>,
+    ) -> Result<()> {
+        let plan = self.plan;
+        check_params(self.op, config, grads)?;
+        check_len(self.op, "x", x.len(), plan.len())?;
+        check_len(self.op, "g_next", g_next.len(), plan.len())?;
+        check_len(self.op, "g_x", g_x.len(), plan.len())?;
+        let (simd, width) = (self.cpu.simd, plan.grid.width);
+        let (rings, group_grads) = (self.memory.rings, self.memory.grads);
+        let g_x_start = Shared(g_x.as_mut_ptr());
+        (0..plan.groups).into_par_iter().for_each(|group| {
+            let cut = |i: usize| i * plan.backward.len() / plan.groups;
+            let group = BackwardGroup {
+                plan,
+                arenas: &self.cpu.arenas,
+                weights: &self.memory.weights,
+                mask: plan.mask(key),
+                tiles: cut(group)..cut(group + 1),
+                x,
+                g_next,
+                g_x: g_x_start,
+                rings,
+                grads: Shared(group_grads.get().wrapping_add(group * self.grad_len)),
+            };
+            dispatch(simd, width, group);
+        });
+        let (channels, ring_len) = (plan.stencil.channels, ring_len(&plan.backward));
+        g_x.par_chunks_exact_mut(plan.grid.plane())
+            .enumerate()
+            .for_each(|(i, g_x)| {
+                let (sample, channel) = (i / channels, i % channels);
+                add_rings(plan, g_x, |tile| {
+                    let tile = sample * plan.backward.per_sample() + tile;
+                    // SAFETY: every tile has written its ring; nobody writes them now.
+                    unsafe {
+                        let start = rings.get().add((tile * channels + channel) * ring_len);
+                        std::slice::from_raw_parts(start, ring_len)
+                    }
+                });
+            });
+        // SAFETY: `BackwardMemory::carve` took so much; every group has written its part.
+        let group_grads = unsafe { std::slice::from_raw_parts_mut(group_grads.get(), plan.groups * self.grad_len) };
+        dispatch(
+            simd,
+            width,
+            AddGroups {
+                plan,
+                groups: group_grads,
+                grads,
+            },
+        );
+        Ok(())
+    }
+}
+
+impl NcaStep for Cpu {
+    fn nca_step_scratch(&self, _: &NcaConfig, _: Grid) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn nca_step(
+        &self,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        key: MaskKey,
+        x: &Buffer,
+        x_next: &mut Buffer,
+        _: &mut [Buffer],
+    ) -> Result<()> {
+        self.with_forward("nca_step", config, grid, params, |forward| forward.step(key, x, x_next))
+    }
+
+    fn nca_step_backward_scratch(&self, _: &NcaConfig, _: Grid) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn nca_step_backward(
+        &self,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        key: MaskKey,
+        x: &Buffer,
+        g_next: &Buffer,
+        g_x: &mut Buffer,
+        grads: &mut Params<Buffer>,
+        _: &mut [Buffer],
+    ) -> Result<()> {
+        self.with_backward("nca_step_backward", config, grid, params, |backward| {
+            backward.step(config, key, x, g_next, g_x, grads)
+        })
+    }
+}

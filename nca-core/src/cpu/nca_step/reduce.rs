@@ -1,0 +1,62 @@
+//! The sum of the parameter gradients of all groups of tiles.
+
+use rayon::prelude::*;
+
+use super::super::Buffer;
+use super::super::gemm::Outer;
+use super::super::simd::{Isa, Kernel};
+use super::Plan;
+use super::backward::GradLayout;
+use crate::params::Params;
+
+/// Elements a task adds up.
+const PART: usize = 4096;
+
+/// Adds the gradients of all groups, in their order, to `grads`.
+pub(super) struct AddGroups<'a> {
+    pub(super) plan: &'a Plan,
+    /// One [`GradLayout`] after the other; the first is used as the sum.
+    pub(super) groups: &'a mut [f32],
+    pub(super) grads: &'a mut Params<Buffer>,
+}
+
+impl Kernel for AddGroups<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        add_groups(self.plan, &GradLayout::new::<S>(self.plan), self.groups, self.grads);
+    }
+}
+
+fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut Params<Buffer>) {
+    let (sums, rest) = groups.split_at_mut(layout.len);
+    sums.par_chunks_mut(PART).enumerate().for_each(|(i, sums)| {
+        for group in rest.chunks_exact(layout.len) {
+            for (sum, &v) in sums.iter_mut().zip(&group[i * PART..]) {
+                *sum += v;
+            }
+        }
+    });
+    let sums = &*sums;
+    add_matrix(layout.w1, sums, plan.inputs(), &mut grads.w1);
+    add_matrix(layout.w2, &sums[layout.w2_start..], plan.hidden, &mut grads.w2);
+    add_vector(&sums[layout.b1_start..], &mut grads.b1);
+    if let Some(b2) = &mut grads.b2 {
+        add_vector(&sums[layout.b2_start..], b2);
+    }
+}
+
+/// Adds a product in register tiles to a row-major matrix.
+fn add_matrix(outer: Outer, sums: &[f32], columns: usize, to: &mut [f32]) {
+    to.par_chunks_exact_mut(columns).enumerate().for_each(|(row, to)| {
+        for (column, to) in to.iter_mut().enumerate() {
+            *to += sums[outer.index(row, column)];
+        }
+    });
+}
+
+fn add_vector(sums: &[f32], to: &mut [f32]) {
+    for (to, &v) in to.iter_mut().zip(sums) {
+        *to += v;
+    }
+}

@@ -1,0 +1,105 @@
+//! The weights of a model, packed for the micro-kernel once a call.
+
+// Packed weights live in scratch memory.
+#![allow(unsafe_code)]
+
+use super::super::Buffer;
+use super::super::arena::Carver;
+use super::super::gemm::Panels;
+use super::super::simd::{Isa, Kernel};
+use super::Plan;
+use crate::params::Params;
+
+/// Rows of a packed matrix are padded to at most a multiple of this.
+const PADDING: usize = 8;
+
+/// Packed matrices; those of the backward pass are null where it is not needed.
+#[derive(Clone, Copy)]
+pub(super) struct Weights {
+    /// W1, D rows of KC.
+    pub(super) w1: *const f32,
+    pub(super) b1: *const f32,
+    /// W2, C rows of D.
+    pub(super) w2: *const f32,
+    /// Zeros where the model has no b2.
+    pub(super) b2: *const f32,
+    /// W1ᵀ, KC rows of D.
+    pub(super) w1_transposed: *const f32,
+    /// W2ᵀ, D rows of C.
+    pub(super) w2_transposed: *const f32,
+    /// As many zeros as a row has cells.
+    pub(super) zeros: *const f32,
+}
+
+// SAFETY: tiles only read the weights.
+unsafe impl Send for Weights {}
+// SAFETY: as above.
+unsafe impl Sync for Weights {}
+
+impl Weights {
+    /// Takes the memory; [`Pack`] fills it.
+    pub(super) fn carve(carver: &mut Carver, plan: &Plan, backward: bool) -> Self {
+        let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
+        let mut matrix = |rows: usize, depth: usize| carver.take::<f32>(rows.next_multiple_of(PADDING) * depth);
+        let transposed = if backward {
+            (inputs, hidden, channels)
+        } else {
+            (0, 0, 0)
+        };
+        Self {
+            w1: matrix(hidden, inputs),
+            b1: matrix(hidden, 1),
+            w2: matrix(channels, hidden),
+            b2: matrix(channels, 1),
+            w1_transposed: matrix(transposed.0, hidden),
+            w2_transposed: matrix(transposed.1, channels),
+            zeros: matrix(1, plan.grid.width),
+        }
+    }
+}
+
+/// Writes the packed weights.
+pub(super) struct Pack<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) params: &'a Params<Buffer>,
+    pub(super) weights: Weights,
+    pub(super) backward: bool,
+}
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let Self {
+            plan,
+            params,
+            weights,
+            backward,
+        } = self;
+        let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
+        let fill = |to: *const f32, rows: usize, depth: usize, value: &dyn Fn(usize, usize) -> f32| {
+            let panels = Panels::new::<S>(rows);
+            // SAFETY: `Weights::carve` took room for the rows padded to a multiple of 8, and nobody
+            // reads it yet.
+            let packed = unsafe { std::slice::from_raw_parts_mut(to.cast_mut(), panels.padded() * depth) };
+            panels.pack(depth, packed, value);
+        };
+        let (w1, w2) = (&params.w1[..], &params.w2[..]);
+        fill(weights.w1, hidden, inputs, &|row, column| w1[row * inputs + column]);
+        fill(weights.b1, hidden, 1, &|row, _| params.b1[row]);
+        fill(weights.w2, channels, hidden, &|row, column| w2[row * hidden + column]);
+        fill(weights.b2, channels, 1, &|row, _| {
+            params.b2.as_ref().map_or(0.0, |b2| b2[row])
+        });
+        if backward {
+            fill(weights.w1_transposed, inputs, hidden, &|row, column| {
+                w1[column * inputs + row]
+            });
+            fill(weights.w2_transposed, hidden, channels, &|row, column| {
+                w2[column * hidden + row]
+            });
+        }
+        // SAFETY: `Weights::carve` took a row of cells.
+        unsafe { weights.zeros.cast_mut().write_bytes(0, plan.grid.width) };
+    }
+}

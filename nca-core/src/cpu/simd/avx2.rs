@@ -1,0 +1,159 @@
+//! AVX2 with FMA: 8 lanes, 16 registers.
+
+use std::arch::x86_64::{
+    __m256, __m256i, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_and_ps,
+    _mm256_andnot_ps, _mm256_blend_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cmp_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps,
+    _mm256_min_ps, _mm256_mul_ps, _mm256_permutevar8x32_ps, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm256_sub_ps,
+};
+
+use super::Isa;
+
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The machine must have AVX2 and FMA.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Permutations that pack and spread the lanes of a bit set.
+#[derive(Clone, Copy)]
+pub(super) struct Select {
+    /// Source lane of each packed lane.
+    pack: __m256i,
+    /// Source lane of each spread lane; the sign bit marks lanes outside the set.
+    spread: __m256i,
+}
+
+/// [`Select`] of every set of 8 lanes.
+static SELECTS: [[[i32; 8]; 2]; 256] = selects();
+
+const fn selects() -> [[[i32; 8]; 2]; 256] {
+    let mut table = [[[0; 8], [i32::MIN; 8]]; 256];
+    let mut bits = 0;
+    while bits < 256 {
+        let (mut lane, mut packed) = (0, 0);
+        while lane < 8 {
+            if bits >> lane & 1 == 1 {
+                table[bits][0][packed] = lane as i32;
+                table[bits][1][lane] = packed as i32;
+                packed += 1;
+            }
+            lane += 1;
+        }
+        bits += 1;
+    }
+    table
+}
+
+// SAFETY of every intrinsic below: `self` proves that the machine has AVX2 and FMA; pointers are the
+// caller's condition.
+impl Isa for Avx2 {
+    type V = __m256;
+    type Select = Select;
+    const LANES: usize = 8;
+    /// 4×3 accumulators, 3 vectors and 1 broadcast fill the 16 registers.
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m256) {
+        unsafe { _mm256_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn where_above(self, x: __m256, bound: __m256, v: __m256) -> __m256 {
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, bound), v) }
+    }
+    #[inline(always)]
+    fn where_within(self, x: __m256, bound: __m256, v: __m256) -> __m256 {
+        unsafe {
+            let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(magnitude, bound), v)
+        }
+    }
+    #[inline(always)]
+    fn shift_up(self, v: __m256, first: f32) -> __m256 {
+        unsafe {
+            let moved = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6));
+            _mm256_blend_ps::<0b0000_0001>(moved, _mm256_set1_ps(first))
+        }
+    }
+    #[inline(always)]
+    fn shift_down(self, v: __m256, last: f32) -> __m256 {
+        unsafe {
+            let moved = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7));
+            _mm256_blend_ps::<0b1000_0000>(moved, _mm256_set1_ps(last))
+        }
+    }
+    #[inline(always)]
+    fn select(self, bits: u32) -> Select {
+        let [pack, spread] = &SELECTS[bits as usize & 0xff];
+        unsafe {
+            Select {
+                pack: _mm256_loadu_si256(pack.as_ptr().cast()),
+                spread: _mm256_loadu_si256(spread.as_ptr().cast()),
+            }
+        }
+    }
+    #[inline(always)]
+    fn compress(self, v: __m256, lanes: Select) -> __m256 {
+        unsafe { _mm256_permutevar8x32_ps(v, lanes.pack) }
+    }
+    #[inline(always)]
+    fn expand(self, v: __m256, lanes: Select) -> __m256 {
+        unsafe {
+            // The permutation reads the low three bits of an index only, the blend its sign.
+            let spread = _mm256_permutevar8x32_ps(v, lanes.spread);
+            _mm256_blendv_ps(spread, _mm256_setzero_ps(), _mm256_castsi256_ps(lanes.spread))
+        }
+    }
+    #[inline(always)]
+    fn sums(self, v: [__m256; 4]) -> [f32; 4] {
+        unsafe {
+            let pairs = [_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3])];
+            let quads = _mm256_hadd_ps(pairs[0], pairs[1]);
+            let sums = _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps::<1>(quads));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(out.as_mut_ptr(), sums);
+            out
+        }
+    }
+}

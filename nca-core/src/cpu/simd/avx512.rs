@@ -1,0 +1,131 @@
+//! AVX-512F: 16 lanes, 32 registers.
+
+use std::arch::x86_64::{
+    __m256, __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castpd_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_hadd_ps, _mm512_abs_ps, _mm512_add_ps, _mm512_alignr_epi32,
+    _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_compress_ps, _mm512_maskz_expand_ps,
+    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+};
+
+use super::Isa;
+
+/// Proof that the machine has AVX-512F (and with it AVX2 and FMA).
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The machine must have AVX-512F.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Self {
+        Self(())
+    }
+
+    /// Upper half plus lower half.
+    #[inline(always)]
+    fn fold(self, v: __m512) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX-512F.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v)));
+            _mm256_add_ps(_mm512_castps512_ps256(v), high)
+        }
+    }
+}
+
+// SAFETY of every intrinsic below: `self` proves that the machine has AVX-512F; pointers are the
+// caller's condition.
+impl Isa for Avx512 {
+    type V = __m512;
+    type Select = __mmask16;
+    const LANES: usize = 16;
+    /// 8×3 accumulators and 3 vectors of the 32 registers; broadcasts are memory operands.
+    const ROWS: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn where_above(self, x: __m512, bound: __m512, v: __m512) -> __m512 {
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, bound), v) }
+    }
+    #[inline(always)]
+    fn where_within(self, x: __m512, bound: __m512, v: __m512) -> __m512 {
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NGT_UQ>(_mm512_abs_ps(x), bound), v) }
+    }
+    #[inline(always)]
+    fn shift_up(self, v: __m512, first: f32) -> __m512 {
+        unsafe {
+            // Lanes 15.. of [first; 16] followed by v.
+            let (v, first) = (_mm512_castps_si512(v), _mm512_castps_si512(_mm512_set1_ps(first)));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<15>(v, first))
+        }
+    }
+    #[inline(always)]
+    fn shift_down(self, v: __m512, last: f32) -> __m512 {
+        unsafe {
+            // Lanes 1.. of v followed by [last; 16].
+            let (v, last) = (_mm512_castps_si512(v), _mm512_castps_si512(_mm512_set1_ps(last)));
+            _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(last, v))
+        }
+    }
+    #[inline(always)]
+    fn select(self, bits: u32) -> __mmask16 {
+        bits as __mmask16
+    }
+    #[inline(always)]
+    fn compress(self, v: __m512, lanes: __mmask16) -> __m512 {
+        unsafe { _mm512_maskz_compress_ps(lanes, v) }
+    }
+    #[inline(always)]
+    fn expand(self, v: __m512, lanes: __mmask16) -> __m512 {
+        unsafe { _mm512_maskz_expand_ps(lanes, v) }
+    }
+    #[inline(always)]
+    fn sums(self, v: [__m512; 4]) -> [f32; 4] {
+        unsafe {
+            let pairs = [
+                _mm256_hadd_ps(self.fold(v[0]), self.fold(v[1])),
+                _mm256_hadd_ps(self.fold(v[2]), self.fold(v[3])),
+            ];
+            let quads = _mm256_hadd_ps(pairs[0], pairs[1]);
+            let sums = _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps::<1>(quads));
+            let mut out = [0.0; 4];
+            _mm_storeu_ps(out.as_mut_ptr(), sums);
+            out
+        }
+    }
+}
