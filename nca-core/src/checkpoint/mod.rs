@@ -3,6 +3,7 @@
 //! * [`Nca::save`](crate::Nca::save) and [`Nca::load`](crate::Nca::load): an automaton as a
 //!   safetensors file with PyTorch-style tensor names and its configuration in the metadata;
 //! * [`read_tensors`] and [`write_tensors`]: any named tensors, bit for bit;
+//! * [`read_tensors_any`]: the same from PyTorch's files, none of whose code is run;
 //! * [`write_atomic`]: a file that is either the old one or the complete new one.
 //!
 //! Everything read is taken as hostile: sizes are checked against the length of the file before
@@ -24,12 +25,15 @@
 //! elements, and *bare* files: the same tensors, or `w1`, `b1`, `w2`, `b2`, without configuration,
 //! which then comes from a preset.
 
+mod any;
 mod atomic;
 mod element;
 mod model;
+mod pytorch;
 mod safetensors;
 mod tensors;
 
+pub use any::read_tensors_any;
 pub use atomic::write_atomic;
 pub use model::{FORMAT, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER};
 pub use safetensors::{read_tensors, write_tensors};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use super::safetensors::{read_tensors, write_tensors};
+use super::any::read_tensors_any;
+use super::safetensors::write_tensors;
 use super::tensors::{TensorView, Tensors};
 use crate::config::{NcaConfig, Preset};
 use crate::error::{Error, Result};
@@ -60,8 +61,8 @@ impl Nca {
     /// Reads an automaton.
     ///
     /// A file that states its configuration needs no `preset`; if one is given, its perception
-    /// kernels must be those of the file. A bare file takes everything but C, D and the presence of
-    /// b2 from the preset.
+    /// kernels must be those of the file. A bare file, a PyTorch `state_dict` included, takes everything
+    /// but C, D and the presence of b2 from the preset.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`], which names the file, what was found and what was expected.
@@ -71,7 +72,7 @@ impl Nca {
 
     /// As [`Nca::load`], and the metadata that [`Nca::save`] was given.
     pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
-        let mut tensors = read_tensors(path)?;
+        let mut tensors = read_tensors_any(path)?;
         let stated = stated_config(&tensors)?;
         let order = stated_order(&tensors, stated.is_some())?;
         if let (Some(stated), Some(preset)) = (&stated, preset)

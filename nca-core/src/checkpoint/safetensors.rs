@@ -36,7 +36,7 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Tensors> {
 }
 
 /// As [`read_tensors`] from any source of `length` bytes; `path` is for messages.
-fn read_from(path: &Path, reader: &mut impl Read, length: u64) -> Result<Tensors> {
+pub(super) fn read_from(path: &Path, reader: &mut impl Read, length: u64) -> Result<Tensors> {
     let header = read_header(path, reader, length)?;
     let mut tensors = BTreeMap::new();
     for name in header.offset_keys() {
