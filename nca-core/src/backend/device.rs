@@ -37,6 +37,12 @@ pub trait Device: Send + Sync {
     /// Copies all of `src` into `dst`; waits for the device.
     fn download(&self, src: &Self::Buffer, dst: &mut [Self::Elem]) -> Result<()>;
 
+    /// Copies `src` into all of `dst`.
+    fn upload_indices(&self, src: &[u32], dst: &mut Self::Indices) -> Result<()>;
+
+    /// Copies all of `src` into `dst`; waits for the device.
+    fn download_indices(&self, src: &Self::Indices, dst: &mut [u32]) -> Result<()>;
+
     /// `dst[dst_offset..][..len] = src[src_offset..][..len]`.
     fn copy(
         &self,
@@ -57,6 +63,13 @@ pub trait Device: Send + Sync {
     fn buffer(&self, src: &[Self::Elem]) -> Result<Self::Buffer> {
         let mut dst = self.zeros(src.len())?;
         self.upload(src, &mut dst)?;
+        Ok(dst)
+    }
+
+    /// A new index array holding `src`.
+    fn indices(&self, src: &[u32]) -> Result<Self::Indices> {
+        let mut dst = self.zero_indices(src.len())?;
+        self.upload_indices(src, &mut dst)?;
         Ok(dst)
     }
 

@@ -42,6 +42,18 @@ impl<T: Real> Device for Reference<T> {
         Ok(())
     }
 
+    fn upload_indices(&self, src: &[u32], dst: &mut Vec<u32>) -> Result<()> {
+        check_len("upload_indices", "source", src.len(), dst.len())?;
+        dst.copy_from_slice(src);
+        Ok(())
+    }
+
+    fn download_indices(&self, src: &Vec<u32>, dst: &mut [u32]) -> Result<()> {
+        check_len("download_indices", "destination", dst.len(), src.len())?;
+        dst.copy_from_slice(src);
+        Ok(())
+    }
+
     fn copy(&self, src: &Vec<T>, src_offset: usize, dst: &mut Vec<T>, dst_offset: usize, len: usize) -> Result<()> {
         let (src_end, dst_end) = (src_offset.saturating_add(len), dst_offset.saturating_add(len));
         let (src_len, dst_len) = (src.len(), dst.len());

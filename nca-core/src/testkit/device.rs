@@ -31,6 +31,7 @@ pub fn parity<B: Device<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     for len in [0, 1, 1000] {
         let mut buffer = backend.zeros(len)?;
         compare_bits("zeros", "buffer", &backend.to_vec(&buffer)?, &vec![0.0; len])?;
+        backend.fill(f64::NAN, &mut buffer)?;
         backend.fill(-2.5, &mut buffer)?;
         backend.synchronize()?;
         compare_bits("fill", "buffer", &backend.to_vec(&buffer)?, &vec![-2.5; len])?;
@@ -42,13 +43,22 @@ pub fn parity<B: Device<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         want[to..to + len].copy_from_slice(&VALUES[from..from + len]);
         compare_bits("copy", "destination", &backend.to_vec(&got)?, &want)?;
     }
+    let places = [0, 7, u32::MAX];
+    let mut found = [1; 3];
+    backend.download_indices(&backend.indices(&places)?, &mut found)?;
+    if found != places {
+        return Err(broken("upload and download of indices", format!("gave {found:?}, expected {places:?}")));
+    }
     refusals(backend)
 }
 
 fn refusals<B: Device<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     let mut buffer = backend.buffer(&VALUES)?;
     let mut other = backend.zeros(4)?;
+    let mut places = backend.zero_indices(4)?;
     let answers = [
+        ("download_indices", backend.download_indices(&places, &mut [0; 5])),
+        ("upload_indices", backend.upload_indices(&[0; 5], &mut places)),
         ("upload", backend.upload(&VALUES[1..], &mut buffer)),
         ("download", backend.download(&buffer, &mut [0.0; 10])),
         ("copy", backend.copy(&buffer, 6, &mut other, 0, 4)),
