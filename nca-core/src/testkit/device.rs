@@ -47,7 +47,10 @@ pub fn parity<B: Device<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     let mut found = [1; 3];
     backend.download_indices(&backend.indices(&places)?, &mut found)?;
     if found != places {
-        return Err(broken("upload and download of indices", format!("gave {found:?}, expected {places:?}")));
+        return Err(broken(
+            "upload and download of indices",
+            format!("gave {found:?}, expected {places:?}"),
+        ));
     }
     refusals(backend)
 }

@@ -68,7 +68,12 @@ fn backward<B: Backend>(backend: &B, case: &Case, g_y: &[f64]) -> Result<Vec<f64
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     for_all(&cases(3, 40, 200), |case| {
         let (x, g_y) = (numbers(case.seed, 0, case.x_len()), numbers(case.seed, 1, case.y_len()));
-        compare_bits("gather_columns", "y", &forward(backend, case, &x)?, &forward(&oracle(), case, &x)?)?;
+        compare_bits(
+            "gather_columns",
+            "y",
+            &forward(backend, case, &x)?,
+            &forward(&oracle(), case, &x)?,
+        )?;
         let want = backward(&oracle(), case, &g_y)?;
         compare_bits("gather_columns_backward", "g_x", &backward(backend, case, &g_y)?, &want)?;
         lengths(backend, case)
@@ -100,6 +105,8 @@ pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
     for_all(&cases(2, 5, 9), |case| {
         let (x, g_y) = (numbers(case.seed, 0, case.x_len()), numbers(case.seed, 1, case.y_len()));
         let g_x = backward(backend, case, &g_y)?;
-        check_gradient("gather_columns_backward", "g_x", &x, &g_x, &g_y, |x| forward(backend, case, x))
+        check_gradient("gather_columns_backward", "g_x", &x, &g_x, &g_y, |x| {
+            forward(backend, case, x)
+        })
     })
 }

@@ -47,7 +47,14 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         // Rounded: the weight, the difference, their product.
         let got = backward(backend, weight, &a, &b)?;
         let want = backward(&oracle(), weight, &a, &b)?;
-        compare("l2_backward", "g_a", &got, &want, &absolute(&want), Tolerance::roundings(3))?;
+        compare(
+            "l2_backward",
+            "g_a",
+            &got,
+            &want,
+            &absolute(&want),
+            Tolerance::roundings(3),
+        )?;
 
         a[samples * len - 1] = f64::NAN;
         shows_nan("l2", &forward(backend, weight, &a, &b)?)

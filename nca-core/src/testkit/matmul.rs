@@ -36,21 +36,26 @@ fn cases(batch: usize, side: impl Strategy<Value = usize> + Clone) -> impl Strat
     (
         (1..=batch, side.clone(), side.clone(), side),
         any::<[bool; 4]>(),
-        (proptest::sample::select(vec![1.0, -0.5]), proptest::sample::select(vec![0.0, 1.0, -2.0])),
+        (
+            proptest::sample::select(vec![1.0, -0.5]),
+            proptest::sample::select(vec![0.0, 1.0, -2.0]),
+        ),
         any::<u64>(),
     )
-        .prop_map(|(sizes, [transpose_a, transpose_b, share_a, share_b], (alpha, beta), seed)| Case {
-            shape: MatmulShape {
-                transpose_a,
-                transpose_b,
-                ..MatmulShape::new(sizes.0, sizes.1, sizes.2, sizes.3)
+        .prop_map(
+            |(sizes, [transpose_a, transpose_b, share_a, share_b], (alpha, beta), seed)| Case {
+                shape: MatmulShape {
+                    transpose_a,
+                    transpose_b,
+                    ..MatmulShape::new(sizes.0, sizes.1, sizes.2, sizes.3)
+                },
+                share_a,
+                share_b,
+                alpha,
+                beta,
+                seed,
             },
-            share_a,
-            share_b,
-            alpha,
-            beta,
-            seed,
-        })
+        )
 }
 
 /// `alpha·op(A)·op(B) + beta·C`; where `beta` is 0, C is NaN before.
@@ -85,8 +90,23 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let got = product(backend, shape, case.alpha, &a, &b, case.beta, &c)?;
         let want = product(&oracle(), shape, case.alpha, &a, &b, case.beta, &c)?;
         let (alpha, beta) = (case.alpha.abs(), case.beta.abs());
-        let magnitude = product(&oracle(), shape, alpha, &absolute(&a), &absolute(&b), beta, &absolute(&c))?;
-        compare("matmul", "c", &got, &want, &magnitude, Tolerance::reduction(shape.inner))?;
+        let magnitude = product(
+            &oracle(),
+            shape,
+            alpha,
+            &absolute(&a),
+            &absolute(&b),
+            beta,
+            &absolute(&c),
+        )?;
+        compare(
+            "matmul",
+            "c",
+            &got,
+            &want,
+            &magnitude,
+            Tolerance::reduction(shape.inner),
+        )?;
         lengths(backend, case)
     })
 }
@@ -95,7 +115,14 @@ fn lengths<B: Backend>(backend: &B, case: &Case) -> Result<(), Mismatch> {
     let lengths = case.lengths();
     refuses_wrong_lengths("matmul", 3, |wrong| {
         let buffer = |i: usize| backend.zeros(lengths[i] + usize::from(i == wrong));
-        backend.matmul(&case.shape, case.alpha, &buffer(0)?, &buffer(1)?, case.beta, &mut buffer(2)?)
+        backend.matmul(
+            &case.shape,
+            case.alpha,
+            &buffer(0)?,
+            &buffer(1)?,
+            case.beta,
+            &mut buffer(2)?,
+        )
     })
 }
 

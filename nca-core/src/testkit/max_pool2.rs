@@ -57,7 +57,12 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let levels = numbers(case.seed, 0, case.x_len());
         let x: Vec<f64> = levels.iter().map(|v| (2.0 * v).round()).collect();
         let g_y = numbers(case.seed, 1, case.y_len());
-        compare_bits("max_pool2", "y", &forward(backend, case, &x)?, &forward(&oracle(), case, &x)?)?;
+        compare_bits(
+            "max_pool2",
+            "y",
+            &forward(backend, case, &x)?,
+            &forward(&oracle(), case, &x)?,
+        )?;
         let want = backward(&oracle(), case, &x, &g_y)?;
         compare_bits("max_pool2_backward", "g_x", &backward(backend, case, &x, &g_y)?, &want)?;
         lengths(backend, case)
@@ -71,7 +76,12 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     for nan in 0..4 {
         let mut x = [1.0; 4];
         x[nan] = f64::NAN;
-        compare_bits("max_pool2", "y of a block with NaN", &forward(backend, &one, &x)?, &[f64::NAN])?;
+        compare_bits(
+            "max_pool2",
+            "y of a block with NaN",
+            &forward(backend, &one, &x)?,
+            &[f64::NAN],
+        )?;
     }
     Ok(())
 }
@@ -102,6 +112,8 @@ pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
             clear.then(|| (x, numbers(seed, 1, case.y_len())))
         })?;
         let g_x = backward(backend, case, &x, &g_y)?;
-        check_gradient("max_pool2_backward", "g_x", &x, &g_x, &g_y, |x| forward(backend, case, x))
+        check_gradient("max_pool2_backward", "g_x", &x, &g_x, &g_y, |x| {
+            forward(backend, case, x)
+        })
     })
 }

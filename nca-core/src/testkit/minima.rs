@@ -96,7 +96,14 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let want = backward(&oracle(), case, &places, &g)?;
         let magnitude = vec![2.0; want.len()];
         // An element that is the minimum of its row and of its column gets two gradients.
-        compare("minima_backward", "g_x", &got, &want, &magnitude, Tolerance::roundings(1))?;
+        compare(
+            "minima_backward",
+            "g_x",
+            &got,
+            &want,
+            &magnitude,
+            Tolerance::roundings(1),
+        )?;
         lengths(backend, case)
     })?;
     let square = Case {
@@ -121,7 +128,16 @@ fn lengths<B: Backend>(backend: &B, case: &Case) -> Result<(), Mismatch> {
         let (mut row_min, mut row_at) = (buffer(1, row_len)?, indices(2, row_len)?);
         let (mut column_min, mut column_at) = (buffer(3, column_len)?, indices(4, column_len)?);
         let x = buffer(0, x_len)?;
-        backend.minima(batch, rows, columns, &x, &mut row_min, &mut row_at, &mut column_min, &mut column_at)
+        backend.minima(
+            batch,
+            rows,
+            columns,
+            &x,
+            &mut row_min,
+            &mut row_at,
+            &mut column_min,
+            &mut column_at,
+        )
     })?;
     refuses_wrong_lengths("minima_backward", 5, |wrong| {
         let buffer = |i, len| backend.zeros(len + usize::from(i == wrong));
@@ -145,6 +161,8 @@ pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
         let (minima, places) = forward(backend, case, &x)?;
         let g = numbers(case.seed, 1, minima.len());
         let g_x = backward(backend, case, &places, &g)?;
-        check_gradient("minima_backward", "g_x", &x, &g_x, &g, |x| Ok(forward(backend, case, x)?.0))
+        check_gradient("minima_backward", "g_x", &x, &g_x, &g, |x| {
+            Ok(forward(backend, case, x)?.0)
+        })
     })
 }

@@ -94,6 +94,8 @@ pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
         let (x, g_y) = (case.numbers(0), case.numbers(1));
         let (y, norms) = forward(backend, case, &x)?;
         let g_x = backward(backend, case, &y, &norms, &g_y)?;
-        check_gradient("normalize_rows_backward", "g_x", &x, &g_x, &g_y, |x| Ok(forward(backend, case, x)?.0))
+        check_gradient("normalize_rows_backward", "g_x", &x, &g_x, &g_y, |x| {
+            Ok(forward(backend, case, x)?.0)
+        })
     })
 }
