@@ -1,5 +1,6 @@
 //! Training automata, measuring how strongly they move, and sweeping over architectures.
 
+pub mod distance;
 pub mod exemplar;
 pub mod loss;
 pub mod motion;

@@ -1,5 +1,10 @@
 //! Losses on the picture of a state.
 
+mod patch;
+pub(crate) mod pyramid;
+
+pub use patch::{PatchLoss, PatchSettings};
+
 use nca_core::Result;
 use nca_core::backend::Backend;
 
