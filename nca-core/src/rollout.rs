@@ -11,7 +11,7 @@ use crate::schedule::advance;
 /// A rollout of T steps needs the states before each step for its backward, `T·B·C·H·W·4` bytes in
 /// f32. Those that fit the budget given to [`Rollout::new`] are kept and only the rest is
 /// recomputed, from the nearest state kept before it, on an optimal schedule (Griewank & Walther
-/// 2000): a budget of half the states costs about half a forward pass more, √T states one forward
+/// 2000): a budget of half the states costs about half a forward pass more, √(2T) states one forward
 /// pass more, and rollouts of any length fit in a handful of states at a few passes more.
 ///
 /// Memory: `(slots + 4) · B·C·H·W` elements and the backend's scratch, where
@@ -107,6 +107,7 @@ impl<B: Backend> Rollout<B> {
         self.kept.clear();
         self.keep(backend, 0)?;
         backend.copy(x0, 0, &mut self.states[0], 0, len)?;
+        backend.copy(x0, 0, &mut self.last, 0, len)?;
         let mut frames = frames.iter().copied().peekable();
         // The first descent of the schedule is the forward pass itself; it also passes every frame.
         let mut at = 0;
@@ -159,6 +160,7 @@ impl<B: Backend> Rollout<B> {
     /// For each `t` of `frames` (ascending, each in `1..steps`), `inject(t, state, grad)` is called
     /// with the state after `t` steps and the gradient that arrives there from later steps, and may
     /// add to it. The gradient after the last step is set through [`Rollout::grad_mut`].
+    /// Uses up the states kept: a second call needs another forward pass.
     pub fn backward(
         &mut self,
         backend: &B,
@@ -168,6 +170,13 @@ impl<B: Backend> Rollout<B> {
         mut inject: impl FnMut(u32, &B::Buffer, &mut B::Buffer) -> Result<()>,
     ) -> Result<()> {
         check_frames(frames, self.steps.saturating_sub(1))?;
+        if self.steps > 0 && self.kept.is_empty() {
+            return Err(Error::invalid(
+                "number of forward passes before Rollout::backward",
+                0,
+                "one for each backward pass, which uses up its states",
+            ));
+        }
         let mut frames = frames.iter().rev().copied().peekable();
         // The gradient held is that of the state after `at` steps.
         let mut at = self.steps;
