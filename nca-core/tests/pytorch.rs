@@ -386,6 +386,18 @@ fn storages_must_be_what_the_pickle_says() {
 }
 
 #[test]
+fn a_flipped_bit_in_an_archive_is_noticed() {
+    let good = archive(&dict(&view(2, 0, &[2], &[1])), &[("0", &[1.0, 2.0])]);
+    assert!(read(&good).is_ok());
+    for value in [&1.0_f32.to_le_bytes()[..], &text("a")] {
+        let mut bad = good.clone();
+        let at = bad.windows(value.len()).position(|window| window == value).unwrap();
+        bad[at + value.len() - 1] ^= 1;
+        refused(&bad, &["hecksum"]);
+    }
+}
+
+#[test]
 fn damaged_preludes_are_refused() {
     let object = dict(&view(1, 0, &[1], &[1]));
     let good = stream(&object, &[("0", &[1.0])]);

@@ -27,13 +27,14 @@ pub(super) fn read(reader: impl Read + Seek, length: u64) -> Result<Pieces> {
     let mut heap = Heap::default();
     let mut entry = open(&mut archive, &format!("{folder}{PICKLE}"))?;
     let root = pickle::load(&mut entry, &mut heap)?;
-    drop(entry);
+    finish(entry)?;
     let mut pieces = Pieces::new(&heap, root, length)?;
     for (key, (element, count)) in heap.storages()? {
         if pieces.wants(key) {
             let mut entry = open(&mut archive, &format!("{folder}/data/{key}"))?;
             check_size(key, entry.size(), element, count, length)?;
             pieces.read(key, element, count, &mut entry)?;
+            finish(entry)?;
         }
     }
     Ok(pieces)
@@ -64,6 +65,12 @@ fn open<'a, R: Read + Seek>(archive: &'a mut ZipArchive<R>, name: &str) -> Resul
             "uncompressed files in the archive",
         )),
     }
+}
+
+/// Reads up to the end, where the checksum is compared.
+fn finish(mut entry: impl Read) -> Result<()> {
+    std::io::copy(&mut entry, &mut std::io::sink())?;
+    Ok(())
 }
 
 fn check_size(key: &str, found: u64, element: Element, count: usize, length: u64) -> Result<()> {
