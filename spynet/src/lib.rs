@@ -1,13 +1,21 @@
 //! Optical flow: estimators, files, pictures and errors.
 
+mod classical;
 mod color;
 mod endpoint;
 mod estimator;
 mod field;
 mod flo;
+mod network;
+mod spynet;
+mod weights;
 
+pub use classical::Classical;
 pub use color::{automatic_max, color_wheel, flow_to_rgb};
 pub use endpoint::{EndpointError, endpoint_error};
 pub use estimator::FlowEstimator;
 pub use field::{FlowField, UNKNOWN_THRESHOLD, is_known};
 pub use flo::{encode_flo, parse_flo, read_flo, write_flo};
+pub use network::{FlowPass, Layer, SpyNet};
+pub use spynet::SpyNetFlow;
+pub use weights::{LayerWeights, SpyNetWeights};

@@ -1,0 +1,202 @@
+//! The weights of a flow network, on the host.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nca_core::checkpoint::{TensorView, Tensors, read_tensors_any, write_tensors};
+use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::{Error, Result};
+
+/// One convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerWeights {
+    /// Input channels, I.
+    pub inputs: usize,
+    /// Output channels, O.
+    pub outputs: usize,
+    /// Side of the kernel, k; odd.
+    pub kernel: usize,
+    /// `[O,I,k,k]`.
+    pub weight: Vec<f32>,
+    /// `[O]`.
+    pub bias: Vec<f32>,
+}
+
+/// The convolutions of every pyramid level, coarsest level first.
+///
+/// A level sees eight channels (first frame, warped second frame, flow so far) and answers with two
+/// (the correction of the flow); between them ReLU follows every layer but the last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpyNetWeights {
+    levels: Vec<Vec<LayerWeights>>,
+}
+
+/// Names of the published files: `netBasic` since the reimplementation's second edition,
+/// `moduleBasic` before.
+const PREFIXES: [&str; 2] = ["netBasic", "moduleBasic"];
+
+impl SpyNetWeights {
+    /// Levels of the published network.
+    pub const LEVELS: usize = 6;
+    /// Channels of the published network, from input to output.
+    pub const CHANNELS: [usize; 6] = [8, 32, 64, 32, 16, 2];
+    /// Side of the published network's kernels.
+    pub const KERNEL: usize = 7;
+    /// Most levels, and most layers of a level, that a file may have.
+    const MOST: usize = 16;
+
+    /// Weights of the given levels, which must fit together.
+    pub fn new(levels: Vec<Vec<LayerWeights>>) -> Result<Self> {
+        if levels.is_empty() || levels.len() > Self::MOST {
+            let expected = format!("1 to {}", Self::MOST);
+            return Err(Error::invalid("levels of the flow network", levels.len(), expected));
+        }
+        for (l, level) in levels.iter().enumerate() {
+            let mut channels = Self::CHANNELS[0];
+            for (i, layer) in level.iter().enumerate() {
+                let name = format!("layer {i} of level {l} of the flow network");
+                let taps = layer.inputs * layer.kernel * layer.kernel;
+                let fits = layer.inputs == channels
+                    && layer.kernel % 2 == 1
+                    && layer.outputs > 0
+                    && layer.weight.len() == layer.outputs * taps
+                    && layer.bias.len() == layer.outputs;
+                if !fits {
+                    let found = format!(
+                        "{} inputs, {} outputs, a kernel of side {}, {} weights and {} biases",
+                        layer.inputs,
+                        layer.outputs,
+                        layer.kernel,
+                        layer.weight.len(),
+                        layer.bias.len()
+                    );
+                    let expected = format!("{channels} inputs, an odd kernel and as many weights as that makes");
+                    return Err(Error::invalid(name, found, expected));
+                }
+                if let Some(v) = layer.weight.iter().chain(&layer.bias).find(|v| !v.is_finite()) {
+                    return Err(Error::invalid(format!("a weight of {name}"), v, "a finite number"));
+                }
+                channels = layer.outputs;
+            }
+            if level.is_empty() || channels != 2 {
+                return Err(Error::invalid(
+                    format!("output of level {l} of the flow network"),
+                    format!("{channels} channels"),
+                    "2, the flow's x and y",
+                ));
+            }
+        }
+        Ok(Self { levels })
+    }
+
+    /// Untrained weights for `levels` levels of the given channels, uniform in ±1/√(I·k²) (PyTorch's
+    /// default), a pure function of `seed`.
+    pub fn init(levels: usize, channels: &[usize], kernel: usize, seed: u64) -> Result<Self> {
+        let mut index = 0;
+        let mut draw = |len: usize, bound: f64| -> Vec<f32> {
+            let mut rng = PhiloxRng::new(seed, Stream::Init, index);
+            index += 1;
+            (0..len).map(|_| rng.uniform_in(-bound, bound) as f32).collect()
+        };
+        let levels = (0..levels)
+            .map(|_| {
+                channels
+                    .windows(2)
+                    .map(|pair| {
+                        let (inputs, outputs) = (pair[0], pair[1]);
+                        let taps = inputs * kernel * kernel;
+                        let bound = 1.0 / (taps as f64).sqrt();
+                        LayerWeights {
+                            inputs,
+                            outputs,
+                            kernel,
+                            weight: draw(outputs * taps, bound),
+                            bias: draw(outputs, bound),
+                        }
+                    })
+                    .collect()
+            })
+            .collect();
+        Self::new(levels)
+    }
+
+    /// Reads a file of weights: safetensors or PyTorch's own formats, with the names of the
+    /// published network (`netBasic.{level}.netBasic.{0,2,4,…}.{weight,bias}`, or `moduleBasic`).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut tensors = read_tensors_any(path)?;
+        let prefix = PREFIXES
+            .into_iter()
+            .find(|prefix| tensors.get(&name(prefix, 0, 0, "weight")).is_some());
+        let Some(prefix) = prefix else {
+            let found = format!("no tensor {}", name(PREFIXES[0], 0, 0, "weight"));
+            return Err(Error::format(path, found, "the weights of a SpyNet"));
+        };
+        let mut levels = Vec::new();
+        while tensors.get(&name(prefix, levels.len(), 0, "weight")).is_some() && levels.len() < Self::MOST {
+            let mut layers = Vec::new();
+            while tensors
+                .get(&name(prefix, levels.len(), layers.len(), "weight"))
+                .is_some()
+                && layers.len() < Self::MOST
+            {
+                layers.push(take_layer(&mut tensors, prefix, levels.len(), layers.len())?);
+            }
+            levels.push(layers);
+        }
+        tensors.refuse_rest()?;
+        Self::new(levels).map_err(|e| Error::format(path, e, "the weights of a SpyNet"))
+    }
+
+    /// Writes the weights as safetensors, atomically; `metadata` tells where they come from.
+    pub fn save(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
+        let mut tensors = Vec::new();
+        for (l, level) in self.levels.iter().enumerate() {
+            for (i, layer) in level.iter().enumerate() {
+                let shape = [layer.outputs, layer.inputs, layer.kernel, layer.kernel];
+                tensors.push(TensorView::new(
+                    name(PREFIXES[0], l, i, "weight"),
+                    &shape,
+                    &layer.weight,
+                ));
+                tensors.push(TensorView::new(
+                    name(PREFIXES[0], l, i, "bias"),
+                    &shape[..1],
+                    &layer.bias,
+                ));
+            }
+        }
+        write_tensors(path, &tensors, metadata)
+    }
+
+    /// The levels, coarsest first, each from input to output.
+    #[must_use]
+    pub fn levels(&self) -> &[Vec<LayerWeights>] {
+        &self.levels
+    }
+}
+
+/// Name of a tensor; a ReLU stands between two layers and takes a number too.
+fn name(prefix: &str, level: usize, layer: usize, kind: &str) -> String {
+    format!("{prefix}.{level}.{prefix}.{}.{kind}", 2 * layer)
+}
+
+fn take_layer(tensors: &mut Tensors, prefix: &str, level: usize, layer: usize) -> Result<LayerWeights> {
+    let key = name(prefix, level, layer, "weight");
+    let tensor = tensors.take(&key)?;
+    let [outputs, inputs, kernel, width] = tensor.shape[..] else {
+        let found = format!("tensor {key} of shape {:?}", tensor.shape);
+        return Err(Error::format(tensors.path(), found, "four dimensions"));
+    };
+    if kernel != width {
+        let found = format!("tensor {key} of shape {:?}", tensor.shape);
+        return Err(Error::format(tensors.path(), found, "a square kernel"));
+    }
+    Ok(LayerWeights {
+        inputs,
+        outputs,
+        kernel,
+        weight: tensor.values,
+        bias: tensors.take_shaped(&name(prefix, level, layer, "bias"), &[outputs])?,
+    })
+}
