@@ -64,29 +64,37 @@ fn sort_cases() -> impl Strategy<Value = SortCase> {
     })
 }
 
-/// The sorted rows, and what its backward makes of `g_sorted` with the same order.
-fn both<B: Backend>(backend: &B, rows: usize, len: usize, x: &[f64], g_sorted: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+/// The sorted rows, their order, and what the backward makes of `g_sorted` with it.
+fn both<B: Backend>(
+    backend: &B,
+    rows: usize,
+    len: usize,
+    x: &[f64],
+    g_sorted: &[f64],
+) -> Result<(Vec<f64>, Vec<u32>, Vec<f64>)> {
     let (x, g_sorted) = (upload(backend, x)?, upload(backend, g_sorted)?);
     let mut sorted = poisoned(backend, rows * len)?;
     let mut order = backend.zero_indices(rows * len)?;
     backend.sort_rows(rows, len, &x, &mut sorted, &mut order)?;
     let mut g_x = poisoned(backend, rows * len)?;
     backend.sort_rows_backward(rows, len, &order, &g_sorted, &mut g_x)?;
-    Ok((download(backend, &sorted)?, download(backend, &g_x)?))
+    let mut indices = vec![0; rows * len];
+    backend.download_indices(&order, &mut indices)?;
+    Ok((download(backend, &sorted)?, indices, download(backend, &g_x)?))
 }
 
 /// Values and order against the oracle, bit for bit: ties keep their order, zeros of both signs
 /// are equal, NaNs of both signs come last.
-///
-/// The order is seen through the backward of the ranks 0, 1, 2, …
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     for_all(&sort_cases(), |case| {
         let (rows, len, x) = (case.rows, case.len, case.x());
-        let ranks: Vec<f64> = (0..rows * len).map(|i| (i % len) as f64).collect();
-        let (sorted, rank_of) = both(backend, rows, len, &x, &ranks)?;
-        let (sorted_want, rank_of_want) = both(&oracle(), rows, len, &x, &ranks)?;
-        compare_bits("sort_rows", "sorted", &sorted, &sorted_want)?;
-        compare_bits("sort_rows", "order", &rank_of, &rank_of_want)?;
+        let g_sorted = numbers(case.seed, 1, rows * len);
+        let got = both(backend, rows, len, &x, &g_sorted)?;
+        let want = both(&oracle(), rows, len, &x, &g_sorted)?;
+        compare_bits("sort_rows", "sorted", &got.0, &want.0)?;
+        let order = |indices: &[u32]| -> Vec<f64> { indices.iter().map(|&i| f64::from(i)).collect() };
+        compare_bits("sort_rows", "order", &order(&got.1), &order(&want.1))?;
+        compare_bits("sort_rows_backward", "g_x", &got.2, &want.2)?;
 
         let cells = rows * len;
         refuses_wrong_lengths("sort_rows", 3, |wrong| {
@@ -113,7 +121,7 @@ pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
             .map(|(rung, jitter)| (rung as f64 + jitter / 4.0) / len as f64)
             .collect();
         let g_sorted = numbers(seed, 2, rows * len);
-        let (_, g_x) = both(backend, rows, len, &x, &g_sorted)?;
+        let (_, _, g_x) = both(backend, rows, len, &x, &g_sorted)?;
         check_gradient("sort_rows_backward", "g_x", &x, &g_x, &g_sorted, |x| {
             Ok(both(backend, rows, len, x, &g_sorted)?.0)
         })

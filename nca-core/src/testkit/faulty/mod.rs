@@ -131,6 +131,29 @@ impl<B: Backend> Faulty<B> {
         }
         self.inner.upload(&values, buffer)
     }
+
+    /// As [`Self::after`] for indices: the last of each becomes the first, so that it stays in range.
+    fn after_indices(
+        &self,
+        op: &'static str,
+        output: &'static str,
+        len: usize,
+        indices: &mut B::Indices,
+    ) -> Result<()> {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((op, output), Rule::InPlace);
+        if self.fault_in(op, output).is_none() {
+            return Ok(());
+        }
+        let mut values = vec![0; len];
+        self.inner.download_indices(indices, &mut values)?;
+        if let [first, .., last] = &mut values[..] {
+            *last = *first;
+        }
+        self.inner.upload_indices(&values, indices)
+    }
 }
 
 /// Puts the last element off.

@@ -16,7 +16,9 @@ impl<B: Backend> SortRows for Faulty<B> {
         sorted: &mut B::Buffer,
         order: &mut B::Indices,
     ) -> Result<()> {
-        call!(self.sort_rows(rows, len, x, sorted, order); Overwrites "sorted" sorted)
+        let done: Result<()> = call!(self.sort_rows(rows, len, x, sorted, order); Overwrites "sorted" sorted);
+        done?;
+        self.after_indices("sort_rows", "order", rows * len, order)
     }
 
     fn sort_rows_backward(
@@ -77,10 +79,13 @@ impl<B: Backend> Minima for Faulty<B> {
         column_min: &mut B::Buffer,
         column_at: &mut B::Indices,
     ) -> Result<()> {
-        call!(
+        let done: Result<()> = call!(
             self.minima(batch, rows, columns, x, row_min, row_at, column_min, column_at);
             Overwrites "row_min" row_min; Overwrites "column_min" column_min
-        )
+        );
+        done?;
+        self.after_indices("minima", "row_at", batch * rows, row_at)?;
+        self.after_indices("minima", "column_at", batch * columns, column_at)
     }
 
     fn minima_backward(
