@@ -9,6 +9,7 @@ pub mod report;
 mod settings;
 pub mod texture;
 mod trainer;
+pub mod vgg;
 
 pub use pool::{Draw, Pool};
 pub use settings::TrainSettings;
