@@ -217,6 +217,22 @@ fn integers_are_read_where_they_are_exact() {
     assert!(message.contains("16777217 in tensor count"), "{message}");
 }
 
+/// Files pass through a buffer of fixed size; these do not fit it, nor a multiple of it.
+#[test]
+fn tensors_larger_than_any_buffer_round_trip() {
+    let (_dir, path) = scratch();
+    let values: Vec<f32> = (0..200_003).map(|i| (i % 1999) as f32).collect();
+    write_tensors(&path, &[TensorView::new("a", &[200_003], &values)], &Metadata::new()).unwrap();
+    assert!(read_tensors(&path).unwrap().get("a").unwrap().values == values);
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
+        .collect();
+    let raw = RawView::new(Dtype::F16, vec![200_003], &bytes).unwrap();
+    safetensors::serialize_to_file([("a", raw)], None, &path).unwrap();
+    assert!(read_tensors(&path).unwrap().get("a").unwrap().values == values);
+}
+
 #[test]
 fn contradictory_metadata_is_refused_by_name() {
     let (_dir, path) = scratch();
