@@ -64,17 +64,38 @@ fn a_wrong_file_is_told_by_the_tensor() {
     longer.push(("features.40.weight".to_owned(), vec![4, 10, 3, 3], vec![0.0; 360]));
     let cases = [
         (Vec::new(), "no tensor features.0.weight"),
-        (without("features.0.weight"), "tensor features.19.weight but no features.0.weight"),
-        (without("features.7.weight"), "tensor features.19.weight but no features.7.weight"),
+        (
+            without("features.0.weight"),
+            "tensor features.19.weight but no features.0.weight",
+        ),
+        (
+            without("features.7.weight"),
+            "tensor features.19.weight but no features.7.weight",
+        ),
         (batch_norm, "tensor features.7.weight but no features.2.weight"),
         (longer, "tensor features.40.weight but no features.19.weight"),
         (without("features.10.bias"), "no tensor features.10.bias"),
-        (reshaped("features.0.weight", &[4, 1, 3, 3]), "tensor features.0.weight of shape [4, 1, 3, 3]"),
-        (reshaped("features.5.weight", &[6, 4, 5, 5]), "tensor features.5.weight of shape [6, 4, 5, 5]"),
-        (reshaped("features.5.weight", &[]), "tensor features.5.weight of shape []"),
-        (reshaped("features.12.bias", &[7]), "tensor features.12.bias of shape [7]"),
+        (
+            reshaped("features.0.weight", &[4, 1, 3, 3]),
+            "tensor features.0.weight of shape [4, 1, 3, 3]",
+        ),
+        (
+            reshaped("features.5.weight", &[6, 4, 5, 5]),
+            "tensor features.5.weight of shape [6, 4, 5, 5]",
+        ),
+        (
+            reshaped("features.5.weight", &[]),
+            "tensor features.5.weight of shape []",
+        ),
+        (
+            reshaped("features.12.bias", &[7]),
+            "tensor features.12.bias of shape [7]",
+        ),
         // The next layer expects what this one gives.
-        (reshaped("features.14.weight", &[9, 8, 3, 3]), "tensor features.14.bias of shape [8]"),
+        (
+            reshaped("features.14.weight", &[9, 8, 3, 3]),
+            "tensor features.14.bias of shape [8]",
+        ),
     ];
     for (tensors, expected) in cases {
         let error = names(&tensors).unwrap_err();
@@ -176,7 +197,9 @@ fn published_weights_load() {
     let texture = nca_train::Texture::resolve("bubbly", None, 32).unwrap();
     let last = vgg.layer("relu3_4").unwrap();
     let mut features = Features::new(&backend, &vgg, 1, 32, 32, &[last]).unwrap();
-    features.forward(&backend, &vgg, &backend.buffer(&texture.rgb).unwrap()).unwrap();
+    features
+        .forward(&backend, &vgg, &backend.buffer(&texture.rgb).unwrap())
+        .unwrap();
     let values = download(&backend, features.tap(0));
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     assert!((570.0 / 4.0..570.0 * 4.0).contains(&mean), "{mean}");

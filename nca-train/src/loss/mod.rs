@@ -2,11 +2,23 @@
 
 mod patch;
 pub(crate) mod pyramid;
+mod vgg;
+mod vgg_gram;
+mod vgg_ot;
+mod vgg_slw;
 
 pub use patch::{PatchLoss, PatchSettings};
+pub use vgg::{LayerLoss, LayerTarget, VggLoss};
+pub use vgg_gram::{GramLayer, VggGram};
+pub use vgg_ot::{OtLayer, OtSettings, VggOt};
+pub use vgg_slw::{SlwLayer, SlwSettings, VggSlw};
 
-use nca_core::Result;
+use std::path::Path;
+
 use nca_core::backend::Backend;
+use nca_core::{Error, Result};
+
+use crate::texture::Texture;
 
 /// How unlike the exemplar a batch of pictures is.
 pub trait AppearanceLoss<B: Backend>: Send {
@@ -27,4 +39,43 @@ pub trait AppearanceLoss<B: Backend>: Send {
         out: &mut B::Buffer,
         slot: usize,
     ) -> Result<()>;
+}
+
+/// Names of the appearance losses, as `--appearance` takes them.
+pub const APPEARANCES: [&str; 4] = ["patch", "vgg-ot", "vgg-slw", "vgg-gram"];
+
+/// The appearance loss called `name`, one of [`APPEARANCES`], of `batch` pictures of the size of
+/// `texture`. All but `patch` need `vgg`, a file of VGG16 or VGG19 weights.
+///
+/// # Errors
+/// An unknown name, a missing file, or whatever is wrong with the file or the size of the texture.
+pub fn appearance<'b, B: Backend + 'b>(
+    name: &str,
+    vgg: Option<&Path>,
+    backend: &B,
+    texture: &Texture,
+    batch: usize,
+) -> Result<Box<dyn AppearanceLoss<B> + 'b>> {
+    let weights = || {
+        vgg.ok_or_else(|| {
+            Error::invalid(
+                "--vgg",
+                "missing",
+                format!("a file of VGG16 or VGG19 weights for {name}"),
+            )
+        })
+    };
+    Ok(match name {
+        "patch" => Box::new(PatchLoss::new(backend, PatchSettings::default(), texture, batch)?),
+        "vgg-ot" => Box::new(VggOt::load(backend, weights()?, texture, batch)?),
+        "vgg-slw" => Box::new(VggSlw::load(backend, weights()?, texture, batch)?),
+        "vgg-gram" => Box::new(VggGram::load(backend, weights()?, texture, batch)?),
+        _ => {
+            return Err(Error::invalid(
+                "--appearance",
+                name,
+                format!("one of {}", APPEARANCES.join(", ")),
+            ));
+        }
+    })
 }

@@ -61,7 +61,10 @@ pub fn tensors(layers: &[(usize, usize)]) -> Vec<Named> {
 pub fn file(tensors: &[Named]) -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("vgg.safetensors");
-    let views: Vec<_> = tensors.iter().map(|(name, shape, values)| TensorView::new(name, shape, values)).collect();
+    let views: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, values)| TensorView::new(name, shape, values))
+        .collect();
     write_tensors(&path, &views, &BTreeMap::new()).unwrap();
     (dir, path)
 }
