@@ -4,10 +4,10 @@ use nca_core::reference::Reference;
 
 mod parity {
     use super::Reference;
-    nca_core::backend_suite!(|| Reference::<f32>::new());
+    nca_core::backend_suite!(Reference::<f32>::new);
 }
 
 mod gradient {
     use super::Reference;
-    nca_core::backend_suite!(gradients || Reference::<f64>::new());
+    nca_core::backend_suite!(gradients Reference::<f64>::new);
 }

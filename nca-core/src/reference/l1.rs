@@ -26,7 +26,11 @@ impl<T: Real> L1 for Reference<T> {
 }
 
 /// `a` as `[S,N]` and `b` as `[N]`.
-pub(super) fn samples<'a, T>(op: &'static str, a: &'a [T], b: &'a [T]) -> Result<(ArrayView2<'a, T>, ArrayView1<'a, T>)> {
+pub(super) fn samples<'a, T>(
+    op: &'static str,
+    a: &'a [T],
+    b: &'a [T],
+) -> Result<(ArrayView2<'a, T>, ArrayView1<'a, T>)> {
     let samples = a.len().checked_div(b.len()).unwrap_or(0);
     if samples * b.len() != a.len() {
         return Err(mismatch(op, "a", a.len(), samples.max(1) * b.len()));

@@ -152,7 +152,8 @@ pub fn compare(
     for (index, ((&got, &want), magnitude)) in got.iter().zip(want).zip(magnitude).enumerate() {
         let allowed = tolerance.relative * magnitude + tolerance.absolute;
         let same = got == want || (got.is_nan() && want.is_nan());
-        if !same && !((got - want).abs() <= allowed && allowed.is_finite()) {
+        let near = allowed.is_finite() && (got - want).abs() <= allowed;
+        if !same && !near {
             return Err(Mismatch::Value {
                 op,
                 output,

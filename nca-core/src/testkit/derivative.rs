@@ -49,7 +49,8 @@ pub fn check_gradient(
             }
         }
         // `got` is what the backward claims here, the difference quotient is the oracle.
-        if !((want - got).abs() <= allowed) {
+        let near = (want - got).abs() <= allowed;
+        if !near {
             return Err(Mismatch::Value {
                 op,
                 output,

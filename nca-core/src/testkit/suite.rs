@@ -49,16 +49,16 @@ macro_rules! operations {
 
         /// Expands to one `#[test]` per operation that holds a backend against the oracle.
         ///
-        /// The argument is a closure that makes the backend (with f32 buffers), or an `Option` of it
-        /// where its device may be missing. `gradients` before the closure makes the tests that hold
+        /// The argument is a function or closure that makes the backend (with f32 buffers), or an
+        /// `Option` of it where its device may be missing. `gradients` before it makes the tests that hold
         /// the gradients of a backend with f64 buffers against central differences.
         ///
         /// ```
         /// use nca_core::reference::Reference;
-        /// nca_core::backend_suite!(|| Reference::<f32>::new());
+        /// nca_core::backend_suite!(Reference::<f32>::new);
         /// mod gradients {
         ///     use super::*;
-        ///     nca_core::backend_suite!(gradients || Reference::<f64>::new());
+        ///     nca_core::backend_suite!(gradients Reference::<f64>::new);
         /// }
         /// ```
         #[macro_export]
