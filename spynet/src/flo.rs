@@ -5,11 +5,11 @@
 //! i32, then `u, v` of every pixel as f32, row by row.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
+use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
-use tempfile::NamedTempFile;
 
 use crate::field::FlowField;
 
@@ -140,37 +140,12 @@ pub fn encode_flo(field: &FlowField) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a flow field as a `.flo` file: to a temporary name in the same directory, then renamed,
-/// so that no reader ever sees half of it.
+/// Writes a flow field as a `.flo` file, through a temporary name so that no reader ever sees half
+/// of it ([`write_atomic`]).
 ///
 /// # Errors
 /// Names the file when it cannot be written.
 pub fn write_flo(path: impl AsRef<Path>, field: &FlowField) -> Result<()> {
-    let path = path.as_ref();
     let bytes = encode_flo(field)?;
-    let io = |e| Error::io(path, e);
-    // The parent of a bare file name is the empty path.
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = NamedTempFile::new_in(directory).map_err(io)?;
-    let mut writer = BufWriter::new(file.as_file_mut());
-    writer.write_all(&bytes).and_then(|()| writer.flush()).map_err(io)?;
-    drop(writer);
-    readable_by_all(file.as_file()).map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to their owner; a result is not.
-#[cfg(unix)]
-fn readable_by_all(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &File) -> std::io::Result<()> {
-    Ok(())
+    write_atomic(path, |file| file.write_all(&bytes))
 }
