@@ -1,5 +1,6 @@
 //! Reading back what a sweep has left in its directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,58 @@ impl Collection {
         let mut names: Vec<_> = self.records().map(|record| record.texture.as_str()).collect();
         names.dedup();
         names
+    }
+
+    /// The models of a texture.
+    pub fn of_texture(&self, texture: &str) -> impl Iterator<Item = &ModelResult> {
+        self.models
+            .iter()
+            .filter(move |model| model.record().texture == texture)
+    }
+
+    /// Every C there is, increasing.
+    #[must_use]
+    pub fn channels(&self) -> Vec<usize> {
+        self.records()
+            .map(|r| r.channels)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    /// Every D there is, increasing.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<usize> {
+        self.records()
+            .map(|r| r.hidden)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    /// Every seed there is, increasing.
+    #[must_use]
+    pub fn seeds(&self) -> Vec<u64> {
+        self.records().map(|r| r.seed).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// How Ψ was measured, for the foot of a figure: `Frames 32 steps apart; classical flow; 3 seeds`.
+    pub(super) fn provenance(&self) -> String {
+        fn list<T: Ord + ToString>(values: impl Iterator<Item = T>) -> String {
+            let unique: Vec<_> = values
+                .collect::<BTreeSet<_>>()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            unique.join(" or ")
+        }
+        let seeds = self.seeds().len();
+        format!(
+            "Frames {} steps apart; {} flow; {seeds} seed{}",
+            list(self.records().map(|r| r.steps_per_frame)),
+            list(self.records().map(|r| r.flow.as_str())),
+            if seeds == 1 { "" } else { "s" }
+        )
     }
 }
 

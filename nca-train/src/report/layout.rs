@@ -13,6 +13,8 @@
 
 use std::path::{Path, PathBuf};
 
+const TARGET: &str = "target.png";
+
 /// Table of all models.
 #[must_use]
 pub fn results_csv(dir: &Path) -> PathBuf {
@@ -46,7 +48,13 @@ pub fn models_dir(dir: &Path) -> PathBuf {
 /// The exemplar, as the models of `texture` saw it.
 #[must_use]
 pub fn target(dir: &Path, texture: &str) -> PathBuf {
-    models_dir(dir).join(texture).join("target.png")
+    models_dir(dir).join(texture).join(TARGET)
+}
+
+/// Stem of a plot of one texture, safe as a file name: `curves_bubbly`.
+pub(super) fn plot_stem(dir: &Path, kind: &str, texture: &str) -> PathBuf {
+    let safe = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
+    plots_dir(dir).join(format!("{kind}_{}", texture.chars().map(safe).collect::<String>()))
 }
 
 /// Name of a model's directory below its texture's: `c012_d096_s0`.
@@ -75,6 +83,12 @@ impl ModelDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// What it was to look like; kept once for all models of a texture.
+    #[must_use]
+    pub fn target(&self) -> PathBuf {
+        self.0.with_file_name(TARGET)
     }
 
     /// What it was trained with.

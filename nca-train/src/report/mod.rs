@@ -1,12 +1,86 @@
 //! Turning the results of a sweep into something to look at: table, statistics, plots, contact
 //! sheet, summary.
+//!
+//! [`write_report`] does all of it from what lies in the directory ([`layout`]), finished or not.
 
 mod collect;
+mod contact;
 mod csv;
+mod curves;
+mod draw;
+mod heatmap;
 pub mod layout;
 mod record;
+mod scatter;
 pub mod stats;
+mod summary;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Error, Result};
 
 pub use self::collect::{Collection, ModelResult, collect, read_metrics, read_result};
 pub use self::csv::{COLUMNS, read_csv, write_csv};
 pub use self::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile, Status};
+pub use self::summary::{ArchitectureCorrelation, Likeness, ReportSummary};
+use crate::picture::write_png;
+
+/// Writes `results.csv`, the plots, the contact sheet and `report.md` of the sweep in `dir` from the
+/// model directories there are.
+///
+/// Every file is written atomically, so this may run while the sweep does. A file of a model that
+/// is damaged is an error that names it.
+pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
+    let dir = dir.as_ref();
+    let collection = collect(dir)?;
+    let table = layout::results_csv(dir);
+    write_csv(&table, collection.records())?;
+    let mut files = vec![table];
+    files.extend(write_plots(dir, &collection)?);
+    if let Some(sheet) = contact::contact_sheet(&collection)? {
+        let path = layout::contact_sheet(dir);
+        write_png(&path, &sheet)?;
+        files.push(path);
+    }
+    let page = layout::report_md(dir);
+    files.push(page.clone());
+    let summary = ReportSummary::of(&collection, files);
+    let text = summary.markdown(dir);
+    write_atomic(page, |file| file.write_all(text.as_bytes()))?;
+    Ok(summary)
+}
+
+/// Writes every plot as SVG and PNG.
+fn write_plots(dir: &Path, collection: &Collection) -> Result<Vec<PathBuf>> {
+    let plots = layout::plots_dir(dir);
+    let textures = collection.textures();
+    let mut figures = Vec::new();
+    if !textures.is_empty() {
+        figures.push((plots.join("heatmap"), heatmap::heatmap(collection, &textures)));
+    }
+    if textures.len() > 1 {
+        // Alone, a texture of weak motion has the whole range of colours.
+        let single = |t: &&str| (layout::plot_stem(dir, "heatmap", t), heatmap::heatmap(collection, &[t]));
+        figures.extend(textures.iter().map(single));
+    }
+    if let Some(figure) = scatter::scatter(collection) {
+        figures.push((plots.join("architecture"), figure));
+    }
+    for texture in &textures {
+        if let Some(figure) = curves::curves(collection, texture) {
+            figures.push((layout::plot_stem(dir, "curves", texture), figure));
+        }
+    }
+    let mut written = Vec::new();
+    if !figures.is_empty() {
+        fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
+    }
+    for (stem, figure) in figures {
+        figure.save(&stem)?;
+        written.extend([stem.with_extension("svg"), stem.with_extension("png")]);
+    }
+    Ok(written)
+}

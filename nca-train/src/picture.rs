@@ -1,0 +1,33 @@
+//! Pictures and animations as files.
+
+use std::io;
+use std::path::Path;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageReader, RgbImage};
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Error, Result};
+
+/// Writes a picture as PNG, atomically.
+pub fn write_png(path: impl AsRef<Path>, picture: &RgbImage) -> Result<()> {
+    write_atomic(path, |file| {
+        PngEncoder::new(file)
+            .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+            .map_err(io::Error::other)
+    })
+}
+
+/// Reads a picture of any format the `image` crate knows, without its transparency.
+pub fn read_picture(path: impl AsRef<Path>) -> Result<RgbImage> {
+    let path = path.as_ref();
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::io(path, e))?;
+    let picture = reader.decode().map_err(|e| Error::format(path, e, "a picture"))?;
+    Ok(picture.into_rgb8())
+}
+
+/// Repeats every pixel `factor` times in both directions; `factor` 0 counts as 1.
+#[must_use]
+pub fn scale_up(picture: &RgbImage, factor: u32) -> RgbImage {
+    let factor = factor.max(1);
+    RgbImage::from_fn(picture.width() * factor, picture.height() * factor, |x, y| *picture.get_pixel(x / factor, y / factor))
+}

@@ -1,0 +1,203 @@
+//! Ψ against what an architecture can be summed up to: D/C, D − C and C·D.
+
+use super::collect::Collection;
+use super::draw::axis::{AxisText, Panel, Scale, TICK_SIZE, minus};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Stroke, Style, categorical, text_width};
+use super::record::ModelRecord;
+use super::stats::Correlation;
+
+/// A number that sums up an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quantity {
+    /// D/C
+    Ratio,
+    /// D − C
+    Difference,
+    /// C·D
+    Product,
+}
+
+impl Quantity {
+    pub(super) const ALL: [Self; 3] = [Self::Ratio, Self::Difference, Self::Product];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ratio => "D/C",
+            Self::Difference => "D − C",
+            Self::Product => "C·D",
+        }
+    }
+
+    fn of(self, record: &ModelRecord) -> f64 {
+        let (c, d) = (record.channels as f64, record.hidden as f64);
+        match self {
+            Self::Ratio => d / c,
+            Self::Difference => d - c,
+            Self::Product => c * d,
+        }
+    }
+
+    fn scale(self, values: &[f64]) -> Scale {
+        let values = values.iter().copied();
+        match self {
+            Self::Ratio => Scale::octaves(values),
+            Self::Difference => Scale::linear(values, false),
+            Self::Product => Scale::decades(values),
+        }
+    }
+
+    /// How Ψ goes with it over the models that have a Ψ.
+    pub(super) fn correlation<'a>(self, records: impl Iterator<Item = &'a ModelRecord>) -> Correlation {
+        let pairs: Vec<_> = records.filter_map(|r| Some((self.of(r), r.measured_psi()?))).collect();
+        Correlation::of(&pairs)
+    }
+}
+
+const LEFT: f64 = 70.0;
+const TOP: f64 = 66.0;
+const WIDTH: f64 = 320.0;
+const HEIGHT: f64 = 280.0;
+const GAP: f64 = 36.0;
+const BOTTOM: f64 = 68.0;
+const RIGHT: f64 = 18.0;
+
+/// A panel for each quantity; `None` if no model has a Ψ.
+pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
+    let textures = collection.textures();
+    let measured: Vec<(&ModelRecord, f64)> = collection.records().filter_map(|r| Some((r, r.measured_psi()?))).collect();
+    if measured.is_empty() {
+        return None;
+    }
+    let panels = Quantity::ALL.len() as f64;
+    let width = LEFT + panels * (WIDTH + GAP) - GAP + RIGHT;
+    let rows = legend_rows(&textures, width - LEFT - RIGHT);
+    let top = TOP + 18.0 * (rows.len() - 1) as f64;
+    let height = top + HEIGHT + BOTTOM;
+    let mut figure = Figure::new("Motion strength against the architecture", width, height);
+
+    let ends = measured.iter().flat_map(|(r, psi)| {
+        let se = r.psi_se.unwrap_or(0.0);
+        [(psi - se).max(0.0), psi + se]
+    });
+    let y = Scale::linear(ends, true);
+    for (i, quantity) in Quantity::ALL.into_iter().enumerate() {
+        let values: Vec<_> = measured.iter().map(|(r, _)| quantity.of(r)).collect();
+        let panel = Panel {
+            left: LEFT + i as f64 * (WIDTH + GAP),
+            top,
+            width: WIDTH,
+            height: HEIGHT,
+            x: quantity.scale(&values),
+            y,
+        };
+        let first = i == 0;
+        let x_text = AxisText {
+            tick_labels: true,
+            label: Some(quantity.name()),
+        };
+        let y_text = AxisText {
+            tick_labels: first,
+            label: first.then_some("Ψ (px/frame)"),
+        };
+        panel.draw(&mut figure, x_text, y_text);
+        for &(record, psi) in &measured {
+            let kind = textures.iter().position(|t| *t == record.texture).unwrap_or(0);
+            draw_model(&mut figure, &panel, record, (quantity.of(record), psi), kind);
+        }
+        let text = correlation_text(&quantity.correlation(collection.records()));
+        figure.text((panel.left + WIDTH, top - 9.0), text, Style::new(TICK_SIZE, Anchor::End));
+    }
+
+    let any_hollow = measured.iter().any(|(r, _)| r.above_flicker() == Some(false));
+    draw_legend(&mut figure, &textures, &rows);
+    let hollow = if any_hollow { "Open marks: Ψ not above that of the flicker control. " } else { "" };
+    let note = format!(
+        "{hollow}Bars: ± standard error over frame pairs. r on unscaled values. {}.",
+        collection.provenance()
+    );
+    let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
+    figure.text((LEFT, height - 10.0), note, style);
+    Some(figure)
+}
+
+/// Both coefficients, and how many models they rest on.
+fn correlation_text(correlation: &Correlation) -> String {
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| minus(&format!("{v:.2}")));
+    format!(
+        "Pearson r = {}   Spearman ρ = {}   n = {}",
+        number(correlation.pearson),
+        number(correlation.spearman),
+        correlation.n
+    )
+}
+
+fn draw_model(figure: &mut Figure, panel: &Panel, record: &ModelRecord, (x, psi): Point, kind: usize) {
+    let color = categorical(kind);
+    if let Some(se) = record.psi_se {
+        figure.line(panel.at(x, psi - se), panel.at(x, psi + se), color.with_alpha(150), 1.0);
+    }
+    let filled = record.above_flicker() != Some(false);
+    marker(figure, panel.at(x, psi), kind, color, filled);
+}
+
+/// The mark of the `kind`-th texture: colour and form both tell it.
+fn marker(figure: &mut Figure, centre: Point, kind: usize, color: Color, filled: bool) {
+    const RADIUS: f64 = 3.4;
+    let paint = Paint {
+        fill: Some(if filled { color.with_alpha(200) } else { Color::PAPER }),
+        stroke: Some(Stroke {
+            color: if filled { Color::PAPER } else { color },
+            width: if filled { 0.5 } else { 1.1 },
+        }),
+    };
+    // Corners of a regular polygon, from straight up; grown to about the area of the circle.
+    let polygon = |corners: u32, turn: f64, growth: f64| {
+        let corner = |i: u32| {
+            let angle = std::f64::consts::TAU * (f64::from(i) / f64::from(corners) + turn);
+            let radius = RADIUS * growth;
+            (centre.0 + radius * angle.sin(), centre.1 - radius * angle.cos())
+        };
+        (0..corners).map(corner).collect()
+    };
+    match kind % 6 {
+        0 => figure.circle(centre, RADIUS, paint),
+        1 => figure.polygon(polygon(4, 0.125, 1.25), paint),
+        2 => figure.polygon(polygon(3, 0.0, 1.4), paint),
+        3 => figure.polygon(polygon(4, 0.0, 1.3), paint),
+        4 => figure.polygon(polygon(3, 0.5, 1.4), paint),
+        _ => figure.polygon(polygon(5, 0.0, 1.2), paint),
+    }
+}
+
+const ENTRY_GAP: f64 = 22.0;
+const MARK_ROOM: f64 = 12.0;
+
+/// Indices of the textures that stand in each row of the legend.
+fn legend_rows(textures: &[&str], width: f64) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new()];
+    let mut used = 0.0;
+    for (i, texture) in textures.iter().enumerate() {
+        let entry = MARK_ROOM + text_width(texture, 10.5, false) + ENTRY_GAP;
+        if used > 0.0 && used + entry > width {
+            rows.push(Vec::new());
+            used = 0.0;
+        }
+        used += entry;
+        if let Some(row) = rows.last_mut() {
+            row.push(i);
+        }
+    }
+    rows
+}
+
+fn draw_legend(figure: &mut Figure, textures: &[&str], rows: &[Vec<usize>]) {
+    for (row, entries) in rows.iter().enumerate() {
+        let baseline = 24.0 + 18.0 * row as f64;
+        let mut x = LEFT;
+        for &kind in entries {
+            marker(figure, (x + 4.0, baseline - 4.0), kind, categorical(kind), true);
+            figure.text((x + MARK_ROOM, baseline), textures[kind], Style::new(10.5, Anchor::Start));
+            x += MARK_ROOM + text_width(textures[kind], 10.5, false) + ENTRY_GAP;
+        }
+    }
+}

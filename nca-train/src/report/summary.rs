@@ -1,0 +1,237 @@
+//! The findings in a page of text.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::collect::Collection;
+use super::record::{ModelRecord, Status};
+use super::scatter::Quantity;
+use super::stats::{self, Correlation};
+
+/// How many of the strongest movers are listed.
+const MOVERS: usize = 10;
+/// Up to this texture distance a model counts as having learned its texture.
+const LEARNED: f64 = 3.0;
+
+/// What a report found and wrote.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportSummary {
+    /// Models trained and measured.
+    pub ok: usize,
+    /// Models that left the finite numbers.
+    pub diverged: usize,
+    /// Models that could not be run to their end.
+    pub failed: usize,
+    /// Model directories without a result yet.
+    pub unfinished: Vec<PathBuf>,
+    /// The strongest movers, strongest first; at most ten.
+    pub movers: Vec<ModelRecord>,
+    /// Models with a texture distance, and how they fare; `None` if there is none.
+    pub likeness: Option<Likeness>,
+    /// How Ψ goes with the architecture, for each texture and for all together.
+    pub correlations: Vec<ArchitectureCorrelation>,
+    /// What was written, below the sweep directory.
+    pub files: Vec<PathBuf>,
+}
+
+/// How well the models look like their textures, by texture distance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Likeness {
+    /// Models that have one.
+    pub models: usize,
+    /// The smallest.
+    pub best: f64,
+    /// The middle one; of an even number the mean of the middle two.
+    pub median: f64,
+    /// Models of at most 3.
+    pub learned: usize,
+}
+
+/// Correlation of Ψ with a quantity of the architecture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArchitectureCorrelation {
+    /// Over the models of this texture; over all if `None`.
+    pub texture: Option<String>,
+    /// `D/C`, `D − C` or `C·D`.
+    pub quantity: &'static str,
+    /// The coefficients.
+    #[serde(flatten)]
+    pub correlation: Correlation,
+}
+
+impl ReportSummary {
+    pub(super) fn of(collection: &Collection, files: Vec<PathBuf>) -> Self {
+        let count = |status| collection.records().filter(|r| r.status == status).count();
+        let mut movers: Vec<_> = collection.records().filter_map(|r| Some((r.measured_psi()?, r))).collect();
+        movers.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Self {
+            ok: count(Status::Ok),
+            diverged: count(Status::Diverged),
+            failed: count(Status::Failed),
+            unfinished: collection.unfinished.clone(),
+            movers: movers.into_iter().take(MOVERS).map(|(_, record)| record.clone()).collect(),
+            likeness: likeness(collection),
+            correlations: correlations(collection),
+            files,
+        }
+    }
+
+    /// The summary as a Markdown document that shows the pictures; links are relative to the sweep
+    /// directory `dir`.
+    #[must_use]
+    pub fn markdown(&self, dir: &Path) -> String {
+        let mut text = format!("# Sweep\n\n{self}");
+        let pictures: Vec<_> = self.files.iter().filter(|path| path.extension().is_some_and(|e| e == "png")).collect();
+        if !pictures.is_empty() {
+            text += "\n## Pictures\n";
+        }
+        for path in pictures {
+            let link = path.strip_prefix(dir).unwrap_or(path);
+            let link: Vec<_> = link.iter().map(|part| part.to_string_lossy()).collect();
+            let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().replace('_', " "));
+            // Angle brackets allow spaces in a destination.
+            text += &format!("\n![{name}](<{}>)\n", link.join("/"));
+        }
+        text
+    }
+
+    fn mover_rows(&self) -> Vec<Vec<String>> {
+        let number = |v: Option<f64>, digits: usize| v.map_or("–".to_owned(), |v| format!("{v:.digits$}"));
+        let row = |(i, r): (usize, &ModelRecord)| {
+            let flicker = number(r.psi_floor_flicker, 3);
+            let mark = if r.above_flicker() == Some(false) { " *" } else { "" };
+            vec![
+                (i + 1).to_string(),
+                r.texture.clone(),
+                r.channels.to_string(),
+                r.hidden.to_string(),
+                r.seed.to_string(),
+                format!("{}{mark}", number(r.psi, 3)),
+                number(r.psi_se, 3),
+                flicker,
+                number(r.texture_distance, 2),
+            ]
+        };
+        self.movers.iter().enumerate().map(row).collect()
+    }
+
+    fn correlation_rows(&self) -> Vec<Vec<String>> {
+        let number = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{v:+.2}"));
+        let row = |c: &ArchitectureCorrelation| {
+            vec![
+                c.texture.clone().unwrap_or_else(|| "all".to_owned()),
+                c.quantity.to_owned(),
+                number(c.correlation.pearson),
+                number(c.correlation.spearman),
+                c.correlation.n.to_string(),
+            ]
+        };
+        self.correlations.iter().map(row).collect()
+    }
+}
+
+impl fmt::Display for ReportSummary {
+    /// Markdown whose tables are aligned, so that it reads well in a terminal too.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finished = self.ok + self.diverged + self.failed;
+        writeln!(
+            f,
+            "{finished} models finished: {} ok, {} diverged, {} failed; {} not finished.",
+            self.ok,
+            self.diverged,
+            self.failed,
+            self.unfinished.len()
+        )?;
+        if let Some(likeness) = &self.likeness {
+            writeln!(
+                f,
+                "Texture distance: best {:.2}, median {:.2}; {} of {} models at most {LEARNED}.",
+                likeness.best, likeness.median, likeness.learned, likeness.models
+            )?;
+        }
+        if !self.movers.is_empty() {
+            writeln!(f, "\n## Strongest movers\n")?;
+            let header = ["#", "texture", "C", "D", "seed", "Ψ px/frame", "± se", "flicker", "distance"];
+            write_table(f, &header, 2, &self.mover_rows())?;
+            if self.movers.iter().any(|r| r.above_flicker() == Some(false)) {
+                writeln!(f, "\n\\* not above the Ψ of its own flicker control: perhaps no motion but noise")?;
+            }
+        }
+        if self.correlations.iter().any(|c| c.correlation.n > 1) {
+            writeln!(f, "\n## Ψ and the architecture\n")?;
+            let header = ["texture", "quantity", "Pearson r", "Spearman ρ", "n"];
+            write_table(f, &header, 2, &self.correlation_rows())?;
+        }
+        Ok(())
+    }
+}
+
+fn likeness(collection: &Collection) -> Option<Likeness> {
+    let mut distances: Vec<f64> = collection.records().filter_map(|r| r.texture_distance).collect();
+    distances.retain(|d| d.is_finite());
+    distances.sort_by(f64::total_cmp);
+    let middle = distances.len() / 2;
+    let median = stats::mean(distances[distances.len().saturating_sub(1) / 2..].iter().take(2 - distances.len() % 2).copied())?;
+    debug_assert!(median <= distances[middle]);
+    Some(Likeness {
+        models: distances.len(),
+        best: *distances.first()?,
+        median,
+        learned: distances.iter().filter(|d| **d <= LEARNED).count(),
+    })
+}
+
+fn correlations(collection: &Collection) -> Vec<ArchitectureCorrelation> {
+    let textures = collection.textures();
+    let each = textures.iter().map(|t| Some(*t));
+    // With a single texture, all is the same as each.
+    let all = (textures.len() != 1).then_some(None);
+    let mut found = Vec::new();
+    for texture in each.chain(all) {
+        for quantity in Quantity::ALL {
+            let records = collection.records().filter(|r| texture.is_none_or(|t| r.texture == t));
+            found.push(ArchitectureCorrelation {
+                texture: texture.map(str::to_owned),
+                quantity: quantity.name(),
+                correlation: quantity.correlation(records),
+            });
+        }
+    }
+    found
+}
+
+/// A Markdown table, padded; the first `left` columns to the left, the others to the right.
+fn write_table(f: &mut fmt::Formatter<'_>, header: &[&str], left: usize, rows: &[Vec<String>]) -> fmt::Result {
+    // A bar would end the cell.
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| cell.replace('|', "\\|")).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+        cells.chain([header[column]]).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        write!(f, "|")?;
+        for (column, (cell, width)) in cells.zip(&widths).enumerate() {
+            if column < left {
+                write!(f, " {cell:<width$} |")?;
+            } else {
+                write!(f, " {cell:>width$} |")?;
+            }
+        }
+        writeln!(f)
+    };
+    line(&mut header.iter().copied())?;
+    let rules: Vec<String> = widths
+        .iter()
+        .enumerate()
+        .map(|(column, width)| if column < left { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) })
+        .collect();
+    line(&mut rules.iter().map(String::as_str))?;
+    for row in &rows {
+        line(&mut row.iter().map(String::as_str))?;
+    }
+    Ok(())
+}
