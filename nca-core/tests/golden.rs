@@ -277,6 +277,22 @@ fn avg_pool2<B: Backend>(backend: &B) {
     }
 }
 
+fn max_pool2<B: Backend>(backend: &B) {
+    for case in Case::all("max_pool2") {
+        let (planes, height, width) = (case.get("planes"), case.get("height"), case.get("width"));
+        let x = case.buffer(backend, "x");
+        let mut y = unset(backend, case.numbers("y").len());
+        backend.max_pool2(planes, height, width, &x, &mut y).unwrap();
+        case.check(backend, "y", &y, 0);
+        let mut g_x = unset(backend, backend.len(&x));
+        let g_y = case.buffer(backend, "g_y");
+        backend
+            .max_pool2_backward(planes, height, width, &x, &g_y, &mut g_x)
+            .unwrap();
+        case.check(backend, "g_x", &g_x, 0);
+    }
+}
+
 fn losses<B: Backend>(backend: &B) {
     let [case] = &Case::all("losses")[..] else {
         panic!("one case expected")
@@ -338,7 +354,7 @@ macro_rules! golden {
         mod $name {
             use super::*;
 
-            golden!(@tests $backend; nca_step rollout rgb adam conv2d avg_pool2 losses);
+            golden!(@tests $backend; nca_step rollout rgb adam conv2d avg_pool2 max_pool2 losses);
         }
     )*};
     (@tests $backend:expr; $($test:ident)*) => {$(

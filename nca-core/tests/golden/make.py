@@ -261,6 +261,22 @@ def avg_pool2():
     write("avg_pool2", [case(6, 8, 10), case(3, 7, 9), case(2, 5, 2)])
 
 
+def max_pool2():
+    def case(planes, height, width):
+        rng = np.random.default_rng(10)
+        # A few levels only: most blocks have ties.
+        x = torch.from_numpy(rng.integers(-2, 3, (planes, height, width)).astype(np.float64)).requires_grad_()
+        y = F.max_pool2d(x[None], 2)[0]
+        g_y = draw(rng, *y.shape)
+        (y * g_y).sum().backward()
+        return {
+            "planes": planes, "height": height, "width": width,
+            "x": flat(x), "y": flat(y), "g_y": flat(g_y), "g_x": flat(x.grad),
+        }
+
+    write("max_pool2", [case(6, 8, 10), case(3, 7, 9), case(2, 5, 2)])
+
+
 def losses():
     rng = np.random.default_rng(9)
     x = draw(rng, 2, 101, scale=1.5).requires_grad_()
@@ -288,5 +304,5 @@ def losses():
 
 
 if __name__ == "__main__":
-    for make in (nca_step, rollout, rgb, adam, conv2d, avg_pool2, losses):
+    for make in (nca_step, rollout, rgb, adam, conv2d, avg_pool2, max_pool2, losses):
         make()
