@@ -1,4 +1,4 @@
-//! Optical flow: estimators, files, pictures and errors.
+#![doc = include_str!("../README.md")]
 
 mod classical;
 mod color;

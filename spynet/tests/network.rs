@@ -1,0 +1,188 @@
+//! SpyNet's derivatives against difference quotients, and SpyNet as an estimator.
+
+use nca_core::backend::{Backend, Device};
+use nca_core::cpu::Cpu;
+use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::reference::Reference;
+use nca_core::testkit::check_gradient;
+use nca_core::{Grid, Result};
+use spynet::{FlowEstimator, FlowPass, LayerWeights, SpyNet, SpyNetFlow, SpyNetWeights};
+
+/// Kernels of side 3 and few channels; weights trebled, so that flows are of the order of a pixel.
+fn narrow() -> SpyNetWeights {
+    let init = SpyNetWeights::init(3, &[8, 4, 3, 2], 3, 5).unwrap();
+    let trebled = |values: &[f32]| values.iter().map(|v| 3.0 * v).collect();
+    let layer = |layer: &LayerWeights| LayerWeights {
+        weight: trebled(&layer.weight),
+        bias: trebled(&layer.bias),
+        ..layer.clone()
+    };
+    SpyNetWeights::new(
+        init.levels()
+            .iter()
+            .map(|level| level.iter().map(layer).collect())
+            .collect(),
+    )
+    .unwrap()
+}
+
+fn noise(len: usize, index: u64) -> Vec<f64> {
+    let mut rng = PhiloxRng::new(8, Stream::Test, index);
+    (0..len).map(|_| rng.uniform()).collect()
+}
+
+type Oracle = Reference<f64>;
+
+/// All weights in a row, layer by layer.
+fn parameters(backend: &Oracle, net: &SpyNet<Oracle>) -> Vec<f64> {
+    net.layers()
+        .flat_map(|layer| [&layer.weight, &layer.bias])
+        .flat_map(|buffer| backend.to_vec(buffer).unwrap())
+        .collect()
+}
+
+fn set_parameters(backend: &Oracle, net: &mut SpyNet<Oracle>, mut values: &[f64]) {
+    for buffer in net.layers_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]) {
+        let (own, rest) = values.split_at(backend.len(buffer));
+        backend.upload(own, buffer).unwrap();
+        values = rest;
+    }
+}
+
+/// Both frames and every weight, along the gradient and a random direction; the size has both sides
+/// resized, so that the whole chain takes part.
+#[test]
+fn gradients_are_those_of_the_forward() {
+    let backend = Oracle::new();
+    let grid = Grid::new(1, 33, 40);
+    let weights = narrow();
+    let mut net = SpyNet::new(&backend, &weights).unwrap();
+    let mut grads = SpyNet::zeros(&backend, &weights).unwrap();
+    let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
+    let (first, second) = (noise(3 * grid.cells(), 0), noise(3 * grid.cells(), 1));
+    let g_flow: Vec<f64> = noise(2 * grid.cells(), 2).iter().map(|v| v - 0.5).collect();
+    let flow = pass.forward(&backend, &net, &first, &second).unwrap();
+    let longest = flow.iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+    assert!(longest > 0.3, "warping takes no part: {longest} px");
+    let (mut g_first, mut g_second) = (vec![0.0; first.len()], vec![0.0; second.len()]);
+    pass.backward(&backend, &net, &g_flow, &mut g_first, &mut g_second, Some(&mut grads))
+        .unwrap();
+
+    let run = |net: &SpyNet<Oracle>, first: &[f64], second: &[f64]| -> Result<Vec<f64>> {
+        let mut pass = FlowPass::new(&backend, net, grid, false)?;
+        Ok(pass.forward(&backend, net, &first.to_vec(), &second.to_vec())?.clone())
+    };
+    check_gradient("spynet", "g_first", &first, &g_first, &g_flow, |x| {
+        run(&net, x, &second)
+    })
+    .unwrap();
+    check_gradient("spynet", "g_second", &second, &g_second, &g_flow, |x| {
+        run(&net, &first, x)
+    })
+    .unwrap();
+
+    let (values, g_values) = (parameters(&backend, &net), parameters(&backend, &grads));
+    let net = std::cell::RefCell::new(&mut net);
+    check_gradient("spynet", "g_weights", &values, &g_values, &g_flow, |x| {
+        let net = &mut **net.borrow_mut();
+        set_parameters(&backend, net, x);
+        run(net, &first, &second)
+    })
+    .unwrap();
+}
+
+/// Weight gradients are added to what is there; those of frames replace it.
+#[test]
+fn backward_accumulates_weights_alone() {
+    let backend = Oracle::new();
+    let grid = Grid::new(2, 20, 33);
+    let weights = narrow();
+    let net = SpyNet::new(&backend, &weights).unwrap();
+    let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
+    let (first, second) = (noise(3 * grid.cells(), 3), noise(3 * grid.cells(), 4));
+    let g_flow = noise(2 * grid.cells(), 5);
+    pass.forward(&backend, &net, &first, &second).unwrap();
+    let mut grads = SpyNet::zeros(&backend, &weights).unwrap();
+    let mut once = (vec![f64::NAN; first.len()], vec![f64::NAN; first.len()]);
+    pass.backward(&backend, &net, &g_flow, &mut once.0, &mut once.1, Some(&mut grads))
+        .unwrap();
+    let single = parameters(&backend, &grads);
+    let mut twice = (vec![f64::NAN; first.len()], vec![f64::NAN; first.len()]);
+    pass.backward(&backend, &net, &g_flow, &mut twice.0, &mut twice.1, Some(&mut grads))
+        .unwrap();
+    assert_eq!(once, twice);
+    assert!(once.0.iter().chain(&once.1).all(|v| v.is_finite()));
+    for (double, single) in parameters(&backend, &grads).iter().zip(&single) {
+        // Sums of at most 2·64·64 terms, in two orders.
+        assert!((double - 2.0 * single).abs() <= 8192.0 * f64::EPSILON * single.abs().max(1.0));
+    }
+}
+
+#[test]
+fn a_pass_without_gradients_has_no_backward() {
+    let backend = Oracle::new();
+    let grid = Grid::square(8);
+    let net = SpyNet::new(&backend, &narrow()).unwrap();
+    let mut pass = FlowPass::new(&backend, &net, grid, false).unwrap();
+    let mut frame = vec![0.0; 3 * 64];
+    let (first, g_flow) = (frame.clone(), vec![0.0; 2 * 64]);
+    pass.forward(&backend, &net, &first, &first).unwrap();
+    let mut other = frame.clone();
+    assert!(
+        pass.backward(&backend, &net, &g_flow, &mut frame, &mut other, None)
+            .is_err()
+    );
+}
+
+fn frames(grid: Grid, index: u64) -> Vec<f32> {
+    noise(3 * grid.cells(), index).into_iter().map(|v| v as f32).collect()
+}
+
+/// A batch is its pairs one by one, at any size; buffers kept from another size change nothing.
+fn batches_are_pairs<B: Backend<Elem = f32>>(backend: &B) {
+    let estimator = SpyNetFlow::new(backend, &narrow()).unwrap();
+    assert_eq!(estimator.name(), "spynet");
+    for (height, width) in [(8, 8), (33, 9), (64, 40)] {
+        let grid = Grid::new(3, height, width);
+        let (first, second) = (frames(grid, 6), frames(grid, 7));
+        let together = estimator.flow(grid, &first, &second).unwrap();
+        assert_eq!(together.len(), 2 * grid.cells());
+        let len = 3 * grid.plane();
+        for (b, flow) in together.chunks(2 * grid.plane()).enumerate() {
+            let own = b * len..(b + 1) * len;
+            let alone = estimator
+                .flow(Grid::new(1, height, width), &first[own.clone()], &second[own])
+                .unwrap();
+            for (a, b) in flow.iter().zip(&alone) {
+                // A convolution may sum in another order for another shape: 72 products of numbers of
+                // size one, through nine layers.
+                assert!(
+                    a.is_finite() && (a - b).abs() < 9.0 * 72.0 * f32::EPSILON * 10.0,
+                    "{a} {b}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_are_pairs_on_the_reference() {
+    batches_are_pairs(&Reference::<f32>::new());
+}
+
+#[test]
+fn batches_are_pairs_on_the_cpu() {
+    batches_are_pairs(&Cpu::new().unwrap());
+}
+
+#[test]
+fn frames_of_another_size_are_refused() {
+    let backend = Reference::<f32>::new();
+    let estimator = SpyNetFlow::new(&backend, &narrow()).unwrap();
+    let grid = Grid::square(16);
+    let (good, short) = (frames(grid, 8), vec![0.0; 5]);
+    assert!(estimator.flow(grid, &good, &short).is_err());
+    assert!(estimator.flow(grid, &short, &good).is_err());
+    assert!(estimator.flow(Grid::new(1, 0, 16), &[], &[]).is_err());
+    assert!(estimator.flow(grid, &good, &good).is_ok());
+}
