@@ -95,8 +95,7 @@ pub fn flow_to_rgb(field: &FlowField, max: Option<f32>) -> Result<Vec<u8>> {
 /// Colour of a vector whose maximal length is 1.
 fn color(wheel: &[[f32; 3]; HUES], u: f32, v: f32) -> [u8; 3] {
     let length = u.hypot(v);
-    // In 0..=1: leftwards is 0 and 1, up 1/4, right 1/2, down 3/4 ... turned by half a turn, so
-    // that red is to the right.
+    // 0 to the right, 1/4 down, 1/2 to the left, 3/4 up.
     let turn = ((-v).atan2(-u) / PI + 1.0) / 2.0;
     let position = turn * (HUES - 1) as f32;
     let first = (position as usize).min(HUES - 1);
