@@ -189,6 +189,24 @@ fn wrong_lengths_are_refused() {
     }
 }
 
+/// On pictures large enough that every operation is split between threads.
+#[test]
+fn number_of_threads_does_not_matter() {
+    let (height, width) = (36, 33);
+    let exemplar = exemplar(height, width);
+    let rgb = pictures(1, height, width);
+    let (_dir, file) = narrow::file(&narrow::tensors(&VGG19));
+    for name in ["vgg-ot", "vgg-slw", "vgg-gram"] {
+        let run = |threads| {
+            let cpu = Cpu::with_threads(threads).unwrap();
+            let mut loss = appearance(name, Some(&file), &cpu, &exemplar, 1).unwrap();
+            gradient(&cpu, loss.as_mut(), DRAW, &rgb)
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3), "{name}");
+    }
+}
+
 /// Optimising the pixels of a picture of noise makes it more like the exemplar, with the published
 /// weights.
 #[test]

@@ -49,7 +49,7 @@ impl Matmul for Cpu {
                     let found = c.len();
                     let c = ArrayViewMut2::from_shape((shape.rows, shape.columns), c)
                         .map_err(|_| mismatch("c", found, shape.c_len()))?;
-                    multiply(alpha, a, b, beta, c);
+                    multiply(alpha, &a, &b, beta, c);
                     Ok(())
                 })
         })
@@ -96,25 +96,25 @@ fn mismatch(what: &'static str, found: usize, expected: usize) -> Error {
 }
 
 /// `C = alpha·A·B + beta·C`, cut until it is small.
-fn multiply(alpha: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, beta: f32, mut c: ArrayViewMut2<'_, f32>) {
+fn multiply(alpha: f32, a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>, beta: f32, mut c: ArrayViewMut2<'_, f32>) {
     let (rows, columns) = c.dim();
     if columns > TILE_COLUMNS {
         let middle = (columns / 2).next_multiple_of(VECTOR);
         let (left, right) = b.split_at(Axis(1), middle);
         let (c_left, c_right) = c.split_at(Axis(1), middle);
         rayon::join(
-            || multiply(alpha, a, left, beta, c_left),
-            || multiply(alpha, a, right, beta, c_right),
+            || multiply(alpha, a, &left, beta, c_left),
+            || multiply(alpha, a, &right, beta, c_right),
         );
     } else if rows > TILE_ROWS {
         let middle = (rows / 2).next_multiple_of(VECTOR);
         let (top, bottom) = a.split_at(Axis(0), middle);
         let (c_top, c_bottom) = c.split_at(Axis(0), middle);
         rayon::join(
-            || multiply(alpha, top, b, beta, c_top),
-            || multiply(alpha, bottom, b, beta, c_bottom),
+            || multiply(alpha, &top, b, beta, c_top),
+            || multiply(alpha, &bottom, b, beta, c_bottom),
         );
     } else {
-        general_mat_mul(alpha, &a, &b, beta, &mut c);
+        general_mat_mul(alpha, a, b, beta, &mut c);
     }
 }

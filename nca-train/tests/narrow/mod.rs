@@ -3,6 +3,8 @@
 //! All numbers are uniform ones of Philox scaled and rounded to f32, so that `golden/vgg.py` makes
 //! the same bits.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,9 +17,9 @@ use nca_train::vgg::Vgg;
 use tempfile::TempDir;
 
 /// `(index, outputs)` of each convolution up to relu4_1.
-pub const VGG16: [(usize, usize); 8] = [(0, 4), (2, 4), (5, 6), (7, 6), (10, 8), (12, 8), (14, 8), (17, 10)];
+pub(crate) const VGG16: [(usize, usize); 8] = [(0, 4), (2, 4), (5, 6), (7, 6), (10, 8), (12, 8), (14, 8), (17, 10)];
 /// As [`VGG16`].
-pub const VGG19: [(usize, usize); 9] = [
+pub(crate) const VGG19: [(usize, usize); 9] = [
     (0, 4),
     (2, 4),
     (5, 6),
@@ -35,11 +37,11 @@ const SEED: u64 = 7;
 const EXEMPLAR: u64 = 1000;
 
 /// A tensor with its name.
-pub type Named = (String, Vec<usize>, Vec<f32>);
+pub(crate) type Named = (String, Vec<usize>, Vec<f32>);
 
 /// Weights and biases of `layers`: uniform in ±√(6/(9·inputs)), which keeps activations from
 /// growing or fading, and in ±0.1.
-pub fn tensors(layers: &[(usize, usize)]) -> Vec<Named> {
+pub(crate) fn tensors(layers: &[(usize, usize)]) -> Vec<Named> {
     let mut inputs = 3;
     let mut tensors = Vec::new();
     for &(index, outputs) in layers {
@@ -58,7 +60,7 @@ pub fn tensors(layers: &[(usize, usize)]) -> Vec<Named> {
 }
 
 /// A file with `tensors`, in a folder that is deleted with it.
-pub fn file(tensors: &[Named]) -> (TempDir, PathBuf) {
+pub(crate) fn file(tensors: &[Named]) -> (TempDir, PathBuf) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("vgg.safetensors");
     let views: Vec<_> = tensors
@@ -70,18 +72,18 @@ pub fn file(tensors: &[Named]) -> (TempDir, PathBuf) {
 }
 
 /// The network of `layers`.
-pub fn load<B: Backend>(backend: &B, layers: &[(usize, usize)]) -> Vgg<B> {
+pub(crate) fn load<B: Backend>(backend: &B, layers: &[(usize, usize)]) -> Vgg<B> {
     let (_dir, path) = file(&tensors(layers));
     Vgg::load(backend, path).unwrap()
 }
 
 /// Noise as an exemplar.
-pub fn exemplar(height: usize, width: usize) -> Texture {
+pub(crate) fn exemplar(height: usize, width: usize) -> Texture {
     Texture::new("noise", height, width, noise(EXEMPLAR, 3 * height * width)).unwrap()
 }
 
 /// `[batch,3,height,width]`.
-pub fn pictures(batch: usize, height: usize, width: usize) -> Vec<f64> {
+pub(crate) fn pictures(batch: usize, height: usize, width: usize) -> Vec<f64> {
     let noise = noise(EXEMPLAR + 1, batch * 3 * height * width);
     noise.into_iter().map(f64::from).collect()
 }
@@ -92,13 +94,13 @@ fn noise(sequence: u64, len: usize) -> Vec<f32> {
 }
 
 /// A buffer holding `values`.
-pub fn upload<B: Backend>(backend: &B, values: &[f64]) -> B::Buffer {
+pub(crate) fn upload<B: Backend>(backend: &B, values: &[f64]) -> B::Buffer {
     let values: Vec<B::Elem> = values.iter().map(|&v| B::Elem::of(v)).collect();
     backend.buffer(&values).unwrap()
 }
 
 /// The contents of a buffer.
-pub fn download<B: Backend>(backend: &B, buffer: &B::Buffer) -> Vec<f64> {
+pub(crate) fn download<B: Backend>(backend: &B, buffer: &B::Buffer) -> Vec<f64> {
     let values = backend.to_vec(buffer).unwrap();
     values.into_iter().map(Real::to_f64).collect()
 }
