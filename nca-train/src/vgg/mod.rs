@@ -132,8 +132,9 @@ impl<B: Backend> Vgg<B> {
     /// The layers that losses on pictures of this size compare: the first of each block, `relu1_1`,
     /// `relu2_1`, …, as far as the file goes and at least one position is left.
     ///
-    /// They are the choice of Gatys et al. (2015) and of the texture automata that followed: one for
-    /// each scale, the cheapest of its block, and the one a block's other layers add least to.
+    /// One for each scale, and the cheapest of its block: the choice of Gatys et al. (*Image Style
+    /// Transfer Using Convolutional Neural Networks*, CVPR 2016), and of the texture automata that
+    /// are trained on VGG features.
     #[must_use]
     pub fn texture_layers(&self, height: usize, width: usize) -> Vec<usize> {
         let first = |(_, layer): &(usize, &Layer<B::Buffer>)| layer.place.convolution == 1;
