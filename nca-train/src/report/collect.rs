@@ -84,7 +84,11 @@ impl Collection {
     /// Every seed there is, increasing.
     #[must_use]
     pub fn seeds(&self) -> Vec<u64> {
-        self.records().map(|r| r.seed).collect::<BTreeSet<_>>().into_iter().collect()
+        self.records()
+            .map(|r| r.seed)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// How Ψ was measured, for the foot of a figure: `Frames 32 steps apart; classical flow; 3 seeds`.

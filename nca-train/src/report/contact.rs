@@ -7,7 +7,7 @@ use image::{RgbImage, image_dimensions};
 use nca_core::{Error, Result};
 
 use super::collect::{Collection, ModelResult};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, rasterize, text_width};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Style, rasterize, shorten, text_width};
 use super::layout::ModelDir;
 use super::record::Status;
 use crate::picture::{read_picture, scale_up};
@@ -26,10 +26,12 @@ const TARGET_GAP: f64 = 28.0;
 const LABEL: Style = Style::new(13.0, Anchor::Middle);
 const CAPTION_STYLE: Style = Style::new(11.0, Anchor::Middle);
 
-/// Frames smaller than this are enlarged, by a whole factor.
-const SMALL: u32 = 96;
+/// Frames smaller than this are enlarged, by a whole factor: in sheets of few frames, of many.
+const SMALL: [u32; 2] = [144, 96];
 /// Frames larger than this are reduced.
 const LARGE: u32 = 256;
+/// Up to so many frames of a texture are few.
+const FEW: usize = 40;
 
 /// A frame and where its upper left corner goes.
 struct Placed {
@@ -43,12 +45,14 @@ pub(super) fn contact_sheet(collection: &Collection) -> Result<Option<RgbImage>>
     if collection.models.is_empty() {
         return Ok(None);
     }
-    let tile = tile_size(collection)?;
+    let frames_of_a_texture = collection.models.len() / collection.textures().len().max(1);
+    let small = SMALL[usize::from(frames_of_a_texture > FEW)];
+    let tile = tile_size(collection, small)?;
     let sheet = Sheet::new(collection, tile);
     let (figure, frames) = sheet.lay_out(collection);
     let mut page = rasterize(&figure, 1.0)?;
     for frame in frames {
-        let picture = fit(read_picture(&frame.path)?, tile);
+        let picture = fit(&read_picture(&frame.path)?, small);
         // Smaller ones lie in the middle of their tile.
         let x = frame.at.0 + (tile.0 - f64::from(picture.width())) / 2.0;
         let y = frame.at.1 + (tile.1 - f64::from(picture.height())) / 2.0;
@@ -60,43 +64,44 @@ pub(super) fn contact_sheet(collection: &Collection) -> Result<Option<RgbImage>>
 /// The frames and targets there are.
 fn pictures(collection: &Collection) -> impl Iterator<Item = PathBuf> {
     let models = collection.models.iter().map(|m| ModelDir::new(&m.path));
-    models.flat_map(|dir| [dir.frame(), dir.target()]).filter(|path| path.exists())
+    models
+        .flat_map(|dir| [dir.frame(), dir.target()])
+        .filter(|path| path.exists())
 }
 
 /// Width and height that the largest picture is shown in.
-fn tile_size(collection: &Collection) -> Result<(f64, f64)> {
+fn tile_size(collection: &Collection, small: u32) -> Result<(f64, f64)> {
     let (mut width, mut height) = (0, 0);
     for path in pictures(collection) {
         let (w, h) = image_dimensions(&path).map_err(|e| Error::format(&path, e, "a picture"))?;
-        let (w, h) = shown_size(w, h);
+        let (w, h) = shown_size(w, h, small);
         (width, height) = (width.max(w), height.max(h));
     }
-    let least = f64::from(SMALL);
+    let least = f64::from(small);
     Ok((f64::from(width).max(least), f64::from(height).max(least)))
 }
 
-fn enlargement(width: u32, height: u32) -> u32 {
-    SMALL.div_ceil(width.max(height).max(1)).max(1)
+fn enlargement(width: u32, height: u32, small: u32) -> u32 {
+    small.div_ceil(width.max(height).max(1)).max(1)
 }
 
-fn shown_size(width: u32, height: u32) -> (u32, u32) {
+fn shown_size(width: u32, height: u32, small: u32) -> (u32, u32) {
     let side = width.max(height);
     if side > LARGE {
         let reduced = |v: u32| ((f64::from(v) * f64::from(LARGE) / f64::from(side)).round() as u32).max(1);
         return (reduced(width), reduced(height));
     }
-    let factor = enlargement(width, height);
+    let factor = enlargement(width, height, small);
     (width * factor, height * factor)
 }
 
-fn fit(picture: RgbImage, tile: (f64, f64)) -> RgbImage {
+fn fit(picture: &RgbImage, small: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
-    let (w, h) = shown_size(width, height);
-    debug_assert!(f64::from(w) <= tile.0 && f64::from(h) <= tile.1);
+    let (w, h) = shown_size(width, height, small);
     if w < width {
-        imageops::resize(&picture, w, h, FilterType::Triangle)
+        imageops::resize(picture, w, h, FilterType::Triangle)
     } else {
-        scale_up(&picture, enlargement(width, height))
+        scale_up(picture, enlargement(width, height, small))
     }
 }
 
@@ -114,7 +119,10 @@ struct Sheet<'a> {
 impl<'a> Sheet<'a> {
     fn new(collection: &'a Collection, tile: (f64, f64)) -> Self {
         let channels = collection.channels();
-        let widest = channels.iter().map(|c| text_width(&row_label(*c), LABEL.size, false)).fold(0.0, f64::max);
+        let widest = channels
+            .iter()
+            .map(|c| text_width(&row_label(*c), LABEL.size, false))
+            .fold(0.0, f64::max);
         Self {
             textures: collection.textures(),
             channels,
@@ -161,7 +169,9 @@ impl<'a> Sheet<'a> {
             let (width, height) = self.page_size(*across);
             (width / height / ASPECT).ln().abs()
         };
-        (1..=self.textures.len()).min_by(|a, b| misfit(a).total_cmp(&misfit(b))).unwrap_or(1)
+        (1..=self.textures.len())
+            .min_by(|a, b| misfit(a).total_cmp(&misfit(b)))
+            .unwrap_or(1)
     }
 
     fn lay_out(&self, collection: &Collection) -> (Figure, Vec<Placed>) {
@@ -188,11 +198,15 @@ impl<'a> Sheet<'a> {
         texture: &str,
         (left, top): Point,
     ) {
-        figure.text((left, top + 14.0), texture, Style::new(16.0, Anchor::Start).bold());
+        let title = Style::new(16.0, Anchor::Start).bold();
+        figure.text((left, top + 14.0), shorten(texture, title, self.block_size().0), title);
         let header = top + HEADER - 9.0;
         let first_row = top + HEADER;
         figure.text((left + self.tile.0 / 2.0, header), "target", LABEL);
-        let target = collection.of_texture(texture).map(|m| ModelDir::new(&m.path).target()).find(|path| path.exists());
+        let target = collection
+            .of_texture(texture)
+            .map(|m| ModelDir::new(&m.path).target())
+            .find(|path| path.exists());
         match target {
             Some(path) => frames.push(Placed {
                 path,

@@ -2,7 +2,7 @@
 
 use super::collect::{Collection, ModelResult};
 use super::draw::axis::{AxisText, LABEL_SIZE, Panel, Scale, TICK_SIZE};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, ordinal};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Style, ordinal, shorten};
 use super::record::{MetricRow, Status};
 use super::stats;
 
@@ -11,9 +11,8 @@ const MAX_POINTS: usize = 150;
 /// Most columns side by side.
 const MAX_COLUMNS: usize = 8;
 
-const LEFT: f64 = 74.0;
 const TOP: f64 = 62.0;
-const GAP_X: f64 = 14.0;
+const GAP_X: f64 = 22.0;
 /// Between the Ψ and the loss panels of a column.
 const GAP_Y: f64 = 16.0;
 /// Between rows of columns: room for an axis label and a title.
@@ -48,25 +47,35 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
         averaged = averaged.max(window);
         loss.push(line(points));
     }
-    let last = collection.of_texture(texture).filter_map(|m| m.metrics.last()).map(|row| row.iteration).max()?;
-
-    let across = channels.len().min(MAX_COLUMNS).max(1);
-    let bands = channels.len().div_ceil(across);
-    let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
-    let height = if bands > 1 { 118.0 } else { 180.0 };
-    let band_height = 2.0 * height + GAP_Y;
-    let figure_width = LEFT + across as f64 * (width + GAP_X) + LEGEND;
-    let figure_height = TOP + bands as f64 * (band_height + BAND_GAP) - BAND_GAP + BOTTOM;
-    let mut figure = Figure::new(format!("Training on {texture}"), figure_width, figure_height);
-    figure.text((LEFT, 24.0), texture, Style::new(13.0, Anchor::Start).bold());
+    let last = collection
+        .of_texture(texture)
+        .filter_map(|m| m.metrics.last())
+        .map(|row| row.iteration)
+        .max()?;
 
     let iterations = Scale::exactly(0.0, last.max(1) as f64);
     let psi_scale = Scale::linear(values(&psi), true);
     let loss_scale = Scale::decades(without_outliers(values(&loss)));
+    let across = channels.len().min(MAX_COLUMNS).max(1);
+    let bands = channels.len().div_ceil(across);
+    let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
+    let height = if bands > 1 { 118.0 } else { 180.0 };
+    let margin = Panel::left_room(&psi_scale, height).max(Panel::left_room(&loss_scale, height));
+    let band_height = 2.0 * height + GAP_Y;
+    let figure_width = margin + across as f64 * (width + GAP_X) + LEGEND;
+    let figure_height = TOP + bands as f64 * (band_height + BAND_GAP) - BAND_GAP + BOTTOM;
+    let mut figure = Figure::new(format!("Training on {texture}"), figure_width, figure_height);
+    let title = Style::new(13.0, Anchor::Start).bold();
+    figure.text(
+        (margin, 24.0),
+        shorten(texture, title, figure_width - margin - 10.0),
+        title,
+    );
+
     for (column, c) in channels.iter().enumerate() {
         let (across_index, band) = (column % across, column / across);
         let panel = |row: usize, y: Scale| Panel {
-            left: LEFT + across_index as f64 * (width + GAP_X),
+            left: margin + across_index as f64 * (width + GAP_X),
             top: TOP + band as f64 * (band_height + BAND_GAP) + row as f64 * (height + GAP_Y),
             width,
             height,
@@ -93,19 +102,27 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
         }
     }
     let any_diverged = loss.iter().any(|line| line.diverged);
-    draw_legend(&mut figure, (figure_width - LEGEND + 8.0, TOP), &hidden, any_diverged);
+    draw_legend(
+        &mut figure,
+        (figure_width - LEGEND + 8.0, TOP),
+        figure_height - TOP - BOTTOM,
+        &hidden,
+        any_diverged,
+    );
     let note = match averaged {
         1 => collection.provenance(),
         n => format!("{}; loss averaged over {n} iterations", collection.provenance()),
     };
     let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-    figure.text((LEFT, figure_height - 10.0), note, style);
+    figure.text((margin, figure_height - 10.0), note, style);
     Some(figure)
 }
 
 fn psi_points(model: &ModelResult) -> Vec<Point> {
     let rows = model.metrics.iter();
-    rows.filter_map(|row| Some((row.iteration as f64, row.psi?))).filter(|p| p.1.is_finite()).collect()
+    rows.filter_map(|row| Some((row.iteration as f64, row.psi?)))
+        .filter(|p| p.1.is_finite())
+        .collect()
 }
 
 /// The loss, averaged over windows of the returned length, which is 1 for short runs.
@@ -142,22 +159,25 @@ fn draw_line(figure: &mut Figure, panel: &Panel, line: &Line, dots: bool) {
             figure.circle(point, 1.7, Paint::fill(line.color));
         }
     }
-    if line.diverged && let Some(&end) = points.last() {
+    if line.diverged
+        && let Some(&end) = points.last()
+    {
         figure.cross(end, 7.0, line.color, 1.6);
     }
     figure.path(points, Paint::line(line.color, 1.3));
 }
 
-fn draw_legend(figure: &mut Figure, (left, top): Point, hidden: &[usize], any_diverged: bool) {
-    const LINE: f64 = 16.0;
+fn draw_legend(figure: &mut Figure, (left, top): Point, room: f64, hidden: &[usize], any_diverged: bool) {
+    // A long list is set tighter.
+    let line = (room / (hidden.len() + 2) as f64).min(16.0);
     let style = Style::new(TICK_SIZE, Anchor::Start);
     figure.text((left, top + 8.0), "Hidden neurons D", style);
-    let mut y = top + 8.0 + LINE;
+    let mut y = top + 8.0 + line;
     for (i, d) in hidden.iter().enumerate() {
         let color = ordinal(i, hidden.len());
         figure.line((left, y - 3.5), (left + 20.0, y - 3.5), color, 2.2);
         figure.text((left + 27.0, y), d.to_string(), style);
-        y += LINE;
+        y += line;
     }
     if any_diverged {
         figure.cross((left + 10.0, y - 3.5), 7.0, Color::INK, 1.6);

@@ -1,8 +1,8 @@
 //! Ψ over the grid of architectures, a panel for each texture.
 
 use super::collect::Collection;
-use super::draw::axis::{LABEL_SIZE, Scale, TICK_SIZE};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, text_width, viridis};
+use super::draw::axis::{LABEL_SIZE, Scale, TICK_SIZE, Tick, widest_label};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Style, shorten, text_width, viridis};
 use super::record::{ModelRecord, Status};
 use super::stats;
 
@@ -59,7 +59,6 @@ const GAP_Y: f64 = 78.0;
 const FOOT: f64 = 76.0;
 const BAR_GAP: f64 = 22.0;
 const BAR_WIDTH: f64 = 14.0;
-const BAR_ROOM: f64 = 66.0;
 /// Panels stand side by side up to this width.
 const MAX_PANELS_WIDTH: f64 = 1250.0;
 
@@ -68,8 +67,15 @@ const MAX_PANELS_WIDTH: f64 = 1250.0;
 /// Rows are C and columns D, in the order of the contact sheet.
 pub(super) fn heatmap(collection: &Collection, textures: &[&str]) -> Figure {
     let (channels, hidden) = (collection.channels(), collection.hidden());
-    let grids: Vec<_> = textures.iter().map(|texture| grid(collection, texture, &channels, &hidden)).collect();
-    let highest = grids.iter().flat_map(|g| g.cells.iter().flatten()).filter_map(|c| c.psi()).fold(0.0, f64::max);
+    let grids: Vec<_> = textures
+        .iter()
+        .map(|texture| grid(collection, texture, &channels, &hidden))
+        .collect();
+    let highest = grids
+        .iter()
+        .flat_map(|g| g.cells.iter().flatten())
+        .filter_map(|c| c.psi())
+        .fold(0.0, f64::max);
     let (columns, rows) = (hidden.len() as f64, channels.len() as f64);
     let cell = ((340.0 / columns).clamp(30.0, 76.0), (340.0 / rows).clamp(21.0, 56.0));
     let panel = (columns * cell.0, rows * cell.1);
@@ -80,21 +86,29 @@ pub(super) fn heatmap(collection: &Collection, textures: &[&str]) -> Figure {
     let panels_width = across as f64 * (panel.0 + GAP_X) - GAP_X;
     let panels_height = down as f64 * (panel.1 + GAP_Y) - GAP_Y;
     let foot = foot_notes(collection, &grids);
-    let width = LEFT + panels_width + BAR_GAP + BAR_WIDTH + BAR_ROOM;
+    // As high as a panel: a taller bar shows no more.
+    let bar_height = panel.1.max(84.0);
+    let scale = Scale::exactly(0.0, if highest > 0.0 { highest } else { 1.0 });
+    let ticks = scale.ticks((bar_height / 24.0) as usize);
+    let bar_room = 7.0 + widest_label(&ticks) + 12.0 + LABEL_SIZE + 8.0;
+    let widest_note = foot.iter().map(|note| note.width() - NOTE_GAP).fold(0.0, f64::max);
+    let width = LEFT + (panels_width + BAR_GAP + BAR_WIDTH + bar_room).max(widest_note + 10.0);
     let lines = wrap(&foot, width - LEFT - 10.0);
     let height = TOP + panels_height + FOOT + FOOT_LINE * (lines.len() - 1) as f64;
     let mut figure = Figure::new(format!("Motion strength of {}", textures.join(", ")), width, height);
 
     for (i, grid) in grids.iter().enumerate() {
         let (column, row) = (i % across, i / across);
-        let origin = (LEFT + column as f64 * (panel.0 + GAP_X), TOP + row as f64 * (panel.1 + GAP_Y));
+        let origin = (
+            LEFT + column as f64 * (panel.0 + GAP_X),
+            TOP + row as f64 * (panel.1 + GAP_Y),
+        );
         draw_grid(&mut figure, grid, origin, cell, highest);
         draw_labels(&mut figure, origin, cell, &channels, &hidden, column == 0);
     }
     if highest > 0.0 {
         let left = LEFT + panels_width + BAR_GAP;
-        // As high as a panel: a taller bar shows no more.
-        draw_bar(&mut figure, (left, TOP), panel.1.max(120.0).min(panels_height.max(panel.1)), highest);
+        draw_bar(&mut figure, (left, TOP), bar_height, &scale, &ticks);
     }
     for (i, line) in lines.iter().enumerate() {
         let baseline = height - 14.0 - FOOT_LINE * (lines.len() - 1 - i) as f64;
@@ -112,7 +126,10 @@ fn grid<'a>(collection: &Collection, texture: &'a str, channels: &[usize], hidde
             .collect();
         Cell::of(&records)
     };
-    let cells = channels.iter().map(|&c| hidden.iter().map(|&d| of(c, d)).collect()).collect();
+    let cells = channels
+        .iter()
+        .map(|&c| hidden.iter().map(|&d| of(c, d)).collect())
+        .collect();
     Grid { texture, cells }
 }
 
@@ -125,7 +142,11 @@ fn draw_grid(figure: &mut Figure, grid: &Grid<'_>, (left, top): Point, cell: (f6
     }
     let width = grid.cells.first().map_or(0, Vec::len) as f64 * cell.0;
     let title = Style::new(12.0, Anchor::Middle).bold();
-    figure.text((left + width / 2.0, top - 10.0), grid.texture, title);
+    figure.text(
+        (left + width / 2.0, top - 10.0),
+        shorten(grid.texture, title, width.max(80.0)),
+        title,
+    );
 }
 
 fn draw_cell(figure: &mut Figure, cell: Cell, (x, y): Point, (width, height): (f64, f64), highest: f64) {
@@ -142,7 +163,9 @@ fn draw_cell(figure: &mut Figure, cell: Cell, (x, y): Point, (width, height): (f
             figure.rect(corner, inner_width, inner_height, plain(color));
             let ink = color.contrast();
             let text = value_text(psi, highest);
-            let size = (0.5 * height).min(0.88 * width * TICK_SIZE / text_width(&text, TICK_SIZE, false)).min(10.5);
+            let size = (0.5 * height)
+                .min(0.88 * width * TICK_SIZE / text_width(&text, TICK_SIZE, false))
+                .min(10.5);
             // Smaller than this nobody reads.
             if size >= 6.5 {
                 figure.text_centred(centre, text, Style::new(size, Anchor::Middle).color(ink));
@@ -164,9 +187,10 @@ fn draw_cell(figure: &mut Figure, cell: Cell, (x, y): Point, (width, height): (f
     }
 }
 
-/// Two digits after the point, three where the largest value needs them.
+/// Two digits after the point, three or an exponent where the largest value needs them.
 fn value_text(psi: f64, highest: f64) -> String {
     match highest {
+        h if h >= 1e3 || (h < 0.01 && h > 0.0) => format!("{psi:.0e}"),
         h if h >= 10.0 => format!("{psi:.1}"),
         h if h >= 0.2 => format!("{psi:.2}"),
         _ => format!("{psi:.3}"),
@@ -179,8 +203,16 @@ fn hatch(figure: &mut Figure, (x, y): Point, width: f64, height: f64) {
     let mut offset = SPACING / 2.0;
     while offset < width + height {
         // From the left or lower edge up to the upper or right one, along x + y = offset.
-        let from = if offset <= height { (0.0, offset) } else { (offset - height, height) };
-        let to = if offset <= width { (offset, 0.0) } else { (width, offset - width) };
+        let from = if offset <= height {
+            (0.0, offset)
+        } else {
+            (offset - height, height)
+        };
+        let to = if offset <= width {
+            (offset, 0.0)
+        } else {
+            (width, offset - width)
+        };
         figure.line((x + from.0, y + from.1), (x + to.0, y + to.1), Color::NO_VALUE, 0.8);
         offset += SPACING;
     }
@@ -205,32 +237,42 @@ fn draw_labels(
         figure.text_centred((left - 6.0, y), c.to_string(), Style::new(TICK_SIZE, Anchor::End));
     }
     let middle = Style::new(LABEL_SIZE, Anchor::Middle);
-    figure.text((left + hidden.len() as f64 * width / 2.0, bottom + 32.0), "Hidden neurons D", middle);
+    figure.text(
+        (left + hidden.len() as f64 * width / 2.0, bottom + 32.0),
+        "Hidden neurons D",
+        middle,
+    );
     if leftmost {
         figure.text((left - 36.0, (top + bottom) / 2.0), "Channels C", middle.upwards());
     }
 }
 
-fn draw_bar(figure: &mut Figure, (left, top): Point, height: f64, highest: f64) {
+fn draw_bar(figure: &mut Figure, (left, top): Point, height: f64, scale: &Scale, ticks: &[Tick]) {
     let steps = 64;
     let slice = height / f64::from(steps);
     for step in 0..steps {
         let color = viridis(1.0 - (f64::from(step) + 0.5) / f64::from(steps));
         // Slices overlap downwards, or antialiasing would show seams.
         let overlap = if step + 1 < steps { 0.6 } else { 0.0 };
-        figure.rect((left, top + f64::from(step) * slice), BAR_WIDTH, slice + overlap, Paint::fill(color));
+        figure.rect(
+            (left, top + f64::from(step) * slice),
+            BAR_WIDTH,
+            slice + overlap,
+            Paint::fill(color),
+        );
     }
-    let scale = Scale::exactly(0.0, highest);
     let right = left + BAR_WIDTH;
-    let mut widest: f64 = 0.0;
-    for tick in scale.ticks((height / 34.0) as usize) {
+    for tick in ticks {
         let y = top + (1.0 - scale.map(tick.value)) * height;
         figure.line((right, y), (right + 4.0, y), Color::INK, 0.8);
-        widest = widest.max(text_width(&tick.label, TICK_SIZE, false));
-        figure.text_centred((right + 7.0, y), tick.label, Style::new(TICK_SIZE, Anchor::Start));
+        figure.text_centred(
+            (right + 7.0, y),
+            tick.label.as_str(),
+            Style::new(TICK_SIZE, Anchor::Start),
+        );
     }
     figure.text_centred(
-        (right + 7.0 + widest + 12.0, top + height / 2.0),
+        (right + 7.0 + widest_label(ticks) + 12.0, top + height / 2.0),
         "Ψ (px/frame)",
         Style::new(LABEL_SIZE, Anchor::Middle).upwards(),
     );

@@ -14,6 +14,8 @@ mod record;
 mod scatter;
 pub mod stats;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::Write;

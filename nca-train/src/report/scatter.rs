@@ -2,7 +2,7 @@
 
 use super::collect::Collection;
 use super::draw::axis::{AxisText, Panel, Scale, TICK_SIZE, minus};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Stroke, Style, categorical, text_width};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Stroke, Style, categorical, shorten, text_width};
 use super::record::ModelRecord;
 use super::stats::Correlation;
 
@@ -53,7 +53,6 @@ impl Quantity {
     }
 }
 
-const LEFT: f64 = 70.0;
 const TOP: f64 = 66.0;
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 280.0;
@@ -64,26 +63,32 @@ const RIGHT: f64 = 18.0;
 /// A panel for each quantity; `None` if no model has a Ψ.
 pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
     let textures = collection.textures();
-    let measured: Vec<(&ModelRecord, f64)> = collection.records().filter_map(|r| Some((r, r.measured_psi()?))).collect();
+    let mut measured: Vec<(&ModelRecord, f64)> = collection
+        .records()
+        .filter_map(|r| Some((r, r.measured_psi()?)))
+        .collect();
     if measured.is_empty() {
         return None;
     }
-    let panels = Quantity::ALL.len() as f64;
-    let width = LEFT + panels * (WIDTH + GAP) - GAP + RIGHT;
-    let rows = legend_rows(&textures, width - LEFT - RIGHT);
-    let top = TOP + 18.0 * (rows.len() - 1) as f64;
-    let height = top + HEIGHT + BOTTOM;
-    let mut figure = Figure::new("Motion strength against the architecture", width, height);
-
+    // Texture last, so that none lies above all others.
+    measured.sort_by_key(|(r, _)| (r.channels, r.hidden, r.seed));
     let ends = measured.iter().flat_map(|(r, psi)| {
         let se = r.psi_se.unwrap_or(0.0);
         [(psi - se).max(0.0), psi + se]
     });
     let y = Scale::linear(ends, true);
+    let margin = Panel::left_room(&y, HEIGHT);
+    let panels = Quantity::ALL.len() as f64;
+    let width = margin + panels * (WIDTH + GAP) - GAP + RIGHT;
+    let rows = legend_rows(&textures, width - margin - RIGHT);
+    let top = TOP + 18.0 * (rows.len() - 1) as f64;
+    let height = top + HEIGHT + BOTTOM;
+    let mut figure = Figure::new("Motion strength against the architecture", width, height);
+
     for (i, quantity) in Quantity::ALL.into_iter().enumerate() {
         let values: Vec<_> = measured.iter().map(|(r, _)| quantity.of(r)).collect();
         let panel = Panel {
-            left: LEFT + i as f64 * (WIDTH + GAP),
+            left: margin + i as f64 * (WIDTH + GAP),
             top,
             width: WIDTH,
             height: HEIGHT,
@@ -105,18 +110,26 @@ pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
             draw_model(&mut figure, &panel, record, (quantity.of(record), psi), kind);
         }
         let text = correlation_text(&quantity.correlation(collection.records()));
-        figure.text((panel.left + WIDTH, top - 9.0), text, Style::new(TICK_SIZE, Anchor::End));
+        figure.text(
+            (panel.left + WIDTH, top - 9.0),
+            text,
+            Style::new(TICK_SIZE, Anchor::End),
+        );
     }
 
     let any_hollow = measured.iter().any(|(r, _)| r.above_flicker() == Some(false));
-    draw_legend(&mut figure, &textures, &rows);
-    let hollow = if any_hollow { "Open marks: Ψ not above that of the flicker control. " } else { "" };
+    draw_legend(&mut figure, margin, &textures, &rows);
+    let hollow = if any_hollow {
+        "Open marks: Ψ not above that of the flicker control. "
+    } else {
+        ""
+    };
     let note = format!(
         "{hollow}Bars: ± standard error over frame pairs. r on unscaled values. {}.",
         collection.provenance()
     );
     let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-    figure.text((LEFT, height - 10.0), note, style);
+    figure.text((margin, height - 10.0), note, style);
     Some(figure)
 }
 
@@ -124,7 +137,7 @@ pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
 fn correlation_text(correlation: &Correlation) -> String {
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| minus(&format!("{v:.2}")));
     format!(
-        "Pearson r = {}   Spearman ρ = {}   n = {}",
+        "Pearson r = {}, Spearman ρ = {}, n = {}",
         number(correlation.pearson),
         number(correlation.spearman),
         correlation.n
@@ -144,7 +157,7 @@ fn draw_model(figure: &mut Figure, panel: &Panel, record: &ModelRecord, (x, psi)
 fn marker(figure: &mut Figure, centre: Point, kind: usize, color: Color, filled: bool) {
     const RADIUS: f64 = 3.4;
     let paint = Paint {
-        fill: Some(if filled { color.with_alpha(200) } else { Color::PAPER }),
+        fill: Some(if filled { color.with_alpha(225) } else { Color::PAPER }),
         stroke: Some(Stroke {
             color: if filled { Color::PAPER } else { color },
             width: if filled { 0.5 } else { 1.1 },
@@ -171,13 +184,23 @@ fn marker(figure: &mut Figure, centre: Point, kind: usize, color: Color, filled:
 
 const ENTRY_GAP: f64 = 22.0;
 const MARK_ROOM: f64 = 12.0;
+const LEGEND_STYLE: Style = Style::new(10.5, Anchor::Start);
+
+/// A texture's name as the legend has it.
+fn legend_name(texture: &str) -> String {
+    shorten(texture, LEGEND_STYLE, 260.0)
+}
+
+fn entry_width(texture: &str) -> f64 {
+    MARK_ROOM + text_width(&legend_name(texture), LEGEND_STYLE.size, false) + ENTRY_GAP
+}
 
 /// Indices of the textures that stand in each row of the legend.
 fn legend_rows(textures: &[&str], width: f64) -> Vec<Vec<usize>> {
     let mut rows = vec![Vec::new()];
     let mut used = 0.0;
     for (i, texture) in textures.iter().enumerate() {
-        let entry = MARK_ROOM + text_width(texture, 10.5, false) + ENTRY_GAP;
+        let entry = entry_width(texture);
         if used > 0.0 && used + entry > width {
             rows.push(Vec::new());
             used = 0.0;
@@ -190,14 +213,14 @@ fn legend_rows(textures: &[&str], width: f64) -> Vec<Vec<usize>> {
     rows
 }
 
-fn draw_legend(figure: &mut Figure, textures: &[&str], rows: &[Vec<usize>]) {
+fn draw_legend(figure: &mut Figure, left: f64, textures: &[&str], rows: &[Vec<usize>]) {
     for (row, entries) in rows.iter().enumerate() {
         let baseline = 24.0 + 18.0 * row as f64;
-        let mut x = LEFT;
+        let mut x = left;
         for &kind in entries {
             marker(figure, (x + 4.0, baseline - 4.0), kind, categorical(kind), true);
-            figure.text((x + MARK_ROOM, baseline), textures[kind], Style::new(10.5, Anchor::Start));
-            x += MARK_ROOM + text_width(textures[kind], 10.5, false) + ENTRY_GAP;
+            figure.text((x + MARK_ROOM, baseline), legend_name(textures[kind]), LEGEND_STYLE);
+            x += entry_width(textures[kind]);
         }
     }
 }

@@ -64,14 +64,21 @@ pub struct ArchitectureCorrelation {
 impl ReportSummary {
     pub(super) fn of(collection: &Collection, files: Vec<PathBuf>) -> Self {
         let count = |status| collection.records().filter(|r| r.status == status).count();
-        let mut movers: Vec<_> = collection.records().filter_map(|r| Some((r.measured_psi()?, r))).collect();
+        let mut movers: Vec<_> = collection
+            .records()
+            .filter_map(|r| Some((r.measured_psi()?, r)))
+            .collect();
         movers.sort_by(|a, b| b.0.total_cmp(&a.0));
         Self {
             ok: count(Status::Ok),
             diverged: count(Status::Diverged),
             failed: count(Status::Failed),
             unfinished: collection.unfinished.clone(),
-            movers: movers.into_iter().take(MOVERS).map(|(_, record)| record.clone()).collect(),
+            movers: movers
+                .into_iter()
+                .take(MOVERS)
+                .map(|(_, record)| record.clone())
+                .collect(),
             likeness: likeness(collection),
             correlations: correlations(collection),
             files,
@@ -83,14 +90,20 @@ impl ReportSummary {
     #[must_use]
     pub fn markdown(&self, dir: &Path) -> String {
         let mut text = format!("# Sweep\n\n{self}");
-        let pictures: Vec<_> = self.files.iter().filter(|path| path.extension().is_some_and(|e| e == "png")).collect();
+        let pictures: Vec<_> = self
+            .files
+            .iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "png"))
+            .collect();
         if !pictures.is_empty() {
             text += "\n## Pictures\n";
         }
         for path in pictures {
             let link = path.strip_prefix(dir).unwrap_or(path);
             let link: Vec<_> = link.iter().map(|part| part.to_string_lossy()).collect();
-            let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().replace('_', " "));
+            let name = path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().replace('_', " "));
             // Angle brackets allow spaces in a destination.
             text += &format!("\n![{name}](<{}>)\n", link.join("/"));
         }
@@ -153,10 +166,23 @@ impl fmt::Display for ReportSummary {
         }
         if !self.movers.is_empty() {
             writeln!(f, "\n## Strongest movers\n")?;
-            let header = ["#", "texture", "C", "D", "seed", "Ψ px/frame", "± se", "flicker", "distance"];
+            let header = [
+                "#",
+                "texture",
+                "C",
+                "D",
+                "seed",
+                "Ψ px/frame",
+                "± se",
+                "flicker",
+                "distance",
+            ];
             write_table(f, &header, 2, &self.mover_rows())?;
             if self.movers.iter().any(|r| r.above_flicker() == Some(false)) {
-                writeln!(f, "\n\\* not above the Ψ of its own flicker control: perhaps no motion but noise")?;
+                writeln!(
+                    f,
+                    "\n\\* not above the Ψ of its own flicker control: perhaps no motion but noise"
+                )?;
             }
         }
         if self.correlations.iter().any(|c| c.correlation.n > 1) {
@@ -173,7 +199,12 @@ fn likeness(collection: &Collection) -> Option<Likeness> {
     distances.retain(|d| d.is_finite());
     distances.sort_by(f64::total_cmp);
     let middle = distances.len() / 2;
-    let median = stats::mean(distances[distances.len().saturating_sub(1) / 2..].iter().take(2 - distances.len() % 2).copied())?;
+    let median = stats::mean(
+        distances[distances.len().saturating_sub(1) / 2..]
+            .iter()
+            .take(2 - distances.len() % 2)
+            .copied(),
+    )?;
     debug_assert!(median <= distances[middle]);
     Some(Likeness {
         models: distances.len(),
@@ -205,11 +236,18 @@ fn correlations(collection: &Collection) -> Vec<ArchitectureCorrelation> {
 /// A Markdown table, padded; the first `left` columns to the left, the others to the right.
 fn write_table(f: &mut fmt::Formatter<'_>, header: &[&str], left: usize, rows: &[Vec<String>]) -> fmt::Result {
     // A bar would end the cell.
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| cell.replace('|', "\\|")).collect()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| cell.replace('|', "\\|")).collect())
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
-        cells.chain([header[column]]).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+        cells
+            .chain([header[column]])
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(3)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| {
@@ -227,7 +265,13 @@ fn write_table(f: &mut fmt::Formatter<'_>, header: &[&str], left: usize, rows: &
     let rules: Vec<String> = widths
         .iter()
         .enumerate()
-        .map(|(column, width)| if column < left { "-".repeat(*width) } else { format!("{}:", "-".repeat(width - 1)) })
+        .map(|(column, width)| {
+            if column < left {
+                "-".repeat(*width)
+            } else {
+                format!("{}:", "-".repeat(width - 1))
+            }
+        })
         .collect();
     line(&mut rules.iter().map(String::as_str))?;
     for row in &rows {

@@ -1,6 +1,6 @@
 //! Axes: scales, ticks and the frame of a panel.
 
-use super::{Anchor, Color, Figure, Point, Style};
+use super::{Anchor, Color, Figure, Point, Style, text_width};
 
 /// Size of tick labels.
 pub(in crate::report) const TICK_SIZE: f64 = 9.5;
@@ -8,6 +8,8 @@ pub(in crate::report) const TICK_SIZE: f64 = 9.5;
 pub(in crate::report) const LABEL_SIZE: f64 = 11.0;
 const TICK_LENGTH: f64 = 4.0;
 const TICK_GAP: f64 = 3.0;
+/// Between tick labels and the label of a y axis.
+const LABEL_GAP: f64 = 8.0;
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,8 @@ impl Scale {
     fn logarithmic(values: impl IntoIterator<Item = f64> + Clone, kind: Kind) -> Self {
         match range(values.clone()) {
             Some((low, high)) if low > 0.0 => {
+                let low = low.max(1.0 / LARGEST);
+                let high = high.max(low);
                 let room = (high / low).powf(0.06).max(1.15);
                 Self::over(low / room, high * room, kind)
             }
@@ -117,22 +121,12 @@ impl Scale {
             return Vec::new();
         }
         let values: Vec<f64> = (0..=count as usize).map(|i| (first + i as f64) * step).collect();
-        // 2.5 needs a digit more than its power of ten.
-        let decimals = (0..=12).find(|&d| {
-            let scaled = step * 10f64.powi(d);
-            (scaled - scaled.round()).abs() < 1e-6 * scaled
-        });
-        let thousands = step >= 1e3 && self.high >= 1e4 && (step / 100.0).fract().abs() < 1e-9;
-        let label = |v: f64| match decimals {
-            _ if thousands && v != 0.0 => format!("{}k", v / 1e3),
-            Some(decimals) => format!("{:.*}", decimals as usize, v + 0.0),
-            None => format!("{v:.1e}"),
-        };
+        let label = linear_labels(step, self.low.abs().max(self.high.abs()));
         values
             .into_iter()
             .map(|value| Tick {
                 value,
-                label: minus(&label(value)),
+                label: label(value),
             })
             .collect()
     }
@@ -168,7 +162,7 @@ impl Scale {
                 .map(|(value, n, step)| Tick {
                     value,
                     label: match n {
-                        0..=3 => format!("{value:.0}"),
+                        0..=4 => format!("{value:.0}"),
                         -3..=-1 => format!("{value:.*}", n.unsigned_abs() as usize),
                         _ if step == 1.0 => format!("10{}", superscript(n)),
                         _ => format!("{step:.0}·10{}", superscript(n)),
@@ -194,8 +188,37 @@ impl Scale {
     }
 }
 
+/// Writes multiples of `step` up to the magnitude `largest`, all with the same digits.
+fn linear_labels(step: f64, largest: f64) -> impl Fn(f64) -> String {
+    let power = |v: f64| v.log10().floor() as i32;
+    // Within rounding of the logarithm.
+    let mut digits = -power(step * 1.000_001);
+    let lead = step * 10f64.powi(digits);
+    if (lead - lead.round()).abs() > 1e-6 {
+        // 2.5 needs a digit more than its power of ten.
+        digits += 1;
+    }
+    let exponent = power(largest);
+    move |v| {
+        let label = match exponent {
+            _ if v == 0.0 && !(0..=4).contains(&digits) => "0".to_owned(),
+            4..=5 if digits <= -2 => format!("{}k", (v / 100.0).round() / 10.0),
+            -4..=5 if digits <= 5 => format!("{:.*}", digits.max(0) as usize, v + 0.0),
+            _ => {
+                let decimals = (digits + exponent).max(0) as usize;
+                format!("{:.decimals$}·10{}", v / 10f64.powi(exponent), superscript(exponent))
+            }
+        };
+        minus(&label)
+    }
+}
+
+/// Largest magnitude an axis reaches, so that its room and ticks stay finite.
+const LARGEST: f64 = 1e250;
+
 fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().filter(|v| v.is_finite()).fold(None, |range, v| {
+    let finite = values.into_iter().filter(|v| v.is_finite());
+    finite.map(|v| v.clamp(-LARGEST, LARGEST)).fold(None, |range, v| {
         let (low, high) = range.unwrap_or((v, v));
         Some((low.min(v), high.max(v)))
     })
@@ -212,6 +235,19 @@ fn superscript(n: i32) -> String {
         .chars()
         .map(|c| c.to_digit(10).map_or('⁻', |d| DIGITS[d as usize]))
         .collect()
+}
+
+/// Width of the widest label.
+pub(in crate::report) fn widest_label(ticks: &[Tick]) -> f64 {
+    ticks
+        .iter()
+        .map(|t| text_width(&t.label, TICK_SIZE, false))
+        .fold(0.0, f64::max)
+}
+
+/// Ticks of a y axis of a height.
+fn y_ticks(scale: &Scale, height: f64) -> Vec<Tick> {
+    scale.ticks((height / 22.0) as usize)
 }
 
 /// What an axis of a panel shows besides its grid lines.
@@ -233,6 +269,12 @@ pub(in crate::report) struct Panel {
 }
 
 impl Panel {
+    /// Room that the labels of the y axis need at the left of a panel of a height.
+    pub(in crate::report) fn left_room(y: &Scale, height: f64) -> f64 {
+        let widest = widest_label(&y_ticks(y, height));
+        TICK_LENGTH + TICK_GAP + widest + LABEL_GAP + LABEL_SIZE + 6.0
+    }
+
     /// Position of the data point (x, y).
     pub(in crate::report) fn at(&self, x: f64, y: f64) -> Point {
         (
@@ -249,8 +291,8 @@ impl Panel {
     pub(in crate::report) fn draw(&self, figure: &mut Figure, x: AxisText<'_>, y: AxisText<'_>) {
         let (left, bottom) = (self.left, self.bottom());
         let right = left + self.width;
-        let x_ticks = self.x.ticks((self.width / 48.0) as usize);
-        let y_ticks = self.y.ticks((self.height / 30.0) as usize);
+        let x_ticks = self.x.ticks((self.width / 42.0) as usize);
+        let y_ticks = y_ticks(&self.y, self.height);
         for tick in &x_ticks {
             let at = left + self.x.map(tick.value) * self.width;
             figure.line((at, self.top), (at, bottom), Color::GRID, 0.7);
@@ -284,11 +326,7 @@ impl Panel {
             figure.text((left + self.width / 2.0, bottom + 32.0), text, label);
         }
         if let Some(text) = y.label {
-            let widest = y_ticks
-                .iter()
-                .map(|t| super::text_width(&t.label, TICK_SIZE, false))
-                .fold(0.0, f64::max);
-            let x = left - TICK_LENGTH - TICK_GAP - widest - 8.0;
+            let x = left - TICK_LENGTH - TICK_GAP - widest_label(&y_ticks) - LABEL_GAP;
             figure.text((x, self.top + self.height / 2.0), text, label.upwards());
         }
     }
@@ -323,6 +361,8 @@ mod tests {
             labels(Scale::exactly(0.0, 20_000.0), 4),
             ["0", "5k", "10k", "15k", "20k"]
         );
+        assert_eq!(labels(Scale::exactly(0.0, 5e-7), 2), ["0", "2.5·10⁻⁷", "5.0·10⁻⁷"]);
+        assert_eq!(labels(Scale::exactly(-1e9, 2e9), 3), ["−1·10⁹", "0", "1·10⁹", "2·10⁹"]);
         assert_eq!(
             labels(Scale::octaves([0.125, 16.0]), 8),
             ["1/8", "1/4", "1/2", "1", "2", "4", "8", "16"]
@@ -334,7 +374,15 @@ mod tests {
 
     #[test]
     fn degenerate_data_still_have_a_scale() {
-        for values in [vec![], vec![f64::NAN], vec![0.0], vec![3.0, 3.0], vec![-2.0]] {
+        for values in [
+            vec![],
+            vec![f64::NAN],
+            vec![0.0],
+            vec![3.0, 3.0],
+            vec![-2.0],
+            vec![f64::MAX, f64::MIN_POSITIVE],
+            vec![f64::MIN, f64::MAX],
+        ] {
             for scale in [
                 Scale::linear(values.clone(), true),
                 Scale::linear(values.clone(), false),

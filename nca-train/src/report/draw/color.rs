@@ -42,8 +42,8 @@ impl Color {
     pub(in crate::report) fn contrast(self) -> Self {
         let linear = |v: u8| (f64::from(v) / 255.0).powf(2.2);
         let luminance = 0.2126 * linear(self.red) + 0.7152 * linear(self.green) + 0.0722 * linear(self.blue);
-        // Where the contrast ratios (L + 0.05) / 0.05 and 1.05 / (L + 0.05) are equal.
-        if luminance > 0.179 { Self::INK } else { Self::PAPER }
+        // Where the contrast ratios (L + 0.05) / (0.016 + 0.05) and 1.05 / (L + 0.05) are equal.
+        if luminance > 0.213 { Self::INK } else { Self::PAPER }
     }
 
     fn mix(self, other: Self, t: f64) -> Self {

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
+use super::Style;
+
 /// Family names in SVG; Verdana has nearly the same widths.
 pub(super) const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 /// Height of capitals and digits, em.
@@ -20,6 +22,21 @@ fn face(bold: bool) -> Option<&'static Face<'static>> {
 /// Width of a line of text, pixels, for an em of `size` pixels.
 pub(in crate::report) fn text_width(text: &str, size: f64, bold: bool) -> f64 {
     face(bold).map_or(0.0, |face| place(face, text).1 * size / f64::from(face.units_per_em()))
+}
+
+/// The text, its end replaced by an ellipsis if it is wider than `width` pixels.
+pub(in crate::report) fn shorten(text: &str, style: Style, width: f64) -> String {
+    let fits = |text: &str| text_width(text, style.size, style.bold) <= width;
+    if fits(text) {
+        return text.to_owned();
+    }
+    let mut kept: Vec<char> = text.chars().collect();
+    loop {
+        let shortened: String = kept.iter().copied().chain(['…']).collect();
+        if kept.pop().is_none() || fits(&shortened) {
+            return shortened;
+        }
+    }
 }
 
 /// Draws the outlines of a line of text that starts at the origin of `target`: font units, y up.
@@ -66,19 +83,30 @@ fn kerning(face: &Face<'_>, left: GlyphId, right: GlyphId) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Anchor;
     use super::*;
 
     #[test]
     fn the_font_has_what_the_plots_write() {
         for bold in [false, true] {
             let face = face(bold).unwrap();
-            for c in "ΨρC·DN/−×±°⁰¹²³⁴⁵⁶⁷⁸⁹⁻—é".chars() {
+            for c in "ΨρC·DN/−×±°⁰¹²³⁴⁵⁶⁷⁸⁹⁻—é…".chars() {
                 assert!(face.glyph_index(c).is_some(), "{c}");
             }
             let em = f64::from(face.units_per_em());
             let capital = f64::from(face.glyph_bounding_box(face.glyph_index('H').unwrap()).unwrap().y_max);
             assert!((capital / em - CAP_HEIGHT).abs() < 1e-3, "{}", capital / em);
         }
+    }
+
+    #[test]
+    fn what_is_too_long_ends_in_an_ellipsis() {
+        let style = Style::new(10.0, Anchor::Start);
+        assert_eq!(shorten("bubbly", style, 100.0), "bubbly");
+        let short = shorten("bubbly_0101_of_the_dataset", style, 60.0);
+        assert!(short.starts_with("bubbl") && short.ends_with('…'), "{short}");
+        assert!(text_width(&short, 10.0, false) <= 60.0);
+        assert_eq!(shorten("bubbly", style, 0.0), "…");
     }
 
     #[test]

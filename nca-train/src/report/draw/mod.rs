@@ -15,7 +15,7 @@ use nca_core::Result;
 use nca_core::checkpoint::write_atomic;
 
 pub(super) use self::color::{Color, categorical, ordinal, viridis};
-pub(super) use self::font::text_width;
+pub(super) use self::font::{shorten, text_width};
 pub(super) use self::raster::rasterize;
 use crate::picture::write_png;
 

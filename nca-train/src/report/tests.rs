@@ -1,0 +1,147 @@
+//! The figures of collections of every shape.
+
+use proptest::prelude::*;
+
+use super::curves::curves;
+use super::draw::check::assert_well_laid;
+use super::heatmap::heatmap;
+use super::scatter::scatter;
+use super::*;
+
+/// A record whose numbers depend on its architecture, with `status`.
+fn model(texture: &str, channels: usize, hidden: usize, seed: u64, status: Status, scale: f64) -> ModelResult {
+    let ok = |value: f64| (status == Status::Ok).then_some(value * scale);
+    let psi = 0.1 + hidden as f64 / channels as f64 + 0.01 * seed as f64;
+    let record = ModelRecord {
+        texture: texture.to_owned(),
+        channels,
+        hidden,
+        seed,
+        status,
+        psi: ok(psi),
+        psi_se: ok(0.1),
+        psi_floor_static: ok(0.0),
+        psi_floor_flicker: ok(0.3),
+        flow: "classical".to_owned(),
+        steps_per_frame: 32,
+        appearance_loss: ok(1.0),
+        texture_distance: ok(1.5),
+        loss: ok(1.0),
+        iterations: 40,
+        seconds: Some(1.0),
+        precision: "f32".to_owned(),
+        backend: "cpu".to_owned(),
+    };
+    let row = |iteration: u64| MetricRow {
+        iteration,
+        loss: scale * 100.0 / iteration as f64,
+        appearance_loss: 1.0,
+        overflow_loss: 0.0,
+        learning_rate: 1e-3,
+        steps: 32,
+        seconds: 0.0,
+        psi: (iteration % 10 == 0).then_some(psi * scale),
+        psi_se: None,
+    };
+    ModelResult {
+        path: PathBuf::new(),
+        result: ResultFile::new(record, "patches", Vec::new()),
+        metrics: (1..=40).map(row).collect(),
+    }
+}
+
+fn collection(
+    textures: &[String],
+    channels: &[usize],
+    hidden: &[usize],
+    seeds: u64,
+    lost: u64,
+    scale: f64,
+) -> Collection {
+    let mut models = Vec::new();
+    for texture in textures {
+        for &c in channels {
+            for &d in hidden {
+                for seed in 0..seeds {
+                    let number = models.len() as u64;
+                    let status = match lost {
+                        0 => Status::Ok,
+                        n if number.is_multiple_of(n) => Status::Diverged,
+                        n if number % n == 1 => Status::Failed,
+                        n if number % n == 2 => continue,
+                        _ => Status::Ok,
+                    };
+                    models.push(model(texture, c, d, seed, status, scale));
+                }
+            }
+        }
+    }
+    Collection {
+        models,
+        unfinished: Vec::new(),
+    }
+}
+
+fn check_figures(collection: &Collection) {
+    let textures = collection.textures();
+    assert_well_laid(&heatmap(collection, &textures));
+    if let Some(figure) = scatter(collection) {
+        assert_well_laid(&figure);
+    }
+    for texture in textures {
+        assert_well_laid(&heatmap(collection, &[texture]));
+        if let Some(figure) = curves(collection, texture) {
+            assert_well_laid(&figure);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_grid_makes_texts_collide_or_leave_the_page(
+        names in prop::sample::select(vec![
+            vec!["bubbly"],
+            vec!["bubbly_0101", "chequered_0121", "cracked_0085", "interlaced_0172"],
+            vec!["A texture whose name was given by somebody with time and without mercy", "b & c", "d<e>"],
+            vec!["a", "b", "c", "d", "e", "f", "g"],
+        ]),
+        (channels, hidden) in (1..17usize, 1..17usize),
+        step in prop::sample::select(vec![1, 8, 100]),
+        seeds in 1..3u64,
+        lost in prop::sample::select(vec![0, 1, 2, 5]),
+        scale in prop::sample::select(vec![1e-6, 0.01, 1.0, 300.0]),
+    ) {
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let channels: Vec<usize> = (0..channels).map(|i| 3 + i * step).collect();
+        let hidden: Vec<usize> = (0..hidden).map(|i| 1 + i * step).collect();
+        check_figures(&collection(&names, &channels, &hidden, seeds, lost, scale));
+    }
+}
+
+#[test]
+fn the_check_of_the_layout_sees_a_collision() {
+    let textures = ["bubbly".to_owned()];
+    let collection = collection(&textures, &[8, 16], &[16, 32], 1, 0, 1.0);
+    let mut figure = heatmap(&collection, &["bubbly"]);
+    assert_well_laid(&figure);
+    let copy = figure.shapes.last().cloned().unwrap();
+    figure.shapes.push(copy);
+    let caught = std::panic::catch_unwind(|| assert_well_laid(&figure));
+    assert!(caught.is_err());
+}
+
+#[test]
+fn extreme_losses_still_make_a_figure() {
+    let textures = ["bubbly".to_owned()];
+    for value in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE] {
+        let mut collection = collection(&textures, &[8], &[16, 32], 1, 0, 1.0);
+        for row in &mut collection.models[0].metrics {
+            row.loss = value;
+            row.psi = Some(value);
+        }
+        collection.models[1].result.record.psi = Some(value);
+        check_figures(&collection);
+    }
+}
