@@ -213,8 +213,8 @@ fn linear_labels(step: f64, largest: f64) -> impl Fn(f64) -> String {
     }
 }
 
-/// Largest magnitude an axis reaches, so that its room and ticks stay finite.
-const LARGEST: f64 = 1e250;
+/// Largest magnitude an axis reaches, so that its ratios and its room stay finite.
+const LARGEST: f64 = 1e140;
 
 fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     let finite = values.into_iter().filter(|v| v.is_finite());
