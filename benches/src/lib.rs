@@ -1,1 +1,171 @@
-//! Benchmarks.
+//! What the benchmarks run: one table of cases, and the set-up they share.
+
+use nca_core::backend::{Backend, MaskKey, upload_params, zero_params};
+use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result};
+
+/// One shape of automaton and grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Channels, C.
+    pub channels: usize,
+    /// Hidden neurons, D.
+    pub hidden: usize,
+    /// Number and size of the grids.
+    pub grid: Grid,
+}
+
+/// A case on square grids.
+const fn case(channels: usize, hidden: usize, size: usize, batch: usize) -> Case {
+    Case {
+        channels,
+        hidden,
+        grid: Grid {
+            batch,
+            height: size,
+            width: size,
+        },
+    }
+}
+
+/// Single steps, forward and backward: small and large networks, few and many channels, one grid
+/// and a batch.
+pub const STEPS: [Case; 10] = [
+    case(8, 16, 128, 1),
+    case(12, 96, 128, 1),
+    case(16, 64, 128, 1),
+    case(32, 128, 128, 1),
+    case(64, 64, 128, 1),
+    case(128, 16, 128, 1),
+    case(128, 128, 128, 1),
+    case(12, 96, 128, 4),
+    case(12, 96, 64, 1),
+    case(12, 96, 512, 1),
+];
+
+/// Whole training iterations.
+pub const TRAINING: [Case; 3] = [case(8, 16, 128, 4), case(12, 96, 128, 4), case(32, 128, 128, 4)];
+
+/// Steps of the rollout of a training iteration.
+pub const TRAINING_STEPS: u32 = 32;
+
+/// Sizes of the pictures of the losses, four each.
+pub const LOSSES: [Case; 2] = [case(12, 96, 64, 4), case(12, 96, 128, 4)];
+
+impl Case {
+    /// `CxD/HxW/B`, as benchmarks are named after the backend.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let Grid { batch, height, width } = self.grid;
+        format!("{}x{}/{height}x{width}/{batch}", self.channels, self.hidden)
+    }
+
+    /// Operations (additions and multiplications) of the update network of one active cell, both layers
+    /// on the four perceived values of a channel: `10·C·D`.
+    #[must_use]
+    pub fn flop_per_cell(&self) -> f64 {
+        10.0 * self.channels as f64 * self.hidden as f64
+    }
+
+    /// Elements of a state.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels * self.grid.cells()
+    }
+
+    /// Whether the grid has no cell (never in the tables).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The paper's model in this shape.
+    pub fn config(&self) -> Result<NcaConfig> {
+        NcaConfig::preset(Preset::Paper, self.channels, self.hidden)
+    }
+}
+
+/// A model on a backend with everything a step, forward or backward, needs.
+pub struct Setup<B: Backend> {
+    /// The model.
+    pub config: NcaConfig,
+    /// Its grids.
+    pub grid: Grid,
+    /// Weights.
+    pub params: Params<B::Buffer>,
+    /// Gradients of the weights.
+    pub grads: Params<B::Buffer>,
+    /// State before a step.
+    pub x: B::Buffer,
+    /// State after a step.
+    pub x_next: B::Buffer,
+    /// Gradient after a step.
+    pub g_next: B::Buffer,
+    /// Gradient before a step.
+    pub g_x: B::Buffer,
+    scratch: Vec<B::Buffer>,
+    backward_scratch: Vec<B::Buffer>,
+}
+
+impl<B: Backend> Setup<B> {
+    /// `case` with fire rate `fire_rate`, normal states and gradients, small random weights.
+    pub fn new(backend: &B, case: Case, fire_rate: f64) -> Result<Self> {
+        let config = NcaConfig {
+            fire_rate,
+            ..case.config()?
+        };
+        let normals = |index: u64, sigma: f64, len: usize| -> Vec<B::Elem> {
+            let mut rng = PhiloxRng::new(0, Stream::Test, index);
+            (0..len).map(|_| nca_core::Real::of(sigma * rng.normal())).collect()
+        };
+        let mut params = HostParams::init(&config, 0);
+        for (i, w) in params.w2.iter_mut().enumerate() {
+            *w = ((i * 37 % 101) as f32 - 50.0) * 1e-4;
+        }
+        let grid = case.grid;
+        Ok(Self {
+            params: upload_params(backend, &params)?,
+            grads: zero_params(backend, &config)?,
+            x: backend.buffer(&normals(1, 0.5, case.len()))?,
+            x_next: backend.zeros(case.len())?,
+            g_next: backend.buffer(&normals(2, 1.0, case.len()))?,
+            g_x: backend.zeros(case.len())?,
+            scratch: backend.scratch(&backend.nca_step_scratch(&config, grid))?,
+            backward_scratch: backend.scratch(&backend.nca_step_backward_scratch(&config, grid))?,
+            config,
+            grid,
+        })
+    }
+
+    /// One step with the mask of `step`.
+    pub fn forward(&mut self, backend: &B, step: u32) -> Result<()> {
+        let key = MaskKey { seed: 1, step };
+        backend.nca_step(
+            &self.config,
+            self.grid,
+            &self.params,
+            key,
+            &self.x,
+            &mut self.x_next,
+            &mut self.scratch,
+        )?;
+        backend.synchronize()
+    }
+
+    /// The gradient of one step with the mask of `step`.
+    pub fn backward(&mut self, backend: &B, step: u32) -> Result<()> {
+        let key = MaskKey { seed: 1, step };
+        backend.nca_step_backward(
+            &self.config,
+            self.grid,
+            &self.params,
+            key,
+            &self.x,
+            &self.g_next,
+            &mut self.g_x,
+            &mut self.grads,
+            &mut self.backward_scratch,
+        )?;
+        backend.synchronize()
+    }
+}

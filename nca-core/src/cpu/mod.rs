@@ -85,6 +85,18 @@ impl Cpu {
         Builder::default()
     }
 
+    /// Number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Instruction set of the kernels.
+    #[must_use]
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
     /// Runs `job` on this backend's threads.
     fn install<R: Send>(&self, job: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
