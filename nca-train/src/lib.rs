@@ -1,17 +1,20 @@
 //! Training automata, measuring how strongly they move, and sweeping over architectures.
 
+pub mod animation;
 pub mod distance;
 pub mod exemplar;
 pub mod loss;
 pub mod motion;
+pub mod picture;
 mod pool;
 pub mod report;
 mod settings;
+pub mod sweep;
 pub mod texture;
 mod trainer;
 pub mod vgg;
 
 pub use pool::{Draw, Pool};
 pub use settings::TrainSettings;
-pub use texture::Texture;
+pub use texture::{Texture, rgb8};
 pub use trainer::{Iteration, TrainState, Trainer};

@@ -75,10 +75,21 @@ impl Texture {
                 rgb[channel * size * size + cell] = value.clamp(0.0, 1.0);
             }
         }
-        let name = path
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Self::new(name, size, size, rgb)
+        Self::new(name_of(path), size, size, rgb)
+    }
+
+    /// A whole image file as it is, of any size, with the limits of [`Texture::load`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let picture = decode(path)?.into_rgb32f();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let mut rgb = vec![0.0; 3 * width * height];
+        for (cell, pixel) in picture.pixels().enumerate() {
+            for (channel, &value) in pixel.0.iter().enumerate() {
+                rgb[channel * width * height + cell] = value;
+            }
+        }
+        Self::new(name_of(path), height, width, rgb)
     }
 
     /// An image of the Describable Textures Dataset by name: `bubbly_0101` is
@@ -152,6 +163,12 @@ pub fn rgb_image(rgb: &[f32], height: usize, width: usize) -> Result<RgbImage> {
     check_len("picture", "rgb", rgb.len(), 3 * height * width)?;
     RgbImage::from_raw(width as u32, height as u32, rgb8(rgb))
         .ok_or_else(|| Error::invalid("size of a picture", format!("{height}x{width}"), "sides below 2^32"))
+}
+
+/// The file's stem.
+fn name_of(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
 /// Refuses sizes no texture is made in.

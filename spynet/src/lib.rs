@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod choice;
 mod classical;
 mod color;
 mod endpoint;
@@ -10,6 +11,7 @@ mod network;
 mod spynet;
 mod weights;
 
+pub use choice::FlowChoice;
 pub use classical::Classical;
 pub use color::{automatic_max, color_wheel, flow_to_rgb};
 pub use endpoint::{EndpointError, endpoint_error};

@@ -1,1 +1,65 @@
-fn main() {}
+//! The command line of the workspace: parses, calls the libraries, prints.
+
+mod backend;
+mod commands;
+mod list;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{flow, measure, render, report, sweep, train};
+
+/// Train neural cellular automata, measure how strongly they move by themselves, sweep over
+/// architectures, and look at the result.
+///
+/// After "Emergent Dynamics in Neural Cellular Automata" (Xu, Pajouheshgar, Süsstrunk, ALIFE 2024,
+/// arXiv 2404.06406). With no arguments at all, `sweep` runs that paper's experiment in miniature.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Sweep(sweep::SweepArgs),
+    Train(train::TrainArgs),
+    Measure(measure::MeasureArgs),
+    Render(render::RenderArgs),
+    Flow(flow::FlowArgs),
+    Report(report::ReportArgs),
+}
+
+/// Exit code of every error, as of a wrong flag.
+const EXIT_ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    // RUST_LOG=debug shows more.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let result = match Cli::parse().command {
+        Command::Sweep(args) => sweep::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Measure(args) => measure::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Flow(args) => flow::run(&args),
+        Command::Report(args) => report::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, whatever the causes.
+            eprintln!("error: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! One model's directory: from its configuration to its row of the table.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nca_core::backend::Backend;
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Error, Nca, Result};
+use serde::Serialize;
+use spynet::FlowEstimator;
+
+use super::runner::Event;
+use super::settings::{ModelSpec, SWEEP_FORMAT, SweepSettings};
+use super::state::Checkpoint;
+use crate::distance::TextureDistance;
+use crate::loss::appearance;
+use crate::motion::{Motion, MotionSettings, measure_motion};
+use crate::report::layout::ModelDir;
+use crate::report::{MetricRow, ModelRecord, ResultFile, Status};
+use crate::texture::{Texture, rgb_image};
+use crate::trainer::{Iteration, Trainer};
+
+/// The checkpoint of an unfinished model, in its directory.
+const STATE_FILE: &str = "state.safetensors";
+
+/// Iterations between two rows of the metrics.
+const LOG_EVERY: u64 = 10;
+/// Frames of the final measurement that the texture distance looks at.
+const DISTANCE_FRAMES: usize = 4;
+
+/// Everything one model's run needs.
+pub(super) struct ModelRun<'a, B: Backend<Elem = f32>> {
+    pub(super) backend: &'a B,
+    pub(super) settings: &'a SweepSettings,
+    pub(super) spec: &'a ModelSpec,
+    pub(super) texture: &'a Texture,
+    pub(super) flow: &'a dyn FlowEstimator,
+    pub(super) directory: ModelDir,
+    /// Time between checkpoints.
+    pub(super) checkpoint_every: Duration,
+}
+
+/// `config.json`.
+#[derive(Serialize)]
+struct ConfigFile<'a> {
+    format: u32,
+    texture: &'a str,
+    seed: u64,
+    model: &'a nca_core::NcaConfig,
+    appearance: &'a str,
+    train: &'a crate::settings::TrainSettings,
+    measure: &'a super::settings::MeasureSettings,
+}
+
+impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
+    /// Trains (or goes on training), measures and records the model. A model whose numbers leave
+    /// the finite ones is recorded as diverged.
+    pub(super) fn run(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<ModelRecord> {
+        let directory = self.directory.path();
+        fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+        let nca = Nca::new(
+            self.settings.config(self.spec.channels, self.spec.hidden)?,
+            self.spec.seed,
+        )?;
+        let config = ConfigFile {
+            format: SWEEP_FORMAT,
+            texture: &self.texture.name,
+            seed: self.spec.seed,
+            model: &nca.config,
+            appearance: &self.settings.appearance,
+            train: &self.settings.train,
+            measure: &self.settings.measure,
+        };
+        // The very text that a checkpoint must have been made under.
+        let config = json(&self.directory.config(), &config)?;
+        write_text(&self.directory.config(), &config)?;
+
+        let settings = self.settings;
+        let (name, vgg) = (&settings.appearance, settings.vgg.as_deref());
+        let loss = appearance(name, vgg, self.backend, self.texture, settings.train.batch)?;
+        let mut trainer = Trainer::new(self.backend, &nca, settings.train.clone(), loss, self.spec.seed)?;
+        let mut log = Log::default();
+        self.restore(&mut trainer, &mut log, &nca, &config)?;
+        observe(Event::Started {
+            label: &self.label(),
+            iterations: self.settings.train.iterations,
+        });
+        let mut record = self.blank_record();
+        let measured = match self.train(&mut trainer, &mut log, &config, observe) {
+            Ok(()) => self.measure(&trainer.nca()?, observe),
+            Err(error) => Err(error),
+        };
+        if let (Ok(measured), Some(last)) = (&measured, log.rows.last_mut()) {
+            last.psi = Some(measured.motion.psi);
+            last.psi_se = Some(measured.motion.psi_se);
+        }
+        self.write_metrics(&log.rows)?;
+        record.iterations = trainer.iteration();
+        record.seconds = Some(log.seconds);
+        let psi_series = match measured {
+            Ok(measured) => {
+                let motion = measured.motion;
+                record.status = Status::Ok;
+                record.psi = Some(motion.psi);
+                record.psi_se = Some(motion.psi_se);
+                record.psi_floor_static = Some(motion.psi_floor_static);
+                record.psi_floor_flicker = Some(motion.psi_floor_flicker);
+                record.texture_distance = Some(measured.texture_distance);
+                if let Some(recent) = recent_mean(&log.rows) {
+                    record.appearance_loss = Some(recent.0);
+                    record.loss = Some(recent.1);
+                }
+                motion.psi_series
+            }
+            Err(Error::NonFinite { what, step }) => {
+                tracing::warn!("{}: {what} is not finite at step {step}", self.label());
+                record.status = Status::Diverged;
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        trainer.nca()?.save(self.directory.model(), &BTreeMap::new())?;
+        self.finish(record, psi_series)
+    }
+
+    /// Records a model that could not be run; a resumed sweep tries it again.
+    pub(super) fn fail(&self, reason: &Error) -> Result<ModelRecord> {
+        tracing::error!("{}: {reason}", self.label());
+        let directory = self.directory.path();
+        fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+        let record = ModelRecord {
+            status: Status::Failed,
+            ..self.blank_record()
+        };
+        self.finish(record, Vec::new())
+    }
+
+    /// Writes `result.json`, the sign that the model is done, and removes the checkpoint.
+    fn finish(&self, record: ModelRecord, psi_series: Vec<f64>) -> Result<ModelRecord> {
+        let result = ResultFile::new(record.clone(), self.settings.appearance.as_str(), psi_series);
+        let path = self.directory.result();
+        write_text(&path, &json(&path, &result)?)?;
+        let state = self.directory.path().join(STATE_FILE);
+        match fs::remove_file(&state) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(state, e)),
+            _ => Ok(record),
+        }
+    }
+
+    /// Takes up the checkpoint, if there is one.
+    fn restore(&self, trainer: &mut Trainer<'_, B>, log: &mut Log, nca: &Nca, config: &str) -> Result<()> {
+        let path = self.directory.path().join(STATE_FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        let train = &self.settings.train;
+        let pool_len = train.pool * nca.config.channels * train.size * train.size;
+        let checkpoint = Checkpoint::load(&path, &nca.config, pool_len, config)?;
+        trainer.restore(&checkpoint.state)?;
+        log.rows = checkpoint.metrics;
+        log.seconds = checkpoint.seconds;
+        Ok(())
+    }
+
+    /// All iterations that are left.
+    fn train(
+        &self,
+        trainer: &mut Trainer<'_, B>,
+        log: &mut Log,
+        config: &str,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<()> {
+        let iterations = self.settings.train.iterations;
+        let mut saved = Instant::now();
+        let mut psi = log.rows.iter().rev().find_map(|row| row.psi);
+        while trainer.iteration() < iterations {
+            let start = Instant::now();
+            let iteration = trainer.step()?;
+            log.seconds += start.elapsed().as_secs_f64();
+            let done = trainer.iteration();
+            let every = self.settings.measure.every;
+            // The last iteration is followed by the final measurement anyway.
+            let motion = if every > 0 && done.is_multiple_of(every) && done < iterations {
+                Some(self.motion(
+                    &trainer.nca()?,
+                    self.settings.measure.training_pairs,
+                    observe,
+                    &mut |_, _| {},
+                )?)
+            } else {
+                None
+            };
+            if let Some(motion) = &motion {
+                psi = Some(motion.psi);
+            }
+            if motion.is_some() || done.is_multiple_of(LOG_EVERY) || done == iterations {
+                log.rows.push(metric_row(&iteration, log.seconds, motion.as_ref()));
+            }
+            observe(Event::Trained {
+                iteration: &iteration,
+                psi,
+            });
+            if saved.elapsed() >= self.checkpoint_every && done < iterations {
+                self.write_metrics(&log.rows)?;
+                let checkpoint = Checkpoint {
+                    state: trainer.state()?,
+                    metrics: log.rows.clone(),
+                    seconds: log.seconds,
+                };
+                checkpoint.save(&self.directory.path().join(STATE_FILE), config)?;
+                saved = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// The final measurement: Ψ, the distance to the exemplar, and the last frame.
+    fn measure(&self, nca: &Nca, observe: &mut dyn FnMut(Event<'_>)) -> Result<Measured> {
+        let pairs = self.settings.measure.pairs;
+        let mut frames: Vec<Vec<f32>> = Vec::new();
+        let stride = (pairs / DISTANCE_FRAMES).max(1);
+        let mut last = Vec::new();
+        let motion = self.motion(nca, pairs, observe, &mut |index, frame| {
+            if index % stride == 0 && frames.len() < DISTANCE_FRAMES {
+                frames.push(frame.to_vec());
+            }
+            if index == pairs {
+                last = frame.to_vec();
+            }
+        })?;
+        let size = self.settings.train.size;
+        let mut distance = TextureDistance::new(self.backend, self.texture)?;
+        let mut total = 0.0;
+        for frame in &frames {
+            total += distance.of(self.backend, frame)?;
+        }
+        let texture_distance = total / frames.len() as f64;
+        save_png(&self.directory.frame(), &last, size)?;
+        Ok(Measured {
+            motion,
+            texture_distance,
+        })
+    }
+
+    /// Ψ over `pairs` frame pairs.
+    fn motion(
+        &self,
+        nca: &Nca,
+        pairs: usize,
+        observe: &mut dyn FnMut(Event<'_>),
+        visit: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<Motion> {
+        let settings = MotionSettings {
+            pairs,
+            steps_per_frame: self.settings.measure.steps_per_frame,
+            warmup: self.settings.measure.warmup,
+            seed: self.spec.seed,
+            height: self.settings.train.size,
+            width: self.settings.train.size,
+        };
+        measure_motion(self.backend, nca, &settings, self.flow, |index, frame| {
+            observe(Event::Measuring {
+                done: index,
+                total: pairs,
+            });
+            visit(index, frame);
+        })
+    }
+
+    /// The record of a model about which nothing is known yet.
+    fn blank_record(&self) -> ModelRecord {
+        ModelRecord {
+            texture: self.texture.name.clone(),
+            channels: self.spec.channels,
+            hidden: self.spec.hidden,
+            seed: self.spec.seed,
+            status: Status::Failed,
+            psi: None,
+            psi_se: None,
+            psi_floor_static: None,
+            psi_floor_flicker: None,
+            flow: self.flow.name().to_owned(),
+            steps_per_frame: self.settings.measure.steps_per_frame,
+            appearance_loss: None,
+            texture_distance: None,
+            loss: None,
+            iterations: 0,
+            seconds: None,
+            precision: "f32".to_owned(),
+            backend: self.backend.name().to_owned(),
+        }
+    }
+
+    fn write_metrics(&self, rows: &[MetricRow]) -> Result<()> {
+        let path = self.directory.metrics();
+        let mut text = String::new();
+        for row in rows {
+            text += &serde_json::to_string(row).map_err(|e| Error::format(&path, e, "a metric row as JSON"))?;
+            text.push('\n');
+        }
+        write_text(&path, &text)
+    }
+
+    /// Texture and architecture, as progress lines name a model.
+    pub(super) fn label(&self) -> String {
+        format!("{} C={} D={}", self.texture.name, self.spec.channels, self.spec.hidden)
+    }
+}
+
+/// The outcome of the final measurement.
+struct Measured {
+    motion: Motion,
+    texture_distance: f64,
+}
+
+/// What training has left to show.
+#[derive(Default)]
+struct Log {
+    rows: Vec<MetricRow>,
+    /// Seconds spent in iterations.
+    seconds: f64,
+}
+
+fn metric_row(iteration: &Iteration, seconds: f64, motion: Option<&Motion>) -> MetricRow {
+    MetricRow {
+        iteration: iteration.iteration + 1,
+        loss: iteration.loss,
+        appearance_loss: iteration.appearance_loss,
+        overflow_loss: iteration.overflow_loss,
+        learning_rate: iteration.learning_rate,
+        steps: iteration.steps,
+        seconds,
+        psi: motion.map(|motion| motion.psi),
+        psi_se: motion.map(|motion| motion.psi_se),
+    }
+}
+
+/// Appearance loss and loss over the last tenth of the rows: single iterations scatter with their
+/// rollout lengths and projections.
+fn recent_mean(rows: &[MetricRow]) -> Option<(f64, f64)> {
+    let recent = &rows[rows.len() - rows.len().div_ceil(10)..];
+    let n = recent.len() as f64;
+    (!recent.is_empty()).then(|| {
+        (
+            recent.iter().map(|row| row.appearance_loss).sum::<f64>() / n,
+            recent.iter().map(|row| row.loss).sum::<f64>() / n,
+        )
+    })
+}
+
+/// Pretty JSON that ends in a newline.
+pub(super) fn json(path: &Path, value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|e| Error::format(path, e, "JSON"))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes a text file atomically.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomic(path, |file| file.write_all(text.as_bytes()))
+}
+
+/// Writes planes `[3,size,size]` as PNG, atomically.
+pub(super) fn save_png(path: &Path, rgb: &[f32], size: usize) -> Result<()> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    rgb_image(rgb, size, size)?
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .map_err(|e| Error::format(path, e, "a picture"))?;
+    write_atomic(path, |file| file.write_all(bytes.get_ref()))
+}

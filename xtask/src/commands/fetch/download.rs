@@ -1,0 +1,338 @@
+//! Downloads that survive a broken connection and a killed process.
+//!
+//! Bytes go to `FILE.part`; beside it `FILE.part.json` says what they are part of. A later attempt asks
+//! for the rest (RFC 9110, section 14: range requests) and tells the server, by the validator it
+//! gave the first time, to start over if its file has changed since.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use nca_core::Error;
+use nca_core::checkpoint::write_atomic;
+use serde::{Deserialize, Serialize};
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::{Agent, Body};
+
+/// Limit for reaching the server, and for its answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence within a transfer; the transfer itself may take any time.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Broken connections in a row, without a new byte, before giving up.
+const ATTEMPTS: u32 = 3;
+/// Wait before a second attempt, doubled for the next.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A file in transfer.
+pub(super) struct Partial {
+    path: PathBuf,
+    origin: PathBuf,
+}
+
+impl Partial {
+    /// The transfer of `file` into `directory`.
+    pub(super) fn new(directory: &Path, file: &str) -> Self {
+        Self {
+            path: directory.join(format!("{file}.part")),
+            origin: directory.join(format!("{file}.part.json")),
+        }
+    }
+
+    /// Where the bytes are; complete after [`download`].
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes all traces.
+    pub(super) fn remove(&self) -> nca_core::Result<()> {
+        for path in [&self.path, &self.origin] {
+            match fs::remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, e)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens it, for this process alone.
+    fn open(&self) -> nca_core::Result<File> {
+        let io = |e| Error::io(&self.path, e);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::format(&self.path, "another download in progress", "one at a time"))
+            }
+            // Not every file system has locks.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        }
+    }
+}
+
+/// What a partial file is part of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    url: String,
+    /// Strong `ETag`, else `Last-Modified`: equal as long as the server's file is.
+    validator: Option<String>,
+    /// Length of the whole, bytes.
+    total: Option<u64>,
+}
+
+impl Origin {
+    fn new(url: &str, headers: &HeaderMap, total: Option<u64>) -> Self {
+        let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
+        // A weak tag (W/…) may stay the same while bytes change.
+        let tag = text(header::ETAG).filter(|tag| tag.starts_with('"'));
+        Self {
+            url: url.to_owned(),
+            validator: tag.or_else(|| text(header::LAST_MODIFIED)),
+            total,
+        }
+    }
+
+    /// The record left by an earlier attempt at the same address; a damaged one counts as none.
+    fn read(path: &Path, url: &str) -> Option<Self> {
+        let origin: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        (origin.url == url).then_some(origin)
+    }
+
+    /// Whether `next`, the whole that a server now sends a part of, can be the same file.
+    fn agrees(&self, next: &Self) -> bool {
+        let same = |differ: bool| !differ;
+        same(matches!((&self.validator, &next.validator), (Some(a), Some(b)) if a != b))
+            && same(matches!((self.total, next.total), (Some(a), Some(b)) if a != b))
+    }
+}
+
+/// Where a transfer stands.
+struct Transfer<'a> {
+    url: &'a str,
+    partial: &'a Partial,
+    agent: Agent,
+    file: File,
+    /// Bytes in `file`.
+    length: u64,
+    origin: Option<Origin>,
+    bar: ProgressBar,
+}
+
+/// How an attempt ended.
+enum Attempt {
+    /// All bytes are there.
+    Complete,
+    /// What is there cannot be continued; it has been discarded.
+    Restart,
+    /// The connection broke.
+    Broken(anyhow::Error),
+}
+
+/// Downloads `url` into `partial`, going on where an earlier attempt stopped. `started` is called once,
+/// when the server has agreed to send the file.
+///
+/// # Errors
+/// What the network or the server had against it; then `partial` stays for a later attempt.
+pub(super) fn download(
+    url: &str,
+    partial: &Partial,
+    started: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let file = partial.open()?;
+    let mut transfer = Transfer {
+        url,
+        partial,
+        agent: agent(),
+        length: file.metadata().map_err(|e| Error::io(&partial.path, e))?.len(),
+        file,
+        origin: Origin::read(&partial.origin, url),
+        bar: bar(),
+    };
+    if transfer.origin.is_none() {
+        transfer.discard()?;
+    }
+    let result = transfer.run(started);
+    transfer.bar.finish_and_clear();
+    if transfer.length == 0 {
+        // Nothing that a later attempt could use.
+        partial.remove()?;
+    }
+    result
+}
+
+fn agent() -> Agent {
+    Agent::config_builder()
+        .user_agent(concat!("nca-xtask/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(CONNECT_TIMEOUT))
+        .timeout_per_read(Some(STALL_TIMEOUT))
+        .build()
+        .into()
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+    );
+    ProgressBar::new(0)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"))
+        .with_message("downloading")
+}
+
+impl Transfer<'_> {
+    /// Attempts until all is there, or until [`ATTEMPTS`] in a row brought nothing new.
+    fn run(&mut self, started: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut started = Some(started);
+        let (mut most, mut failures) = (self.length, 0);
+        loop {
+            if self.length > 0 && self.origin.as_ref().and_then(|o| o.total) == Some(self.length) {
+                // Nothing missing: an earlier process ended between the last byte and its use.
+                return started.map_or(Ok(()), |started| started());
+            }
+            // An unreachable server is reported at once.
+            let response = match self.request() {
+                Ok(response) => response,
+                Err(error) if started.is_some() => return Err(error),
+                Err(error) => {
+                    self.pause(&mut failures, error)?;
+                    continue;
+                }
+            };
+            let attempt = match self.accept(&response)? {
+                None => Attempt::Restart,
+                Some(()) => {
+                    if let Some(started) = started.take() {
+                        started()?;
+                    }
+                    self.receive(response)?
+                }
+            };
+            if self.length > most {
+                (most, failures) = (self.length, 0);
+            }
+            match attempt {
+                Attempt::Complete => return Ok(()),
+                Attempt::Restart => {}
+                Attempt::Broken(error) => self.pause(&mut failures, error)?,
+            }
+        }
+    }
+
+    /// Counts a failure and waits, or gives up with `error`.
+    fn pause(&self, failures: &mut u32, error: anyhow::Error) -> anyhow::Result<()> {
+        *failures += 1;
+        if *failures == ATTEMPTS {
+            return Err(error.context("the connection broke repeatedly; the same command goes on from there"));
+        }
+        sleep(PAUSE * 2_u32.pow(*failures - 1));
+        Ok(())
+    }
+
+    /// Asks for what is missing.
+    fn request(&self) -> anyhow::Result<Response<Body>> {
+        let mut request = self.agent.get(self.url);
+        if self.length > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", self.length));
+            if let Some(validator) = self.origin.as_ref().and_then(|o| o.validator.as_ref()) {
+                request = request.header(header::IF_RANGE, validator);
+            }
+        }
+        Ok(request.call()?)
+    }
+
+    /// Prepares the file for the bytes of `response`; `None` if they cannot be used, and the whole must
+    /// be asked for.
+    fn accept(&mut self, response: &Response<Body>) -> anyhow::Result<Option<()>> {
+        let status = response.status();
+        let next = match status {
+            StatusCode::OK => {
+                self.discard()?;
+                Origin::new(self.url, response.headers(), response.body().content_length())
+            }
+            StatusCode::PARTIAL_CONTENT if self.length > 0 => {
+                let range = content_range(response.headers());
+                let next = Origin::new(self.url, response.headers(), range.and_then(|(_, total)| total));
+                let fits = range.is_some_and(|(start, _)| start == self.length)
+                    && self.origin.as_ref().is_some_and(|origin| origin.agrees(&next));
+                if !fits {
+                    self.discard()?;
+                    return Ok(None);
+                }
+                next
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if self.length > 0 => {
+                self.discard()?;
+                return Ok(None);
+            }
+            _ => bail!("the server answered {status}"),
+        };
+        let json = serde_json::to_vec(&next)?;
+        write_atomic(&self.partial.origin, |file| file.write_all(&json))?;
+        self.bar.set_length(next.total.unwrap_or(0));
+        self.bar.set_position(self.length);
+        self.origin = Some(next);
+        Ok(Some(()))
+    }
+
+    /// Appends the body of `response`.
+    fn receive(&mut self, response: Response<Body>) -> anyhow::Result<Attempt> {
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let n = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) => return Ok(Attempt::Broken(error.into())),
+            };
+            self.file
+                .write_all(&buffer[..n])
+                .map_err(|e| Error::io(&self.partial.path, e))?;
+            self.length += n as u64;
+            self.bar.set_position(self.length);
+        }
+        Ok(match self.origin.as_ref().and_then(|o| o.total) {
+            Some(total) if self.length < total => {
+                Attempt::Broken(anyhow!("the connection ended after {} of {total} bytes", self.length))
+            }
+            Some(total) if self.length > total => {
+                let length = self.length;
+                self.discard()?;
+                bail!("the server sent {length} bytes of a file of {total}");
+            }
+            _ => Attempt::Complete,
+        })
+    }
+
+    /// Forgets the bytes that are there.
+    fn discard(&mut self) -> nca_core::Result<()> {
+        let io = |e| Error::io(&self.partial.path, e);
+        self.file.set_len(0).map_err(io)?;
+        self.length = 0;
+        self.origin = None;
+        self.rewind()
+    }
+
+    /// Puts the next byte at the end.
+    fn rewind(&mut self) -> nca_core::Result<()> {
+        let end = self.file.seek(SeekFrom::Start(self.length));
+        end.map(|_| ()).map_err(|e| Error::io(&self.partial.path, e))
+    }
+}
+
+/// First byte and length of the whole (where stated) of a `Content-Range: bytes 5-9/10`.
+fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((start.parse().ok()?, total))
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask flow`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use nca_core::backend::Backend;
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Error, Grid};
+use nca_train::Texture;
+use serde::Serialize;
+use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, read_flo, write_flo};
+
+use crate::backend::{BackendArgs, Job};
+use crate::commands::sweep::FlowMethodArgs;
+use crate::output::{print_json, print_line};
+
+/// Estimate the optical flow between two pictures
+#[derive(Args)]
+pub(crate) struct FlowArgs {
+    /// First frame
+    #[arg(value_name = "FRAME1")]
+    first: PathBuf,
+    /// Second frame, of the same size
+    #[arg(value_name = "FRAME2")]
+    second: PathBuf,
+    #[command(flatten)]
+    flow: FlowMethodArgs,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// Write the flow here (Middlebury .flo)
+    #[arg(long, value_name = "FILE.flo")]
+    out: Option<PathBuf>,
+    /// Write a picture of the flow here (Middlebury colours: hue is direction, saturation is speed)
+    #[arg(long, value_name = "FILE.png")]
+    color: Option<PathBuf>,
+    /// Speed of full saturation in that picture, in pixels [default: the fastest pixel's]
+    #[arg(long, value_name = "X", requires = "color")]
+    color_max: Option<f32>,
+    /// Compare with this true flow (Middlebury .flo)
+    #[arg(long, value_name = "FILE.flo")]
+    gt: Option<PathBuf>,
+    /// Print one JSON object to standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `flow --json` prints.
+#[derive(Serialize)]
+struct Output<'a> {
+    flow: &'a str,
+    width: usize,
+    height: usize,
+    /// Mean length of the flow, pixels.
+    psi: f64,
+    /// Mean endpoint error, pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epe: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above_1px: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above_3px: Option<f64>,
+}
+
+pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
+    let choice = args.flow.choice()?;
+    let first = Texture::read(&args.first)?;
+    let second = Texture::read(&args.second)?;
+    let (height, width) = (first.height, first.width);
+    if (second.height, second.width) != (height, width) {
+        let found = format!("{}x{} pixels", second.width, second.height);
+        return Err(Error::format(&args.second, found, format!("{width}x{height} as the first frame")).into());
+    }
+    let truth = args.gt.as_ref().map(read_flo).transpose()?;
+    let (name, flow) = args.backend.run(Estimate {
+        choice: &choice,
+        first: &first,
+        second: &second,
+    })?;
+    let field = FlowField::new(height, width, flow)?;
+    let error = truth.as_ref().map(|truth| endpoint_error(&field, truth)).transpose()?;
+    if let Some(path) = &args.out {
+        write_flo(path, &field)?;
+    }
+    if let Some(path) = &args.color {
+        write_color(path, &field, args.color_max)?;
+    }
+    let output = Output {
+        flow: name,
+        width,
+        height,
+        psi: field.mean_magnitude().unwrap_or(0.0),
+        epe: error.as_ref().map(|e: &EndpointError| e.mean),
+        above_1px: error.as_ref().map(|e| e.above_1px),
+        above_3px: error.as_ref().map(|e| e.above_3px),
+    };
+    if args.json {
+        return print_json(&output);
+    }
+    print_line(&format!(
+        "Ψ = {:.4} px, fastest pixel {:.4} px ({} flow, {width}x{height})",
+        output.psi,
+        automatic_max(&field),
+        output.flow
+    ))?;
+    match error {
+        Some(error) => print_line(&format!(
+            "endpoint error {:.4} px; {:.2} % of the pixels off by more than 1 px, {:.2} % by more than 3 px",
+            error.mean,
+            100.0 * error.above_1px,
+            100.0 * error.above_3px
+        )),
+        None => Ok(()),
+    }
+}
+
+struct Estimate<'a> {
+    choice: &'a FlowChoice,
+    first: &'a Texture,
+    second: &'a Texture,
+}
+
+impl Job for Estimate<'_> {
+    /// Name of the estimator, and the flow.
+    type Output = (&'static str, Vec<f32>);
+
+    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Self::Output> {
+        let estimator = self.choice.estimator(backend)?;
+        let grid = Grid::new(1, self.first.height, self.first.width);
+        let flow = estimator.flow(grid, &self.first.rgb, &self.second.rgb)?;
+        Ok((estimator.name(), flow))
+    }
+}
+
+fn write_color(path: &PathBuf, field: &FlowField, max: Option<f32>) -> anyhow::Result<()> {
+    let rgb = flow_to_rgb(field, max)?;
+    let picture = image::RgbImage::from_raw(field.width() as u32, field.height() as u32, rgb)
+        .ok_or_else(|| Error::format(path, "a flow field too large", "sides below 2^32"))?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .map_err(|e| Error::format(path, e, "a picture"))?;
+    Ok(write_atomic(path, |file| file.write_all(bytes.get_ref()))?)
+}

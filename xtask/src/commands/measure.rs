@@ -1,0 +1,147 @@
+//! `cargo xtask measure`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use nca_core::backend::Backend;
+use nca_core::{Error, Nca, Preset};
+use nca_train::motion::{Motion, MotionSettings, measure_motion};
+use serde::Serialize;
+use spynet::FlowChoice;
+
+use crate::backend::{BackendArgs, Job};
+use crate::commands::sweep::FlowMethodArgs;
+use crate::output::{print_json, print_line};
+
+/// Measure how strongly a trained automaton moves by itself (Ψ, pixels per frame)
+///
+/// Ψ is the mean length of the optical flow between successive frames. Two controls tell how far to
+/// trust it: Ψ of identical frames, and Ψ of one frame with independent noise of the frames' own
+/// flicker.
+#[derive(Args)]
+pub(crate) struct MeasureArgs {
+    /// Model file (safetensors)
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Conventions of a file that holds only weights: paper, notebook or distill
+    #[arg(long, value_name = "PRESET")]
+    perception: Option<Preset>,
+    /// Side of the grid in cells
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    size: usize,
+    /// Frame pairs
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    frames: usize,
+    /// Automaton steps between two frames; Ψ grows with it
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    steps_per_frame: u32,
+    /// Steps before the first frame
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    warmup: u32,
+    #[command(flatten)]
+    flow: FlowMethodArgs,
+    /// Decides initial state and masks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// Print one JSON object to standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `measure --json` prints.
+#[derive(Serialize)]
+struct Output {
+    model: PathBuf,
+    channels: usize,
+    hidden: usize,
+    size: usize,
+    warmup: u32,
+    seed: u64,
+    backend: &'static str,
+    #[serde(flatten)]
+    motion: Motion,
+}
+
+pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
+    if !(nca_train::TrainSettings::MIN_SIZE..=nca_train::TrainSettings::MAX_SIZE).contains(&args.size) {
+        let expected = format!(
+            "{} to {}",
+            nca_train::TrainSettings::MIN_SIZE,
+            nca_train::TrainSettings::MAX_SIZE
+        );
+        return Err(Error::invalid("--size", args.size, expected).into());
+    }
+    let flow = args.flow.choice()?;
+    let nca = Nca::load(&args.model, args.perception)?;
+    let motion = args.backend.run(Measure {
+        args,
+        nca: &nca,
+        flow: &flow,
+    })?;
+    if args.json {
+        return print_json(&Output {
+            model: args.model.clone(),
+            channels: nca.config.channels,
+            hidden: nca.config.hidden,
+            size: args.size,
+            warmup: args.warmup,
+            seed: args.seed,
+            backend: args.backend.resolved(),
+            motion,
+        });
+    }
+    let verdict = if motion.above_floor {
+        "above the floor: it moves"
+    } else {
+        "not above the floor: no motion this estimator could tell from flicker"
+    };
+    print_line(&format!(
+        "Ψ = {:.4} ± {:.4} px/frame over {} pairs, {} steps apart ({} flow)\n\
+         floor: {:.4} (identical frames), {:.4} (flicker); Ψ is {verdict}",
+        motion.psi,
+        motion.psi_se,
+        motion.psi_series.len(),
+        motion.steps_per_frame,
+        motion.flow,
+        motion.psi_floor_static,
+        motion.psi_floor_flicker,
+    ))
+}
+
+struct Measure<'a> {
+    args: &'a MeasureArgs,
+    nca: &'a Nca,
+    flow: &'a FlowChoice,
+}
+
+impl Job for Measure<'_> {
+    type Output = Motion;
+
+    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Motion> {
+        let args = self.args;
+        let flow = self.flow.estimator(backend)?;
+        let settings = MotionSettings {
+            pairs: args.frames,
+            steps_per_frame: args.steps_per_frame,
+            warmup: args.warmup,
+            seed: args.seed,
+            height: args.size,
+            width: args.size,
+        };
+        let bar = if args.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(args.frames as u64)
+        };
+        let style = ProgressStyle::with_template("measuring  {bar:30.cyan} frame {pos}/{len}  {eta} left");
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let motion = measure_motion(backend, self.nca, &settings, flow.as_ref(), |index, _| {
+            bar.set_position(index as u64);
+        })?;
+        bar.finish_and_clear();
+        Ok(motion)
+    }
+}

@@ -1,0 +1,8 @@
+//! One module for each command.
+
+pub(crate) mod flow;
+pub(crate) mod measure;
+pub(crate) mod render;
+pub(crate) mod report;
+pub(crate) mod sweep;
+pub(crate) mod train;

@@ -1,0 +1,240 @@
+//! `cargo xtask sweep`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use nca_core::backend::Backend;
+use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
+use spynet::FlowChoice;
+
+use crate::backend::{BackendArgs, Job};
+use crate::list::List;
+use crate::output::{print_json, print_line};
+use crate::progress::SweepProgress;
+
+/// Train a grid of automata and measure how strongly each moves
+///
+/// Without arguments: the paper's experiment in miniature, nine models of a built-in texture, about
+/// ten minutes on two cores, nothing to download. The result is a directory with results.csv, a heat
+/// map of the motion strength over (C, D), curves, a contact sheet and every trained model.
+#[derive(Args)]
+pub(crate) struct SweepArgs {
+    /// Conventions and grid to start from: quick, paper (512 models) or notebook
+    #[arg(long, default_value = "quick")]
+    preset: SweepPreset,
+    /// Channel counts C, as 8,16,32 or 8..=128:8
+    #[arg(long, value_name = "LIST")]
+    channels: Option<List>,
+    /// Hidden neuron counts D, as 16,32 or 16..=128:16
+    #[arg(long, value_name = "LIST")]
+    hidden: Option<List>,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Seeds for each model: N runs with the seeds SEED, SEED + 1, …
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: Option<u64>,
+    /// Train only part I of N of the models (counted from 1); `report` merges the parts
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+}
+
+/// How flow is estimated.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FlowMethodArgs {
+    /// Flow estimator: classical or spynet [default: classical]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) flow: Option<String>,
+    /// Weights of SpyNet (safetensors or PyTorch file)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flow_weights: Option<PathBuf>,
+}
+
+impl FlowMethodArgs {
+    /// The method named.
+    pub(crate) fn choice(&self) -> nca_core::Result<FlowChoice> {
+        FlowChoice::new(
+            self.flow.as_deref().unwrap_or(FlowChoice::NAMES[0]),
+            self.flow_weights.as_deref(),
+        )
+    }
+}
+
+/// What `sweep` and `train` share.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrainingArgs {
+    /// Texture: bubbly, chequered, interlaced, cracked (built in), an image file, or with --dtd a
+    /// name such as bubbly_0101; may be given more than once
+    #[arg(long = "texture", value_name = "NAME|PATH")]
+    pub(crate) textures: Vec<String>,
+    /// Folder of the Describable Textures Dataset
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dtd: Option<PathBuf>,
+    /// Side of the grid in cells; the texture is cropped to a square and resized to it
+    #[arg(long, value_name = "N")]
+    pub(crate) size: Option<usize>,
+    /// Training iterations of each model
+    #[arg(long, value_name = "N")]
+    pub(crate) iterations: Option<u64>,
+    /// Samples of an iteration
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// States in the pool
+    #[arg(long, value_name = "N")]
+    pub(crate) pool: Option<usize>,
+    /// Adam's initial learning rate
+    #[arg(long, value_name = "X")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Fewest steps of a training rollout
+    #[arg(long, value_name = "N")]
+    pub(crate) steps_min: Option<u32>,
+    /// One more than the most steps of a training rollout
+    #[arg(long, value_name = "N")]
+    pub(crate) steps_max: Option<u32>,
+    /// MiB of states kept for the backward pass; what does not fit is recomputed
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory_budget: Option<usize>,
+    /// Frame pairs of the final measurement of Ψ
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<usize>,
+    /// Automaton steps between two frames; Ψ grows with it
+    #[arg(long, value_name = "N")]
+    pub(crate) steps_per_frame: Option<u32>,
+    #[command(flatten)]
+    pub(crate) flow: FlowMethodArgs,
+    /// Appearance loss: patch (needs no weights), vgg-ot, vgg-slw or vgg-gram [default: vgg-ot with
+    /// --vgg, else patch]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) appearance: Option<String>,
+    /// Weights of VGG16 or VGG19 (safetensors or PyTorch file, torchvision names, as many layers as it has)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vgg: Option<PathBuf>,
+    /// Steps before the first frame
+    #[arg(long, value_name = "N")]
+    pub(crate) warmup: Option<u32>,
+    /// Iterations between measurements of Ψ during training, 0 for none
+    #[arg(long, value_name = "N")]
+    pub(crate) measure_every: Option<u64>,
+    /// Decides everything random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+    /// Directory of the results
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in --out: skip what is done, continue what is half done
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Seconds between checkpoints: what a killed run loses at most
+    #[arg(long, value_name = "S", default_value = "60")]
+    pub(crate) checkpoint_seconds: f64,
+    /// Print one JSON object to standard output, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl TrainingArgs {
+    /// Overwrites in `settings` what was given.
+    pub(crate) fn apply(&self, settings: &mut SweepSettings) {
+        fn set<T: Clone>(target: &mut T, given: Option<&T>) {
+            if let Some(value) = given {
+                *target = value.clone();
+            }
+        }
+        if !self.textures.is_empty() {
+            settings.textures.clone_from(&self.textures);
+        }
+        if self.vgg.is_some() {
+            settings.vgg.clone_from(&self.vgg);
+            settings.appearance = "vgg-ot".to_owned();
+        }
+        set(&mut settings.appearance, self.appearance.as_ref());
+        if self.dtd.is_some() {
+            settings.dtd.clone_from(&self.dtd);
+        }
+        let train = &mut settings.train;
+        set(&mut train.size, self.size.as_ref());
+        if let Some(iterations) = self.iterations {
+            // The learning rate falls at the same fractions of the run.
+            for at in &mut train.decay_at {
+                *at = (*at as f64 * iterations as f64 / train.iterations as f64).round() as u64;
+            }
+            train.iterations = iterations;
+        }
+        set(&mut train.batch, self.batch.as_ref());
+        set(&mut train.pool, self.pool.as_ref());
+        set(&mut train.learning_rate, self.learning_rate.as_ref());
+        set(&mut train.steps_min, self.steps_min.as_ref());
+        set(&mut train.steps_max, self.steps_max.as_ref());
+        if let Some(mib) = self.memory_budget {
+            train.memory_budget = mib.saturating_mul(1 << 20);
+        }
+        let measure = &mut settings.measure;
+        if let Some(name) = &self.flow.flow {
+            measure.flow.clone_from(name);
+        }
+        if self.flow.flow_weights.is_some() {
+            measure.flow_weights.clone_from(&self.flow.flow_weights);
+        }
+        set(&mut measure.pairs, self.frames.as_ref());
+        set(&mut measure.steps_per_frame, self.steps_per_frame.as_ref());
+        set(&mut measure.warmup, self.warmup.as_ref());
+        set(&mut measure.every, self.measure_every.as_ref());
+        if let Some(seed) = self.seed {
+            let count = settings.seeds.len() as u64;
+            settings.seeds = (0..count).map(|i| seed.wrapping_add(i)).collect();
+        }
+    }
+}
+
+pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
+    let training = &args.training;
+    let out = training
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.name()));
+    // A resumed sweep starts from its own settings, so that no flag need be repeated; flags that
+    // contradict them are refused.
+    let earlier = if training.resume {
+        Sweep::settings_of(&out)?
+    } else {
+        None
+    };
+    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, training.backend.resolved()));
+    if let Some(List(channels)) = args.channels {
+        settings.channels = channels;
+    }
+    if let Some(List(hidden)) = args.hidden {
+        settings.hidden = hidden;
+    }
+    if let Some(count) = args.seeds {
+        let first = settings.seeds.first().copied().unwrap_or(0);
+        settings.seeds = (0..count).map(|i| first.wrapping_add(i)).collect();
+    }
+    training.apply(&mut settings);
+    let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
+    let outcome = training.backend.run(RunSweep {
+        sweep: &sweep,
+        quiet: training.json,
+    })?;
+    if training.json {
+        print_json(&outcome)
+    } else {
+        print_line(&outcome.summary())
+    }
+}
+
+/// Runs a prepared sweep with progress bars.
+pub(crate) struct RunSweep<'a> {
+    pub(crate) sweep: &'a Sweep,
+    pub(crate) quiet: bool,
+}
+
+impl Job for RunSweep<'_> {
+    type Output = SweepOutcome;
+
+    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<SweepOutcome> {
+        let mut progress = SweepProgress::new(self.quiet);
+        Ok(self.sweep.run(backend, &mut |event| progress.show(&event))?)
+    }
+}

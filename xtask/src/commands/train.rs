@@ -1,0 +1,86 @@
+//! `cargo xtask train`
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use nca_core::{Error, Nca};
+use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
+
+use crate::commands::sweep::{RunSweep, TrainingArgs};
+use crate::output::{print_json, print_line};
+
+/// Train one automaton and measure it: a sweep of one model
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    /// Conventions to start from: quick, paper or notebook
+    #[arg(long, default_value = "quick")]
+    preset: SweepPreset,
+    /// Channels, C
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    channels: usize,
+    /// Hidden neurons, D
+    #[arg(long, value_name = "N", default_value_t = 96)]
+    hidden: usize,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Also save the trained model here (safetensors)
+    #[arg(long, value_name = "FILE")]
+    model_out: Option<PathBuf>,
+}
+
+/// `train` trains one model for longer than `quick` trains each of nine.
+const QUICK_ITERATIONS: u64 = 1000;
+
+pub(crate) fn run(args: TrainArgs) -> anyhow::Result<()> {
+    let training = &args.training;
+    let out = training
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join("train"));
+    let earlier = if training.resume {
+        Sweep::settings_of(&out)?
+    } else {
+        None
+    };
+    let mut settings = earlier.unwrap_or_else(|| {
+        let mut settings = SweepSettings::preset(args.preset, training.backend.resolved());
+        if args.preset == SweepPreset::Quick {
+            settings.train.steps_max = 96;
+            settings.train.iterations = QUICK_ITERATIONS;
+            settings.train.decay_at = vec![QUICK_ITERATIONS / 2, QUICK_ITERATIONS * 4 / 5];
+            settings.train.size = 64;
+        }
+        settings.textures.truncate(1);
+        settings.channels = vec![args.channels];
+        settings.hidden = vec![args.hidden];
+        settings
+    });
+    training.apply(&mut settings);
+    if settings.textures.len() > 1 {
+        return Err(Error::invalid(
+            "--texture",
+            settings.textures.join(" and "),
+            "one texture; `sweep` takes several",
+        )
+        .into());
+    }
+    let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
+    let outcome = training.backend.run(RunSweep {
+        sweep: &sweep,
+        quiet: training.json,
+    })?;
+    let directory = sweep.model_directory(0).context("the sweep has no model")?;
+    if let Some(path) = &args.model_out {
+        let nca = Nca::load(directory.model(), None).context("the model was not trained to its end")?;
+        nca.save(path, &std::collections::BTreeMap::new())?;
+    }
+    if training.json {
+        match outcome.records.first() {
+            Some(record) => print_json(record),
+            None => print_json(&outcome),
+        }
+    } else {
+        print_line(&outcome.summary())
+    }
+}

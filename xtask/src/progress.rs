@@ -1,0 +1,119 @@
+//! Progress bars of a sweep.
+
+use std::time::Duration;
+
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nca_train::report::{ModelRecord, Status};
+use nca_train::sweep::Event;
+
+/// Two bars on standard error: the sweep, and the model in training.
+pub(crate) struct SweepProgress {
+    bars: MultiProgress,
+    sweep: ProgressBar,
+    model: ProgressBar,
+    quiet: bool,
+}
+
+impl SweepProgress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        let bar = |template: &str| {
+            // Both templates are constants; a wrong one would only fall back to the default look.
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(0).with_style(style.progress_chars("━╸─"))
+        };
+        let sweep = bars.add(bar("{prefix:10} {bar:30.cyan} {pos}/{len} models  {msg}"));
+        let model = bars.add(bar("{prefix:10} {bar:30.green} {pos}/{len}  {msg}"));
+        sweep.set_prefix("sweep");
+        Self {
+            bars,
+            sweep,
+            model,
+            quiet,
+        }
+    }
+
+    /// Shows one event.
+    pub(crate) fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Planned {
+                models,
+                done,
+                estimate,
+                directory,
+            } => {
+                let time = estimate.map_or_else(String::new, |t| format!(", about {}", HumanDuration(t)));
+                let already = if *done > 0 {
+                    format!(", {done} of them done")
+                } else {
+                    String::new()
+                };
+                self.say(&format!("{models} models{already}{time} → {}", directory.display()));
+                self.sweep.set_length(*models as u64);
+                self.sweep.set_position(*done as u64);
+                self.sweep.enable_steady_tick(Duration::from_secs(1));
+            }
+            Event::Started { label, iterations } => {
+                self.model.reset();
+                self.model.set_length(*iterations);
+                self.model.set_prefix((*label).to_owned());
+                self.model.set_message("");
+            }
+            Event::Trained { iteration, psi } => {
+                self.model.set_position(iteration.iteration + 1);
+                let psi = psi.map_or_else(String::new, |psi| format!("  Ψ {psi:.3} px/frame"));
+                self.model.set_message(format!("loss {:.4}{psi}", iteration.loss));
+            }
+            Event::Measuring { done, total } => {
+                self.model.set_message(format!("measuring Ψ: frame {done} of {total}"));
+            }
+            Event::Finished { record, remaining } => {
+                self.sweep.inc(1);
+                if let Some(remaining) = remaining {
+                    self.sweep.set_message(format!("{} left", HumanDuration(*remaining)));
+                }
+                self.say(&one_line(record));
+            }
+            Event::Failed { label, reason } => self.say(&format!("{label}: {reason}")),
+        }
+    }
+
+    /// A line above the bars; also where there is no terminal to draw bars on.
+    fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.bars.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            // The terminal may have gone away; the sweep goes on without it.
+            let _ = self.bars.println(line);
+        }
+    }
+}
+
+/// A finished model in one line.
+fn one_line(record: &ModelRecord) -> String {
+    let name = format!("{:12} C={:<3} D={:<3}", record.texture, record.channels, record.hidden);
+    let seconds = record.seconds.map_or_else(String::new, |s| format!("  {s:.0} s"));
+    match (record.status, record.psi, record.texture_distance) {
+        (Status::Ok, Some(psi), Some(distance)) => {
+            let floor = if record.above_flicker() == Some(false) {
+                " (not above its flicker floor)"
+            } else {
+                ""
+            };
+            format!("{name}  Ψ {psi:.3} px/frame{floor}  texture distance {distance:.2}{seconds}")
+        }
+        (status, ..) => format!(
+            "{name}  {} after {} iterations{seconds}",
+            status.name(),
+            record.iterations
+        ),
+    }
+}

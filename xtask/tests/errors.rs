@@ -1,0 +1,126 @@
+//! Whatever is wrong with flags and files ends in one clear line and exit code 2, never in a panic.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn xtask(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+/// Asserts that `args` is refused with a message that holds every one of `words`.
+#[track_caller]
+fn refused(args: &[&str], words: &[&str]) {
+    let output = xtask(args);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+    assert!(!message.contains("panicked"), "{args:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{args:?}: no '{word}' in: {message}");
+    }
+    // Usage errors carry clap's hint to --help; all others are one line.
+    if !message.contains("--help") {
+        assert_eq!(message.trim_end().lines().count(), 1, "{args:?}: {message}");
+    }
+    assert!(output.stdout.is_empty(), "{args:?} printed to standard output");
+}
+
+#[test]
+fn impossible_flags() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("run");
+    let out = out.to_str().expect("UTF-8");
+    let sweep = |flags: &[&str], words: &[&str]| {
+        let mut args = vec!["sweep", "--out", out, "--backend", "reference"];
+        args.extend_from_slice(flags);
+        refused(&args, words);
+    };
+    sweep(&["--channels", "2"], &["--channels is 2", "3 to"]);
+    sweep(&["--channels", ""], &["--channels"]);
+    sweep(&["--channels", "9..=8"], &["--channels", "9..=8"]);
+    sweep(&["--hidden", "0"], &["--hidden is 0"]);
+    sweep(&["--hidden", "16,16"], &["--hidden", "twice"]);
+    sweep(&["--size", "7"], &["--size is 7", "8 to"]);
+    sweep(&["--size", "many"], &["--size", "many"]);
+    sweep(&["--iterations", "0"], &["--iterations is 0"]);
+    sweep(&["--learning-rate", "NaN"], &["--learning-rate is NaN"]);
+    sweep(&["--learning-rate", "-1"], &["--learning-rate"]);
+    sweep(&["--pool", "3"], &["--pool is 3", "4 to"]);
+    sweep(
+        &["--steps-min", "64", "--steps-max", "64"],
+        &["--steps-max is 64", "65"],
+    );
+    sweep(&["--seeds", "0"], &["--seeds"]);
+    sweep(&["--shard", "0/4"], &["--shard", "0/4"]);
+    sweep(&["--preset", "large"], &["--preset", "large", "quick"]);
+    sweep(&["--backend", "tpu"], &["--backend", "tpu", "reference"]);
+    sweep(&["--texture", "no-such-texture"], &["no-such-texture", "bubbly"]);
+    sweep(
+        &["--texture", "bubbly", "--texture", "bubbly"],
+        &["--texture", "bubbly"],
+    );
+    sweep(&["--checkpoint-seconds", "-3"], &["--checkpoint-seconds"]);
+    sweep(&["--no-such-flag"], &["--no-such-flag"]);
+    assert!(!Path::new(out).exists(), "a refused sweep left something behind");
+}
+
+#[test]
+fn broken_models() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let picture = path("out.png");
+    let cases: [(&str, &[u8]); 4] = [
+        ("missing.safetensors", b""),
+        ("empty.safetensors", b""),
+        ("text.safetensors", b"this is not a model"),
+        (
+            "huge_header.safetensors",
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, b'{', b'}'],
+        ),
+    ];
+    for (name, bytes) in cases {
+        let model = path(name);
+        if name != "missing.safetensors" {
+            fs::write(&model, bytes).expect("a file");
+        }
+        refused(&["render", "--model", &model, "--out", &picture], &[name]);
+        refused(&["measure", "--model", &model, "--json"], &[name]);
+    }
+    let model = path("text.safetensors");
+    refused(
+        &["render", "--model", &model, "--size", "4x64", "--out", &picture],
+        &["--size", "4x64"],
+    );
+    refused(&["measure", "--model", &model, "--size", "0"], &["--size is 0"]);
+    refused(
+        &["measure", "--model", &model, "--perception", "papier"],
+        &["--perception", "papier"],
+    );
+    assert!(!Path::new(&picture).exists());
+}
+
+#[test]
+fn broken_pictures() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (good, other, torn, flow) = (path("good.png"), path("other.png"), path("torn.png"), path("flow.flo"));
+    image::RgbImage::new(20, 16).save(&good).expect("a picture");
+    image::RgbImage::new(16, 20).save(&other).expect("a picture");
+    let bytes = fs::read(&good).expect("the picture");
+    fs::write(&torn, &bytes[..bytes.len() / 2]).expect("a file");
+    fs::write(&flow, b"PIEH\x01\x00\x00\x00\x01\x00\x00\x00").expect("a file");
+    refused(&["flow", &good, &torn], &["torn.png"]);
+    refused(&["flow", &good, &other], &["other.png", "16x20", "20x16"]);
+    refused(&["flow", &good, &good, "--gt", &flow], &["flow.flo"]);
+    refused(&["flow", &good, &path("none.png")], &["none.png"]);
+    refused(
+        &["flow", &good, &good, "--flow", "magic"],
+        &["--flow", "magic", "classical"],
+    );
+    let out = path("run");
+    refused(&["sweep", "--texture", &torn, "--out", &out], &["torn.png"]);
+    refused(&["report", &out], &["run"]);
+}
