@@ -70,6 +70,7 @@ pub enum Error {
 
 impl Error {
     /// [`Error::Invalid`] from anything printable.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass temporaries")]
     pub fn invalid(what: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
         Self::Invalid {
             what: what.into(),
@@ -87,6 +88,7 @@ impl Error {
     }
 
     /// [`Error::Format`] for `path`.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass temporaries")]
     pub fn format(path: impl AsRef<Path>, found: impl ToString, expected: impl Into<String>) -> Self {
         Self::Format {
             path: path.as_ref().to_owned(),

@@ -76,7 +76,7 @@ pub fn key(seed: u64) -> [u32; 2] {
 #[must_use]
 pub fn derive_seed(seed: u64, index: u64) -> u64 {
     let [lo, hi, ..] = philox4x32_10([index as u32, (index >> 32) as u32, 0, Stream::Seed as u32], key(seed));
-    u64::from(hi) << 32 | u64::from(lo)
+    (u64::from(hi) << 32) | u64::from(lo)
 }
 
 /// `fire_rate · 2³²`: a cell is active iff its word is below this. `2³²` (fire rate 1) is always above.
@@ -145,7 +145,7 @@ impl PhiloxRng {
     /// Uniform integer in `0..bound` (`bound > 0`) by Lemire's multiplication; the bias is below
     /// `bound / 2³²`.
     pub fn below(&mut self, bound: u32) -> u32 {
-        (u64::from(self.next_u32()) * u64::from(bound) >> 32) as u32
+        ((u64::from(self.next_u32()) * u64::from(bound)) >> 32) as u32
     }
 
     /// Standard normal by Box–Muller; both numbers of a pair are used.

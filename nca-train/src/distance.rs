@@ -77,7 +77,7 @@ impl<B: Backend> TextureDistance<B> {
             let levels = levels.collect::<Result<_>>()?;
             distance.quadrants.push(levels);
         }
-        distance.unit = distance.to_exemplar(backend, &exemplar.rgb)?.max(RESOLUTION);
+        distance.unit = distance.distance_to_exemplar(backend, &exemplar.rgb)?.max(RESOLUTION);
         Ok(distance)
     }
 
@@ -85,11 +85,11 @@ impl<B: Backend> TextureDistance<B> {
     /// would be shown.
     pub fn of(&mut self, backend: &B, frame: &[f32]) -> Result<f64> {
         check_len("texture distance", "frame", frame.len(), 3 * self.height * self.width)?;
-        Ok(self.to_exemplar(backend, frame)? / self.unit)
+        Ok(self.distance_to_exemplar(backend, frame)? / self.unit)
     }
 
     /// Mean distance of the frame's quadrants to the exemplar's other quadrants.
-    fn to_exemplar(&mut self, backend: &B, frame: &[f32]) -> Result<f64> {
+    fn distance_to_exemplar(&mut self, backend: &B, frame: &[f32]) -> Result<f64> {
         const PAIRS: f64 = 12.0;
         backend.fill(0.0, &mut self.out)?;
         for index in 0..4 {
