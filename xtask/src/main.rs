@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{flow, measure, render, report, sweep, train};
+use commands::{fetch, flow, measure, render, report, sweep, train};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -32,6 +32,7 @@ enum Command {
     Render(render::RenderArgs),
     Flow(flow::FlowArgs),
     Report(report::ReportArgs),
+    Fetch(fetch::FetchArgs),
 }
 
 /// Exit code of every error, as of a wrong flag.
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Flow(args) => flow::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,11 +57,14 @@ fn sha256(path: &Path) -> Result<String> {
         }
         hash.update(&buffer[..n]);
     }
-    Ok(hash.finalize().iter().fold(String::with_capacity(DIGITS), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hash
+        .finalize()
+        .iter()
+        .fold(String::with_capacity(DIGITS), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
 }
 
 #[cfg(test)]
@@ -76,9 +79,16 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("abc");
         std::fs::write(&path, "abc").expect("a file");
-        ABC.to_uppercase().parse::<Digest>().expect("a digest").check(&path).expect("equal");
+        ABC.to_uppercase()
+            .parse::<Digest>()
+            .expect("a digest")
+            .check(&path)
+            .expect("equal");
         Digest::prefix(&ABC[..8]).check(&path).expect("equal");
-        let wrong = Digest::prefix("397923af").check(&path).expect_err("another file").to_string();
+        let wrong = Digest::prefix("397923af")
+            .check(&path)
+            .expect_err("another file")
+            .to_string();
         assert!(wrong.contains(ABC) && wrong.contains("397923af"), "{wrong}");
     }
 

@@ -5,7 +5,7 @@
 //! gave the first time, to start over if its file has changed since.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -63,14 +63,15 @@ impl Partial {
         let io = |e| Error::io(&self.path, e);
         let file = OpenOptions::new()
             .create(true)
-            .truncate(false)
-            .write(true)
+            .append(true)
             .open(&self.path)
             .map_err(io)?;
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::format(&self.path, "another download in progress", "one at a time"))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::format(
+                &self.path,
+                "another download in progress",
+                "one at a time",
+            )),
             // Not every file system has locks.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
         }
@@ -107,9 +108,9 @@ impl Origin {
 
     /// Whether `next`, the whole that a server now sends a part of, can be the same file.
     fn agrees(&self, next: &Self) -> bool {
-        let same = |differ: bool| !differ;
-        same(matches!((&self.validator, &next.validator), (Some(a), Some(b)) if a != b))
-            && same(matches!((self.total, next.total), (Some(a), Some(b)) if a != b))
+        let other_file = matches!((&self.validator, &next.validator), (Some(a), Some(b)) if a != b);
+        let other_length = matches!((self.total, next.total), (Some(a), Some(b)) if a != b);
+        !other_file && !other_length
     }
 }
 
@@ -180,11 +181,14 @@ fn agent() -> Agent {
 }
 
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-    );
+    let style =
+        ProgressStyle::with_template("{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left");
     ProgressBar::new(0)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"))
+        .with_style(
+            style
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("━╸─"),
+        )
         .with_message("downloading")
 }
 
@@ -314,17 +318,10 @@ impl Transfer<'_> {
 
     /// Forgets the bytes that are there.
     fn discard(&mut self) -> nca_core::Result<()> {
-        let io = |e| Error::io(&self.partial.path, e);
-        self.file.set_len(0).map_err(io)?;
+        self.file.set_len(0).map_err(|e| Error::io(&self.partial.path, e))?;
         self.length = 0;
         self.origin = None;
-        self.rewind()
-    }
-
-    /// Puts the next byte at the end.
-    fn rewind(&mut self) -> nca_core::Result<()> {
-        let end = self.file.seek(SeekFrom::Start(self.length));
-        end.map(|_| ()).map_err(|e| Error::io(&self.partial.path, e))
+        Ok(())
     }
 }
 
@@ -335,4 +332,63 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let (start, _) = range.split_once('-')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };
     Some((start.parse().ok()?, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        let parse = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, value.parse().expect("a header"));
+            content_range(&headers)
+        };
+        assert_eq!(parse("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(parse("bytes 5-9/*"), Some((5, None)));
+        for bad in [
+            "bytes */10",
+            "bytes 5-9",
+            "5-9/10",
+            "bytes -5-9/10",
+            "bytes 5-9/ten",
+            "",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(content_range(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_changed_file_is_not_continued() {
+        let origin = |validator: Option<&str>, total| Origin {
+            url: "http://host/file".to_owned(),
+            validator: validator.map(str::to_owned),
+            total,
+        };
+        let first = origin(Some("\"a\""), Some(10));
+        assert!(first.agrees(&first));
+        assert!(first.agrees(&origin(None, None)));
+        assert!(!first.agrees(&origin(Some("\"b\""), Some(10))));
+        assert!(!first.agrees(&origin(Some("\"a\""), Some(11))));
+    }
+
+    #[test]
+    fn weak_tags_do_not_count() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ETAG, "W/\"a\"".parse().expect("a header"));
+        assert_eq!(Origin::new("u", &headers, None).validator, None);
+        headers.insert(
+            header::LAST_MODIFIED,
+            "Thu, 01 Jan 2015 00:00:00 GMT".parse().expect("a header"),
+        );
+        assert!(
+            Origin::new("u", &headers, None)
+                .validator
+                .is_some_and(|v| v.starts_with("Thu"))
+        );
+        headers.insert(header::ETAG, "\"a\"".parse().expect("a header"));
+        assert_eq!(Origin::new("u", &headers, None).validator.as_deref(), Some("\"a\""));
+    }
 }

@@ -71,7 +71,11 @@ impl<'a> Source<'a> {
         };
         match from.split_once("://") {
             Some(("http" | "https", _)) => Ok(Self::Url(from)),
-            Some(_) => Err(Error::invalid("--from", from, "an address with http:// or https://, or a file")),
+            Some(_) => Err(Error::invalid(
+                "--from",
+                from,
+                "an address with http:// or https://, or a file",
+            )),
             None => Ok(Self::File(Path::new(from))),
         }
     }
@@ -91,7 +95,10 @@ pub(crate) fn run(args: &FetchArgs) -> anyhow::Result<()> {
     let dataset = args.name.dataset();
     let target = args.into.join(dataset.target);
     if args.from.is_none() && args.sha256.is_none() && target.exists() {
-        return print_line(&format!("{} is already there; remove it to fetch it again", target.display()));
+        return print_line(&format!(
+            "{} is already there; remove it to fetch it again",
+            target.display()
+        ));
     }
     let source = Source::new(dataset, args.from.as_deref())?;
     match &source {
