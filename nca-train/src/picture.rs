@@ -12,7 +12,12 @@ use nca_core::{Error, Result};
 pub fn write_png(path: impl AsRef<Path>, picture: &RgbImage) -> Result<()> {
     write_atomic(path, |file| {
         PngEncoder::new(file)
-            .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+            .write_image(
+                picture.as_raw(),
+                picture.width(),
+                picture.height(),
+                ExtendedColorType::Rgb8,
+            )
             .map_err(io::Error::other)
     })
 }
@@ -20,7 +25,9 @@ pub fn write_png(path: impl AsRef<Path>, picture: &RgbImage) -> Result<()> {
 /// Reads a picture of any format the `image` crate knows, without its transparency.
 pub fn read_picture(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::io(path, e))?;
+    let reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| Error::io(path, e))?;
     let picture = reader.decode().map_err(|e| Error::format(path, e, "a picture"))?;
     Ok(picture.into_rgb8())
 }
@@ -29,5 +36,7 @@ pub fn read_picture(path: impl AsRef<Path>) -> Result<RgbImage> {
 #[must_use]
 pub fn scale_up(picture: &RgbImage, factor: u32) -> RgbImage {
     let factor = factor.max(1);
-    RgbImage::from_fn(picture.width() * factor, picture.height() * factor, |x, y| *picture.get_pixel(x / factor, y / factor))
+    RgbImage::from_fn(picture.width() * factor, picture.height() * factor, |x, y| {
+        *picture.get_pixel(x / factor, y / factor)
+    })
 }

@@ -70,7 +70,13 @@ impl Made {
         }
     }
 
-    fn write_model(&self, dir: &Path, (t, texture): (usize, &str), (c, d, seed): (usize, usize, u64), target: &RgbImage) {
+    fn write_model(
+        &self,
+        dir: &Path,
+        (t, texture): (usize, &str),
+        (c, d, seed): (usize, usize, u64),
+        target: &RgbImage,
+    ) {
         let mut rng = PhiloxRng::new(seed, Stream::Test, (t * 1_000_000 + c * 1000 + d) as u64);
         let mut noise = move || 2.0 * rng.uniform() - 1.0;
         let model = ModelDir::of(dir, texture, c, d, seed);
@@ -78,20 +84,30 @@ impl Made {
         let status = (self.lost)(texture, c, d, seed).unwrap_or(Status::Ok);
         let ratio = d as f64 / c as f64;
         let psi = (0.12 + 0.1 * t as f64) * (1.0 + ratio.ln() + 0.5 * noise()).max(0.02);
-        let rows = if status == Status::Diverged { self.rows / 3 } else { self.rows };
+        let rows = if status == Status::Diverged {
+            self.rows / 3
+        } else {
+            self.rows
+        };
         let mut metrics = String::new();
         let mut loss = 0.0;
         for iteration in 1..=rows {
             let progress = iteration as f64 / self.rows as f64;
             let transient = 3000.0 * (-60.0 * progress).exp();
-            loss = (0.2 + 5.0 / (1.0 + 20.0 * progress) + transient) * (1.0 + 8.0 / (c + d) as f64) * (1.0 + 0.2 * noise());
+            loss = (0.2 + 5.0 / (1.0 + 20.0 * progress) + transient)
+                * (1.0 + 8.0 / (c + d) as f64)
+                * (1.0 + 0.2 * noise());
             if status == Status::Diverged && iteration + 20 > rows {
                 loss *= 10f64.powi((iteration + 20 - rows) as i32);
             }
             let measured = iteration % (self.rows / 12).max(1) == 0;
             let row = MetricRow {
                 iteration,
-                loss: if status == Status::Diverged && iteration == rows { f64::NAN } else { loss },
+                loss: if status == Status::Diverged && iteration == rows {
+                    f64::NAN
+                } else {
+                    loss
+                },
                 appearance_loss: loss,
                 overflow_loss: 0.0,
                 learning_rate: 1e-3,
@@ -191,21 +207,37 @@ fn a_small_sweep_gives_every_file() {
     assert!(records.iter().eq(collected.records()));
     assert!(summary.movers.windows(2).all(|pair| pair[0].psi >= pair[1].psi));
     // Ψ was made to grow with D/C.
-    let ratio = summary.correlations.iter().find(|c| c.texture.is_none() && c.quantity == "D/C").unwrap();
+    let ratio = summary
+        .correlations
+        .iter()
+        .find(|c| c.texture.is_none() && c.quantity == "D/C")
+        .unwrap();
     assert_eq!(ratio.correlation.n, 17);
     assert!(ratio.correlation.spearman.unwrap() > 0.5);
 
     let text = fs::read_to_string(layout::report_md(&place.path)).unwrap();
-    assert!(text.contains("18 models finished: 17 ok, 1 diverged, 0 failed; 0 not finished."), "{text}");
+    assert!(
+        text.contains("18 models finished: 17 ok, 1 diverged, 0 failed; 0 not finished."),
+        "{text}"
+    );
     assert!(text.contains("![contact sheet](<contact_sheet.png>)"), "{text}");
 }
 
 #[test]
 fn svg_is_wellformed_and_keeps_its_text() {
     let (place, _) = report("svg", &Made::small());
-    let read = |stem: &str| fs::read_to_string(layout::plots_dir(&place.path).join(stem).with_extension("svg")).unwrap();
+    let read =
+        |stem: &str| fs::read_to_string(layout::plots_dir(&place.path).join(stem).with_extension("svg")).unwrap();
     let heatmap = read("heatmap");
-    for text in ["Ψ (px/frame)", "Hidden neurons D", "Channels C", "bubbly", "diverged", ">64<", ">12<"] {
+    for text in [
+        "Ψ (px/frame)",
+        "Hidden neurons D",
+        "Channels C",
+        "bubbly",
+        "diverged",
+        ">64<",
+        ">12<",
+    ] {
         assert!(heatmap.contains(text), "{text}");
     }
     assert!(!heatmap.contains("not run"));
@@ -274,7 +306,10 @@ fn nothing_finished_is_no_error() {
     assert_eq!((summary.ok, summary.unfinished.len()), (0, 1));
     assert_eq!(read_csv(layout::results_csv(&place.path)).unwrap(), []);
     let header = fs::read_to_string(layout::results_csv(&place.path)).unwrap();
-    assert!(header.starts_with("texture,channels,hidden,seed,status,psi,psi_se,"), "{header}");
+    assert!(
+        header.starts_with("texture,channels,hidden,seed,status,psi,psi_se,"),
+        "{header}"
+    );
 }
 
 #[test]
@@ -283,7 +318,11 @@ fn a_single_model_and_one_that_only_diverged() {
         let mut made = Made::small();
         made.textures = &["bubbly"];
         (made.channels, made.hidden) = (vec![12], vec![96]);
-        made.lost = if lost.is_some() { |_, _, _, _| Some(Status::Diverged) } else { |_, _, _, _| None };
+        made.lost = if lost.is_some() {
+            |_, _, _, _| Some(Status::Diverged)
+        } else {
+            |_, _, _, _| None
+        };
         let (_place, summary) = report(name, &made);
         assert_eq!(summary.ok, usize::from(lost.is_none()));
     }
@@ -311,7 +350,10 @@ fn garbage_is_an_error_that_names_the_file() {
     error_after(&model.result(), b"{");
     error_after(&model.result(), b"\xff\xfe");
     error_after(&model.result(), result.replace("\"ok\"", "\"fine\"").as_bytes());
-    let newer = error_after(&model.result(), result.replace("\"format\":1", "\"format\":2").as_bytes());
+    let newer = error_after(
+        &model.result(),
+        result.replace("\"format\":1", "\"format\":2").as_bytes(),
+    );
     assert!(newer.contains("result format 2, expected format 1"), "{newer}");
     let moved = error_after(&model.result(), &fs::read(other.result()).unwrap());
     assert!(moved.contains("D = 64"), "{moved}");
@@ -347,7 +389,10 @@ fn a_table_of_other_columns_is_refused() {
     let path = place.path.join("results.csv");
     fs::write(&path, "texture,psi\nbubbly,1\n").unwrap();
     let message = read_csv(&path).unwrap_err().to_string();
-    assert!(message.contains("results.csv") && message.contains("texture,psi"), "{message}");
+    assert!(
+        message.contains("results.csv") && message.contains("texture,psi"),
+        "{message}"
+    );
 }
 
 fn record() -> impl Strategy<Value = ModelRecord> {

@@ -142,7 +142,7 @@ pub fn collect(dir: impl AsRef<Path>) -> Result<Collection> {
 }
 
 fn read_model(model: &ModelDir) -> Result<ModelResult> {
-    let result = read_result(&model.result())?;
+    let result = read_result(model.result())?;
     let record = &result.record;
     let expected = layout::model_name(record.channels, record.hidden, record.seed);
     if model.path().file_name().is_none_or(|name| name != expected.as_str()) {

@@ -28,94 +28,159 @@ struct Line {
     diverged: bool,
 }
 
+/// What is drawn: a line for each model in either kind of panel.
+struct Curves {
+    psi: Vec<Line>,
+    loss: Vec<Line>,
+    /// Iterations that a point of a loss curve stands for.
+    window: usize,
+    /// The last iteration of all.
+    last: u64,
+}
+
+impl Curves {
+    fn of(collection: &Collection, texture: &str, channels: &[usize], hidden: &[usize]) -> Option<Self> {
+        let models = || collection.of_texture(texture).filter(|model| !model.metrics.is_empty());
+        let mut curves = Self {
+            psi: Vec::new(),
+            loss: Vec::new(),
+            window: 1,
+            last: models()
+                .filter_map(|model| model.metrics.last())
+                .map(|row| row.iteration)
+                .max()?,
+        };
+        for model in models() {
+            let record = model.record();
+            let line = |points| Line {
+                column: channels.partition_point(|&c| c < record.channels),
+                color: ordinal(hidden.partition_point(|&d| d < record.hidden), hidden.len()),
+                points,
+                diverged: record.status == Status::Diverged,
+            };
+            let (loss, window) = loss_points(&model.metrics);
+            curves.psi.push(line(psi_points(model)));
+            curves.loss.push(line(loss));
+            curves.window = curves.window.max(window);
+        }
+        Some(curves)
+    }
+}
+
+/// Where the panels are: columns of two, in bands of at most [`MAX_COLUMNS`].
+struct Layout {
+    across: usize,
+    bands: usize,
+    /// Left of the first column.
+    margin: f64,
+    panel: (f64, f64),
+    iterations: Scale,
+    psi: Scale,
+    loss: Scale,
+}
+
+impl Layout {
+    fn new(curves: &Curves, columns: usize) -> Self {
+        let across = columns.clamp(1, MAX_COLUMNS);
+        let bands = columns.div_ceil(across);
+        let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
+        let height = if bands > 1 { 118.0 } else { 180.0 };
+        let psi = Scale::linear(values(&curves.psi), true);
+        let loss = Scale::decades(without_outliers(values(&curves.loss)));
+        Self {
+            across,
+            bands,
+            margin: Panel::left_room(&psi, height).max(Panel::left_room(&loss, height)),
+            panel: (width, height),
+            iterations: Scale::exactly(0.0, curves.last.max(1) as f64),
+            psi,
+            loss,
+        }
+    }
+
+    fn band_height(&self) -> f64 {
+        2.0 * self.panel.1 + GAP_Y
+    }
+
+    fn page(&self) -> (f64, f64) {
+        let width = self.margin + self.across as f64 * (self.panel.0 + GAP_X) + LEGEND;
+        let height = TOP + self.bands as f64 * (self.band_height() + BAND_GAP) - BAND_GAP + BOTTOM;
+        (width, height)
+    }
+
+    /// The Ψ panel of a column and the loss panel below it.
+    fn panels(&self, column: usize) -> [Panel; 2] {
+        let (place, band) = (column % self.across, column / self.across);
+        let (width, height) = self.panel;
+        let upper = Panel {
+            left: self.margin + place as f64 * (width + GAP_X),
+            top: TOP + band as f64 * (self.band_height() + BAND_GAP),
+            width,
+            height,
+            x: self.iterations,
+            y: self.psi,
+        };
+        let lower = Panel {
+            top: upper.bottom() + GAP_Y,
+            y: self.loss,
+            ..upper
+        };
+        [upper, lower]
+    }
+}
+
 /// Training of all models of a texture; `None` if no model has a curve.
 pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
     let (channels, hidden) = (collection.channels(), collection.hidden());
-    let mut psi = Vec::new();
-    let mut loss = Vec::new();
-    let mut averaged = 1;
-    for model in collection.of_texture(texture).filter(|model| !model.metrics.is_empty()) {
-        let record = model.record();
-        let line = |points| Line {
-            column: channels.partition_point(|&c| c < record.channels),
-            color: ordinal(hidden.partition_point(|&d| d < record.hidden), hidden.len()),
-            points,
-            diverged: record.status == Status::Diverged,
-        };
-        psi.push(line(psi_points(model)));
-        let (points, window) = loss_points(&model.metrics);
-        averaged = averaged.max(window);
-        loss.push(line(points));
-    }
-    let last = collection
-        .of_texture(texture)
-        .filter_map(|m| m.metrics.last())
-        .map(|row| row.iteration)
-        .max()?;
-
-    let iterations = Scale::exactly(0.0, last.max(1) as f64);
-    let psi_scale = Scale::linear(values(&psi), true);
-    let loss_scale = Scale::decades(without_outliers(values(&loss)));
-    let across = channels.len().min(MAX_COLUMNS).max(1);
-    let bands = channels.len().div_ceil(across);
-    let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
-    let height = if bands > 1 { 118.0 } else { 180.0 };
-    let margin = Panel::left_room(&psi_scale, height).max(Panel::left_room(&loss_scale, height));
-    let band_height = 2.0 * height + GAP_Y;
-    let figure_width = margin + across as f64 * (width + GAP_X) + LEGEND;
-    let figure_height = TOP + bands as f64 * (band_height + BAND_GAP) - BAND_GAP + BOTTOM;
-    let mut figure = Figure::new(format!("Training on {texture}"), figure_width, figure_height);
+    let curves = Curves::of(collection, texture, &channels, &hidden)?;
+    let layout = Layout::new(&curves, channels.len());
+    let (width, height) = layout.page();
+    let mut figure = Figure::new(format!("Training on {texture}"), width, height);
     let title = Style::new(13.0, Anchor::Start).bold();
     figure.text(
-        (margin, 24.0),
-        shorten(texture, title, figure_width - margin - 10.0),
+        (layout.margin, 24.0),
+        shorten(texture, title, width - layout.margin - 10.0),
         title,
     );
-
     for (column, c) in channels.iter().enumerate() {
-        let (across_index, band) = (column % across, column / across);
-        let panel = |row: usize, y: Scale| Panel {
-            left: margin + across_index as f64 * (width + GAP_X),
-            top: TOP + band as f64 * (band_height + BAND_GAP) + row as f64 * (height + GAP_Y),
-            width,
-            height,
-            x: iterations,
-            y,
-        };
-        let (upper, lower) = (panel(0, psi_scale), panel(1, loss_scale));
-        let left = |label| AxisText {
-            tick_labels: across_index == 0,
-            label: (across_index == 0).then_some(label),
-        };
-        let bottom = AxisText {
-            tick_labels: true,
-            label: (across_index == (across - 1) / 2).then_some("Iteration"),
-        };
-        upper.draw(&mut figure, AxisText::default(), left("Ψ (px/frame)"));
-        lower.draw(&mut figure, bottom, left("Loss"));
-        let title = Style::new(LABEL_SIZE, Anchor::Middle).bold();
-        figure.text((upper.left + width / 2.0, upper.top - 8.0), format!("C = {c}"), title);
-        for (panel, lines, dots) in [(&upper, &psi, true), (&lower, &loss, false)] {
-            for line in lines.iter().filter(|line| line.column == column) {
-                draw_line(&mut figure, panel, line, dots);
-            }
-        }
+        draw_column(&mut figure, &curves, &layout, column, *c);
     }
-    let any_diverged = loss.iter().any(|line| line.diverged);
-    draw_legend(
-        &mut figure,
-        (figure_width - LEGEND + 8.0, TOP),
-        figure_height - TOP - BOTTOM,
-        &hidden,
-        any_diverged,
-    );
-    let note = match averaged {
+    let any_diverged = curves.loss.iter().any(|line| line.diverged);
+    let legend = (width - LEGEND + 8.0, TOP);
+    draw_legend(&mut figure, legend, height - TOP - BOTTOM, &hidden, any_diverged);
+    let note = match curves.window {
         1 => collection.provenance(),
         n => format!("{}; loss averaged over {n} iterations", collection.provenance()),
     };
     let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-    figure.text((margin, figure_height - 10.0), note, style);
+    figure.text((layout.margin, height - 10.0), note, style);
     Some(figure)
+}
+
+fn draw_column(figure: &mut Figure, curves: &Curves, layout: &Layout, column: usize, channels: usize) {
+    let [upper, lower] = layout.panels(column);
+    let place = column % layout.across;
+    let left = |label| AxisText {
+        tick_labels: place == 0,
+        label: (place == 0).then_some(label),
+    };
+    let bottom = AxisText {
+        tick_labels: true,
+        label: (place == (layout.across - 1) / 2).then_some("Iteration"),
+    };
+    upper.draw(figure, AxisText::default(), left("Ψ (px/frame)"));
+    lower.draw(figure, bottom, left("Loss"));
+    let title = Style::new(LABEL_SIZE, Anchor::Middle).bold();
+    figure.text(
+        (upper.left + upper.width / 2.0, upper.top - 8.0),
+        format!("C = {channels}"),
+        title,
+    );
+    for (panel, lines, dots) in [(&upper, &curves.psi, true), (&lower, &curves.loss, false)] {
+        for line in lines.iter().filter(|line| line.column == column) {
+            draw_line(figure, panel, line, dots);
+        }
+    }
 }
 
 fn psi_points(model: &ModelResult) -> Vec<Point> {

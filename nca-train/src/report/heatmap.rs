@@ -1,6 +1,6 @@
 //! Ψ over the grid of architectures, a panel for each texture.
 
-use super::collect::Collection;
+use super::collect::{Collection, ModelResult};
 use super::draw::axis::{LABEL_SIZE, Scale, TICK_SIZE, Tick, widest_label};
 use super::draw::{Anchor, Color, Figure, Paint, Point, Style, shorten, text_width, viridis};
 use super::record::{ModelRecord, Status};
@@ -121,7 +121,7 @@ fn grid<'a>(collection: &Collection, texture: &'a str, channels: &[usize], hidde
     let of = |c: usize, d: usize| {
         let records: Vec<_> = collection
             .of_texture(texture)
-            .map(|model| model.record())
+            .map(ModelResult::record)
             .filter(|r| r.channels == c && r.hidden == d)
             .collect();
         Cell::of(&records)

@@ -197,19 +197,11 @@ impl fmt::Display for ReportSummary {
 fn likeness(collection: &Collection) -> Option<Likeness> {
     let mut distances: Vec<f64> = collection.records().filter_map(|r| r.texture_distance).collect();
     distances.retain(|d| d.is_finite());
-    distances.sort_by(f64::total_cmp);
-    let middle = distances.len() / 2;
-    let median = stats::mean(
-        distances[distances.len().saturating_sub(1) / 2..]
-            .iter()
-            .take(2 - distances.len() % 2)
-            .copied(),
-    )?;
-    debug_assert!(median <= distances[middle]);
+    let best = distances.iter().copied().reduce(f64::min)?;
     Some(Likeness {
         models: distances.len(),
-        best: *distances.first()?,
-        median,
+        best,
+        median: stats::median(&distances)?,
         learned: distances.iter().filter(|d| **d <= LEARNED).count(),
     })
 }

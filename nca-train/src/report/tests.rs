@@ -40,7 +40,7 @@ fn model(texture: &str, channels: usize, hidden: usize, seed: u64, status: Statu
         learning_rate: 1e-3,
         steps: 32,
         seconds: 0.0,
-        psi: (iteration % 10 == 0).then_some(psi * scale),
+        psi: iteration.is_multiple_of(10).then_some(psi * scale),
         psi_se: None,
     };
     ModelResult {

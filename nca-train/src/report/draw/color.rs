@@ -58,22 +58,23 @@ impl Color {
 
 /// Viridis (van der Walt and Smith, 2015), perceptually uniform, at ninths of its range.
 const VIRIDIS: [Color; 9] = [
-    Color::hex(0x44_01_54),
-    Color::hex(0x47_2D_7B),
-    Color::hex(0x3B_52_8B),
-    Color::hex(0x2C_72_8E),
-    Color::hex(0x21_90_8C),
-    Color::hex(0x27_AD_81),
-    Color::hex(0x5D_C8_63),
-    Color::hex(0xAA_DC_32),
-    Color::hex(0xFD_E7_25),
+    Color::hex(0x440154),
+    Color::hex(0x472D7B),
+    Color::hex(0x3B528B),
+    Color::hex(0x2C728E),
+    Color::hex(0x21908C),
+    Color::hex(0x27AD81),
+    Color::hex(0x5DC863),
+    Color::hex(0xAADC32),
+    Color::hex(0xFDE725),
 ];
 
-/// The colour map at `t` in `[0, 1]`; values outside take the nearest end.
+/// The colour map at `t` in `[0, 1]`; values outside take the nearest end, NaN the
+/// lower one.
 pub(in crate::report) fn viridis(t: f64) -> Color {
     let intervals = VIRIDIS.len() - 1;
-    // max and min turn NaN into 0.
-    let at = t.max(0.0).min(1.0) * intervals as f64;
+    let t = if t.is_nan() { 0.0 } else { t.clamp(0.0, 1.0) };
+    let at = t * intervals as f64;
     let low = (at as usize).min(intervals - 1);
     VIRIDIS[low].mix(VIRIDIS[low + 1], at - low as f64)
 }
@@ -90,13 +91,13 @@ pub(in crate::report) fn ordinal(index: usize, count: usize) -> Color {
 
 /// Okabe and Ito (2008), *Color Universal Design*, without the yellow that is lost on white.
 const CATEGORICAL: [Color; 7] = [
-    Color::hex(0x00_72_B2),
-    Color::hex(0xD5_5E_00),
-    Color::hex(0x00_9E_73),
-    Color::hex(0xCC_79_A7),
-    Color::hex(0xE6_9F_00),
-    Color::hex(0x56_B4_E9),
-    Color::hex(0x00_00_00),
+    Color::hex(0x0072B2),
+    Color::hex(0xD55E00),
+    Color::hex(0x009E73),
+    Color::hex(0xCC79A7),
+    Color::hex(0xE69F00),
+    Color::hex(0x56B4E9),
+    Color::hex(0x000000),
 ];
 
 /// Colour of the `index`-th category; they repeat after seven.
