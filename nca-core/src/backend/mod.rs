@@ -146,17 +146,17 @@ impl<T> Backend for T where
         + Normalize
         + Adam
         + Axpy
-    + GatherColumns
-    + L2
-    + Matmul
-    + MaxPool2
-    + Minima
-    + NormalizeRows
-    + Relu
-    + ChannelAffine
-    + FlowMagnitude
-    + Resize
-    + Upsample2
-    + Warp
+        + GatherColumns
+        + L2
+        + Matmul
+        + MaxPool2
+        + Minima
+        + NormalizeRows
+        + Relu
+        + ChannelAffine
+        + FlowMagnitude
+        + Resize
+        + Upsample2
+        + Warp
 {
 }

@@ -1,0 +1,29 @@
+//! The fast CPU backend through the suite that every backend runs, once for each instruction set.
+
+use nca_core::cpu::{Cpu, Simd};
+
+/// The backend on `simd`; `None` where this machine lacks it, and the test reports itself skipped.
+fn cpu(simd: Simd) -> Option<Cpu> {
+    simd.available().then(|| {
+        Cpu::builder()
+            .simd(simd)
+            .threads(2)
+            .build()
+            .expect("an instruction set that is available")
+    })
+}
+
+mod avx512 {
+    use super::*;
+    nca_core::backend_suite!(|| cpu(Simd::Avx512));
+}
+
+mod avx2 {
+    use super::*;
+    nca_core::backend_suite!(|| cpu(Simd::Avx2));
+}
+
+mod portable {
+    use super::*;
+    nca_core::backend_suite!(|| cpu(Simd::Portable));
+}
