@@ -112,6 +112,15 @@ impl Origin {
         let other_length = matches!((self.total, next.total), (Some(a), Some(b)) if a != b);
         !other_file && !other_length
     }
+
+    /// What both know; answers to range requests often tell less.
+    fn with(self, next: Self) -> Self {
+        Self {
+            url: self.url,
+            validator: self.validator.or(next.validator),
+            total: self.total.or(next.total),
+        }
+    }
 }
 
 /// Where a transfer stands.
@@ -265,13 +274,14 @@ impl Transfer<'_> {
             StatusCode::PARTIAL_CONTENT if self.length > 0 => {
                 let range = content_range(response.headers());
                 let next = Origin::new(self.url, response.headers(), range.and_then(|(_, total)| total));
-                let fits = range.is_some_and(|(start, _)| start == self.length)
-                    && self.origin.as_ref().is_some_and(|origin| origin.agrees(&next));
-                if !fits {
-                    self.discard()?;
-                    return Ok(None);
+                let starts_here = range.is_some_and(|(start, _)| start == self.length);
+                match self.origin.take().filter(|origin| starts_here && origin.agrees(&next)) {
+                    Some(origin) => origin.with(next),
+                    None => {
+                        self.discard()?;
+                        return Ok(None);
+                    }
                 }
-                next
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.length > 0 => {
                 self.discard()?;
