@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         .init();
     let result = match Cli::parse().command {
         Command::Sweep(args) => sweep::run(args),
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Flow(args) => flow::run(&args),
