@@ -163,14 +163,14 @@ impl SweepSettings {
             SweepPreset::Quick => Self {
                 channels: vec![6, 8, 12],
                 hidden: vec![16, 32, 64],
-                textures: names(&["bubbly"]),
+                textures: names(&["chequered"]),
                 train: TrainSettings {
                     size: 48,
-                    iterations: 500,
+                    iterations: 600,
                     pool: 64,
                     steps_min: 32,
                     steps_max: 64,
-                    decay_at: vec![250, 400],
+                    decay_at: vec![300, 480],
                     ..paper.train
                 },
                 measure: MeasureSettings {
