@@ -2,7 +2,7 @@
 
 use nca_core::backend::{AdamStep, Backend, download_params, upload_params, zero_params};
 use nca_core::philox::derive_seed;
-use nca_core::{Error, Grid, Nca, NcaConfig, Params, Real, Result, Rollout};
+use nca_core::{Error, Grid, Nca, NcaConfig, Params, Real, Result, Rollout, param_sizes};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::AppearanceLoss;
@@ -55,6 +55,8 @@ pub struct Trainer<'b, B: Backend> {
     rgb: B::Buffer,
     g_rgb: B::Buffer,
     scalars: B::Buffer,
+    /// Zeros as long as each parameter tensor, where gradients are not normalised.
+    zeros: Option<Vec<B::Buffer>>,
 }
 
 /// Everything that must survive a stop, on the host.
@@ -97,6 +99,15 @@ impl<'b, B: Backend> Trainer<'b, B> {
             rgb: backend.zeros(3 * grid.cells())?,
             g_rgb: backend.zeros(3 * grid.cells())?,
             scalars: backend.zeros(SCALARS)?,
+            zeros: match settings.normalize_gradient {
+                true => None,
+                false => Some(
+                    param_sizes(&config)
+                        .iter()
+                        .map(|&len| backend.zeros(len))
+                        .collect::<Result<_>>()?,
+                ),
+            },
             config,
             settings,
             seed,
@@ -163,8 +174,11 @@ impl<'b, B: Backend> Trainer<'b, B> {
             .backward(backend, &self.params, &mut self.grads, &[], |_, _, _| Ok(()))?;
         let epsilon = TrainSettings::NORMALIZE_EPSILON;
         for (i, grad) in self.grads.iter_mut().enumerate() {
-            if settings.normalize_gradient {
-                backend.normalize(epsilon, grad, &mut self.scalars, NORMS + i)?;
+            let slot = NORMS + i;
+            match &self.zeros {
+                None => backend.normalize(epsilon, grad, &mut self.scalars, slot)?,
+                // The squared norm, for the look at whether it is finite.
+                Some(zeros) => backend.l2(1.0, grad, &zeros[i], &mut self.scalars, slot)?,
             }
         }
         let scalars = self.finite_scalars()?;

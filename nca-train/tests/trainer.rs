@@ -1,0 +1,112 @@
+//! The trainer: it learns, it can be stopped at any iteration, and it notices when numbers go bad.
+
+use nca_core::cpu::Cpu;
+use nca_core::{Error, Nca, Preset};
+use nca_train::loss::{PatchLoss, PatchSettings};
+use nca_train::{Texture, TrainSettings, Trainer};
+
+const SIZE: usize = 16;
+
+fn settings(preset: Preset) -> TrainSettings {
+    TrainSettings {
+        size: SIZE,
+        batch: 2,
+        pool: 5,
+        reseed_every: 3,
+        steps_min: 4,
+        steps_max: 9,
+        decay_at: vec![3],
+        ..TrainSettings::preset(preset)
+    }
+}
+
+fn trainer<'b>(backend: &'b Cpu, nca: &Nca, settings: TrainSettings) -> Trainer<'b, Cpu> {
+    let texture = Texture::resolve("chequered", None, SIZE).expect("a built-in exemplar");
+    let patches = PatchSettings {
+        projections: 8,
+        ..PatchSettings::default()
+    };
+    let loss = PatchLoss::new(backend, patches, &texture, settings.batch).expect("a valid loss");
+    Trainer::new(backend, nca, settings, Box::new(loss), 3).expect("valid settings")
+}
+
+#[test]
+fn stopped_and_restored_is_bit_identical() {
+    let backend = Cpu::new().expect("a CPU");
+    for preset in Preset::ALL {
+        let nca = Nca::preset(preset, 5, 7, 1).expect("a valid model");
+        let mut whole = trainer(&backend, &nca, settings(preset));
+        let mut first = trainer(&backend, &nca, settings(preset));
+        for _ in 0..3 {
+            assert_eq!(whole.step().expect("finite"), first.step().expect("finite"));
+        }
+        let state = first.state().expect("a state");
+        drop(first);
+        let mut second = trainer(&backend, &nca, settings(preset));
+        second.restore(&state).expect("the same shapes");
+        for _ in 0..4 {
+            assert_eq!(
+                whole.step().expect("finite"),
+                second.step().expect("finite"),
+                "{preset}"
+            );
+        }
+        assert_eq!(
+            whole.state().expect("a state"),
+            second.state().expect("a state"),
+            "{preset}"
+        );
+        assert_ne!(
+            whole.state().expect("a state").params,
+            state.params,
+            "{preset} has not moved"
+        );
+    }
+}
+
+#[test]
+fn the_loss_falls() {
+    let backend = Cpu::new().expect("a CPU");
+    let nca = Nca::preset(Preset::Paper, 8, 16, 0).expect("a valid model");
+    let settings = TrainSettings {
+        steps_min: 8,
+        steps_max: 16,
+        overflow_weight: 0.0,
+        decay_at: Vec::new(),
+        ..settings(Preset::Paper)
+    };
+    let mut trainer = trainer(&backend, &nca, settings);
+    let losses: Vec<f64> = (0..60)
+        .map(|_| trainer.step().expect("finite").appearance_loss)
+        .collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (before, after) = (mean(&losses[..5]), mean(&losses[55..]));
+    assert!(after < 0.7 * before, "from {before} to {after}");
+}
+
+#[test]
+fn the_learning_rate_falls_where_it_should() {
+    let backend = Cpu::new().expect("a CPU");
+    let nca = Nca::preset(Preset::Paper, 4, 4, 0).expect("a valid model");
+    let mut trainer = trainer(&backend, &nca, settings(Preset::Paper));
+    let rates: Vec<f64> = (0..5).map(|_| trainer.step().expect("finite").learning_rate).collect();
+    assert_eq!(rates, [1e-3, 1e-3, 1e-3, 5e-4, 5e-4]);
+}
+
+#[test]
+fn a_diverged_iteration_is_named_and_leaves_the_weights() {
+    let backend = Cpu::new().expect("a CPU");
+    for preset in [Preset::Paper, Preset::Notebook] {
+        let mut nca = Nca::preset(preset, 5, 7, 1).expect("a valid model");
+        nca.params.b1.fill(1.0);
+        nca.params.w2.fill(1e38);
+        let mut trainer = trainer(&backend, &nca, settings(preset));
+        let before = trainer.state().expect("a state");
+        assert!(
+            matches!(trainer.step(), Err(Error::NonFinite { step: 0, .. })),
+            "{preset}"
+        );
+        assert_eq!(trainer.state().expect("a state"), before, "{preset}");
+        assert_eq!(trainer.iteration(), 0);
+    }
+}
