@@ -38,6 +38,13 @@ impl Arenas {
         self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives every thread room for `pieces` now, rather than when chance hands it its first tile.
+    pub(super) fn reserve_threads<P>(&self, pieces: impl Fn(&mut Carver) -> P) {
+        for memory in &self.threads {
+            carve(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), &pieces);
+        }
+    }
+
     /// Lends memory for the time of a call.
     pub(super) fn with_call<P, R>(&self, pieces: impl Fn(&mut Carver) -> P, job: impl FnOnce(P) -> R) -> R {
         let mut memory = self.lock_calls().pop().unwrap_or_else(|| Buffer::zeros(0));

@@ -117,7 +117,17 @@ impl Builder {
             Some(simd) => simd,
             None => Simd::from_environment()?.unwrap_or_else(Simd::detect),
         };
-        if !simd.available() {
+        self.build_for(simd, simd.available())
+    }
+
+    /// A backend for an instruction set the machine may lack; the kernels then run on arrays.
+    #[cfg(test)]
+    pub(super) fn build_emulated(self, simd: Simd) -> Result<Cpu> {
+        self.build_for(simd, true)
+    }
+
+    fn build_for(self, simd: Simd, available: bool) -> Result<Cpu> {
+        if !available {
             return Err(Error::invalid(
                 "instruction set (NCA_SIMD)",
                 simd,

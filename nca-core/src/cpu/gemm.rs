@@ -11,41 +11,77 @@
 // Pointers into tiles whose shapes the callers prepare.
 #![allow(unsafe_code)]
 
-use super::simd::{Isa, TILE_VECTORS};
+use std::ops::Range;
 
-/// Rows of a matrix cut into panels of `height` (4 or 8) rows, the last one of 4 if that suffices.
+use super::simd::Isa;
+
+/// Rows of a matrix cut into panels: as many of [`Isa::ROWS`] rows as possible, then at most two of
+/// [`SHORT`] rows, so that few rows are padding.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     /// Rows that matter.
     rows: usize,
-    /// Rows of a full panel.
+    /// Rows of a tall panel.
     height: usize,
+    tall: usize,
+    short: usize,
+}
+
+/// Rows of a short panel.
+const SHORT: usize = 4;
+
+/// Bound on [`Panels::padded`] over all instruction sets.
+pub(super) const fn most_padded(rows: usize) -> usize {
+    rows + 7
 }
 
 impl Panels {
+    #[inline(always)]
     pub(super) fn new<S: Isa>(rows: usize) -> Self {
-        Self { rows, height: S::ROWS }
+        let with = |short: usize| Self {
+            rows,
+            height: S::ROWS,
+            tall: rows.saturating_sub(short * SHORT).div_ceil(S::ROWS),
+            short,
+        };
+        let mut best = with(0);
+        for short in 1..=2 {
+            if with(short).padded() < best.padded() {
+                best = with(short);
+            }
+        }
+        best
     }
 
     /// Rows with those that pad the last panel.
+    #[inline(always)]
     pub(super) fn padded(self) -> usize {
-        let last = self.rows.saturating_sub(1) / self.height * self.height;
-        last + if self.rows - last <= 4 { 4 } else { self.height }
+        self.tall * self.height + self.short * SHORT
+    }
+
+    /// First row and height of the panel of `row`.
+    fn panel(self, row: usize) -> (usize, usize) {
+        let tall = self.tall * self.height;
+        if row < tall {
+            (row / self.height * self.height, self.height)
+        } else {
+            (tall + (row - tall) / SHORT * SHORT, SHORT)
+        }
     }
 
     /// Writes `value(row, column)` of a matrix of `depth` columns to `packed`, `padded() · depth`
     /// long: panel after panel, in each column after column; zeros in the padding rows.
     pub(super) fn pack(self, depth: usize, packed: &mut [f32], value: impl Fn(usize, usize) -> f32) {
-        for (p, panel) in packed[..self.padded() * depth]
-            .chunks_mut(self.height * depth)
-            .enumerate()
-        {
-            let height = panel.len() / depth;
+        let mut row = 0;
+        while row < self.padded() {
+            let (first, height) = self.panel(row);
+            let panel = &mut packed[first * depth..][..height * depth];
             for (column, values) in panel.chunks_exact_mut(height).enumerate() {
-                for (row, packed) in (p * self.height..).zip(values) {
+                for (row, packed) in (first..).zip(values) {
                     *packed = if row < self.rows { value(row, column) } else { 0.0 };
                 }
             }
+            row += height;
         }
     }
 }
@@ -173,10 +209,11 @@ impl<S: Isa> Epilogue<S> for Gate {
 
 /// Cuts `vectors` vectors of columns into blocks for [`multiply`]: `(first column, vectors)`.
 ///
-/// Blocks have three vectors, but never is one left alone beside others, for a block of one vector
-/// waits for its own additions.
+/// Blocks have [`Isa::VECTORS`] vectors. Where three are followed by a single one, both blocks get two,
+/// for a block of one vector waits for its own additions.
 pub(super) struct Blocks {
     lanes: usize,
+    most: usize,
     column: usize,
     left: usize,
 }
@@ -186,6 +223,7 @@ impl Blocks {
     pub(super) fn new<S: Isa>(vectors: usize) -> Self {
         Self {
             lanes: S::LANES,
+            most: S::VECTORS,
             column: 0,
             left: vectors,
         }
@@ -198,8 +236,8 @@ impl Iterator for Blocks {
     fn next(&mut self) -> Option<(usize, usize)> {
         let vectors = match self.left {
             0 => return None,
-            n if n == TILE_VECTORS + 1 => 2,
-            n => n.min(TILE_VECTORS),
+            4 => 2,
+            n => n.min(self.most),
         };
         let column = self.column;
         self.column += vectors * self.lanes;
@@ -208,7 +246,7 @@ impl Iterator for Blocks {
     }
 }
 
-/// `C = epilogue(A·B)` for a block of `vectors ≤ 3` vectors of columns.
+/// `C = epilogue(A·B)` for a block of `vectors ≤` [`Isa::VECTORS`] vectors of columns.
 ///
 /// `a` is packed by `panels`, `b` has `depth` rows, `c` has the padded number of rows, `ldc` floats
 /// apart.
@@ -229,10 +267,12 @@ pub(super) unsafe fn multiply<S: Isa, R: Rows, E: Epilogue<S>>(
 ) {
     // SAFETY: the caller's condition.
     unsafe {
-        match vectors {
-            1 => multiply_block::<S, R, E, 1>(s, panels, depth, a, b, c, ldc, epilogue),
-            2 => multiply_block::<S, R, E, 2>(s, panels, depth, a, b, c, ldc, epilogue),
-            _ => multiply_block::<S, R, E, TILE_VECTORS>(s, panels, depth, a, b, c, ldc, epilogue),
+        if S::VECTORS == 3 && vectors == 3 {
+            multiply_block::<S, R, E, 3>(s, panels, depth, a, b, c, ldc, epilogue);
+        } else if vectors == 2 {
+            multiply_block::<S, R, E, 2>(s, panels, depth, a, b, c, ldc, epilogue);
+        } else {
+            multiply_block::<S, R, E, 1>(s, panels, depth, a, b, c, ldc, epilogue);
         }
     }
 }
@@ -248,23 +288,28 @@ unsafe fn multiply_block<S: Isa, R: Rows, E: Epilogue<S>, const N: usize>(
     ldc: usize,
     epilogue: E,
 ) {
-    let mut row = 0;
-    // SAFETY: the caller's condition; panels start at multiples of `height` rows.
+    // SAFETY: the caller's condition.
     unsafe {
-        while row < panels.rows {
-            let a = a.add(row * depth);
-            let c = c.add(row * ldc);
-            if S::ROWS == 8 && panels.rows - row > 4 {
-                multiply_tile::<S, R, E, 8, N>(s, depth, a, b, row, c, ldc, epilogue);
-            } else {
-                multiply_tile::<S, R, E, 4, N>(s, depth, a, b, row, c, ldc, epilogue);
+        let mut row = 0;
+        for _ in 0..panels.tall {
+            let (a, c) = (a.add(row * depth), c.add(row * ldc));
+            match S::ROWS {
+                8 => multiply_tile::<S, R, E, 8, N>(s, depth, a, b, row, c, ldc, epilogue),
+                6 => multiply_tile::<S, R, E, 6, N>(s, depth, a, b, row, c, ldc, epilogue),
+                _ => multiply_tile::<S, R, E, 4, N>(s, depth, a, b, row, c, ldc, epilogue),
             }
-            row += panels.height;
+            row += S::ROWS;
+        }
+        for _ in 0..panels.short {
+            let (a, c) = (a.add(row * depth), c.add(row * ldc));
+            multiply_tile::<S, R, E, SHORT, N>(s, depth, a, b, row, c, ldc, epilogue);
+            row += SHORT;
         }
     }
 }
 
 /// One register tile: `M` rows of `N` vectors.
+#[expect(clippy::needless_range_loop)] // Constant bounds unroll, so that the tile stays in registers.
 #[inline(always)]
 unsafe fn multiply_tile<S: Isa, R: Rows, E: Epilogue<S>, const M: usize, const N: usize>(
     s: S,
@@ -279,25 +324,25 @@ unsafe fn multiply_tile<S: Isa, R: Rows, E: Epilogue<S>, const M: usize, const N
     // SAFETY: the caller's condition.
     unsafe {
         let mut sums = [[s.splat(0.0); N]; M];
-        for (r, sums) in sums.iter_mut().enumerate() {
-            *sums = [epilogue.start(s, row + r); N];
+        for r in 0..M {
+            sums[r] = [epilogue.start(s, row + r); N];
         }
         for k in 0..depth {
             let from = b.row(k);
             let mut columns = [s.splat(0.0); N];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = s.load(from.add(v * S::LANES));
+            for v in 0..N {
+                columns[v] = s.load(from.add(v * S::LANES));
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for r in 0..M {
                 let weight = s.splat(*a.add(k * M + r));
-                for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = s.fma(weight, column, *sum);
+                for v in 0..N {
+                    sums[r][v] = s.fma(weight, columns[v], sums[r][v]);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                epilogue.finish(s, row + r, c.add(r * ldc + v * S::LANES), sum);
+        for r in 0..M {
+            for v in 0..N {
+                epilogue.finish(s, row + r, c.add(r * ldc + v * S::LANES), sums[r][v]);
             }
         }
     }
@@ -308,20 +353,24 @@ unsafe fn multiply_tile<S: Isa, R: Rows, E: Epilogue<S>, const M: usize, const N
 pub(super) struct Outer {
     rows: Panels,
     columns: usize,
+    /// Columns of a register tile.
+    tile: usize,
 }
 
 impl Outer {
     /// A product of `rows × columns`.
+    #[inline(always)]
     pub(super) fn new<S: Isa>(rows: usize, columns: usize) -> Self {
         Self {
             rows: Panels::new::<S>(rows),
             columns,
+            tile: S::VECTORS,
         }
     }
 
     /// Columns with those that pad the last tile; so many rows of `B` are read.
     pub(super) fn padded_columns(self) -> usize {
-        self.columns.next_multiple_of(TILE_VECTORS)
+        self.columns.next_multiple_of(self.tile)
     }
 
     /// Number of elements.
@@ -331,11 +380,15 @@ impl Outer {
 
     /// Where element `(row, column)` lies.
     pub(super) fn index(self, row: usize, column: usize) -> usize {
-        let first = row / self.rows.height * self.rows.height;
-        let height = (self.rows.padded() - first).min(self.rows.height);
-        let tile = first * self.padded_columns() + column / TILE_VECTORS * TILE_VECTORS * height;
-        tile + column % TILE_VECTORS * height + row - first
+        let (first, height) = self.rows.panel(row);
+        let tile = first * self.padded_columns() + column / self.tile * self.tile * height;
+        tile + column % self.tile * height + row - first
     }
+}
+
+/// Bound on [`Outer::padded_columns`] over all instruction sets.
+pub(super) const fn most_padded_columns(columns: usize) -> usize {
+    columns + 2
 }
 
 /// Floats of `B` that [`dots`] keeps in L1 while the rows of `A` stream past: 16 KiB.
@@ -362,35 +415,57 @@ pub(super) unsafe fn dots<S: Isa, R: Rows>(
     let columns = outer.padded_columns();
     let block = (DOTS_BLOCK / (vectors * S::LANES).max(1))
         .max(1)
-        .next_multiple_of(TILE_VECTORS);
+        .next_multiple_of(outer.tile);
     let mut first = 0;
     // SAFETY: the caller's condition.
     unsafe {
         while first < columns {
             let end = (first + block).min(columns);
             let mut row = 0;
-            while row < outer.rows.rows {
-                let a = a.add(row * lda);
-                let c = c.add(row * columns);
-                let mut column = first;
-                while column < end {
-                    if S::ROWS == 8 && outer.rows.rows - row > 4 {
-                        dots_tile::<S, R, 8>(s, a, lda, b, column, vectors, c.add(8 * column), fresh);
-                    } else {
-                        dots_tile::<S, R, 4>(s, a, lda, b, column, vectors, c.add(4 * column), fresh);
-                    }
-                    column += TILE_VECTORS;
+            for _ in 0..outer.rows.tall {
+                let (a, c) = (a.add(row * lda), c.add(row * columns));
+                match (S::ROWS, S::VECTORS) {
+                    (8, 3) => dots_panel::<S, R, 8, 3>(s, a, lda, b, first..end, vectors, c, fresh),
+                    (6, 2) => dots_panel::<S, R, 6, 2>(s, a, lda, b, first..end, vectors, c, fresh),
+                    _ => dots_panel::<S, R, 4, 2>(s, a, lda, b, first..end, vectors, c, fresh),
                 }
-                row += outer.rows.height;
+                row += S::ROWS;
+            }
+            for _ in 0..outer.rows.short {
+                let (a, c) = (a.add(row * lda), c.add(row * columns));
+                match S::VECTORS {
+                    3 => dots_panel::<S, R, SHORT, 3>(s, a, lda, b, first..end, vectors, c, fresh),
+                    _ => dots_panel::<S, R, SHORT, 2>(s, a, lda, b, first..end, vectors, c, fresh),
+                }
+                row += SHORT;
             }
             first = end;
         }
     }
 }
 
-/// One register tile of [`dots`]: `M` rows of `A` against three rows of `B`.
+/// `M` rows of `A` against some rows of `B`, `N` at a time.
 #[inline(always)]
-unsafe fn dots_tile<S: Isa, R: Rows, const M: usize>(
+unsafe fn dots_panel<S: Isa, R: Rows, const M: usize, const N: usize>(
+    s: S,
+    a: *const f32,
+    lda: usize,
+    b: R,
+    columns: Range<usize>,
+    vectors: usize,
+    c: *mut f32,
+    fresh: bool,
+) {
+    for column in columns.step_by(N) {
+        // SAFETY: the caller's condition.
+        unsafe { dots_tile::<S, R, M, N>(s, a, lda, b, column, vectors, c.add(M * column), fresh) };
+    }
+}
+
+/// One register tile of [`dots`]: `M` rows of `A` against `N` rows of `B`; `M·N` is a multiple of 4.
+#[expect(clippy::needless_range_loop)] // As in `multiply_tile`.
+#[inline(always)]
+unsafe fn dots_tile<S: Isa, R: Rows, const M: usize, const N: usize>(
     s: S,
     a: *const f32,
     lda: usize,
@@ -402,29 +477,30 @@ unsafe fn dots_tile<S: Isa, R: Rows, const M: usize>(
 ) {
     // SAFETY: the caller's condition.
     unsafe {
-        let from = [b.row(column), b.row(column + 1), b.row(column + 2)];
-        let mut sums = [[s.splat(0.0); M]; TILE_VECTORS];
+        let mut from = [std::ptr::null(); N];
+        for (j, from) in from.iter_mut().enumerate() {
+            *from = b.row(column + j);
+        }
+        let mut sums = [[s.splat(0.0); M]; N];
         for v in 0..vectors {
             let at = v * S::LANES;
-            let right = [
-                s.load(from[0].add(at)),
-                s.load(from[1].add(at)),
-                s.load(from[2].add(at)),
-            ];
-            for r in 0..M {
-                let left = s.load(a.add(r * lda + at));
-                for (sums, &right) in sums.iter_mut().zip(&right) {
-                    sums[r] = s.fma(left, right, sums[r]);
+            let mut right = [s.splat(0.0); N];
+            for j in 0..N {
+                right[j] = s.load(from[j].add(at));
+            }
+            for i in 0..M {
+                let left = s.load(a.add(i * lda + at));
+                for j in 0..N {
+                    sums[j][i] = s.fma(left, right[j], sums[j][i]);
                 }
             }
         }
-        for (j, sums) in sums.iter().enumerate() {
-            for i in (0..M).step_by(4) {
-                let four = s.sums([sums[i], sums[i + 1], sums[i + 2], sums[i + 3]]);
-                let c = c.add(j * M + i).cast::<[f32; 4]>();
-                let old = if fresh { [0.0; 4] } else { c.read_unaligned() };
-                c.write_unaligned([old[0] + four[0], old[1] + four[1], old[2] + four[2], old[3] + four[3]]);
-            }
+        let sums = sums.as_flattened();
+        for i in (0..M * N).step_by(4) {
+            let four = s.sums([sums[i], sums[i + 1], sums[i + 2], sums[i + 3]]);
+            let c = c.add(i).cast::<[f32; 4]>();
+            let old = if fresh { [0.0; 4] } else { c.read_unaligned() };
+            c.write_unaligned([old[0] + four[0], old[1] + four[1], old[2] + four[2], old[3] + four[3]]);
         }
     }
 }
@@ -524,7 +600,11 @@ mod tests {
 
     #[test]
     fn products_are_exact_on_integers() {
-        for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+        // Without AVX-512 its tile runs on arrays.
+        for simd in Simd::ALL
+            .into_iter()
+            .filter(|&simd| simd.available() || simd == Simd::Avx512)
+        {
             for rows in [1, 3, 4, 5, 8, 9, 12, 13, 17] {
                 for (depth, vectors) in [(1, 1), (2, 2), (7, 3), (10, 4), (48, 5), (301, 8)] {
                     dispatch(simd, 64, Check { rows, depth, vectors });

@@ -4,7 +4,9 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{Bias, BiasRelu, Blocks, Gate, Outer, Panels, Plain, Strided, dots, multiply};
+use super::super::gemm::{
+    Bias, BiasRelu, Blocks, Gate, Outer, Panels, Plain, Strided, dots, most_padded, most_padded_columns, multiply,
+};
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::active::{Active, leading};
@@ -63,7 +65,7 @@ pub(super) struct BackwardGroup<'a> {
 }
 
 /// Scratch of one tile.
-struct Pieces<S: Isa> {
+pub(super) struct Pieces<S: Isa> {
     active: Active<S>,
     spread: Spread,
     /// Perception, then its gradient, `[KC, active cells]`.
@@ -77,12 +79,12 @@ struct Pieces<S: Isa> {
 }
 
 impl<S: Isa> Pieces<S> {
-    fn carve(carver: &mut Carver, plan: &Plan) -> Self {
+    pub(super) fn carve(carver: &mut Carver, plan: &Plan) -> Self {
         let tiling = &plan.backward;
         let ld = leading::<S>(tiling.max_height() * tiling.max_width());
-        let channels = Panels::new::<S>(plan.stencil.channels).padded();
-        let inputs = Panels::new::<S>(plan.inputs()).padded().next_multiple_of(3);
-        let hidden = Panels::new::<S>(plan.hidden).padded().next_multiple_of(3);
+        let channels = most_padded(plan.stencil.channels);
+        let inputs = most_padded_columns(most_padded(plan.inputs()));
+        let hidden = most_padded_columns(most_padded(plan.hidden));
         Self {
             active: Active::carve(carver, tiling),
             spread: Spread::carve(carver, tiling, plan.stencil.kernels),
@@ -319,7 +321,7 @@ unsafe fn parameters<S: Isa>(
     }
 }
 
-/// `sums[r] += Σ a[r]` (`=` if `fresh`), four rows at a time: `a` and `sums` are padded accordingly.
+/// `sums[r] += Σ a[r]` (`=` if `fresh`), four rows at a time: `a` and `sums` have room for whole fours.
 #[inline(always)]
 unsafe fn row_sums<S: Isa>(s: S, a: *const f32, ld: usize, rows: usize, vectors: usize, sums: *mut f32, fresh: bool) {
     // SAFETY: the caller's condition.

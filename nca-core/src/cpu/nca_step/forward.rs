@@ -5,7 +5,7 @@
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, BiasRelu, Blocks, Panels, Strided, multiply};
-use super::super::simd::{Isa, Kernel, TILE_VECTORS};
+use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::active::{Active, leading};
 use super::mask::Mask;
@@ -28,7 +28,7 @@ pub(super) struct ForwardTile<'a> {
 }
 
 /// Scratch of one tile.
-struct Pieces<S: Isa> {
+pub(super) struct Pieces<S: Isa> {
     active: Active<S>,
     /// Perception, `[KC, active cells]`.
     z: *mut f32,
@@ -39,13 +39,13 @@ struct Pieces<S: Isa> {
 }
 
 impl<S: Isa> Pieces<S> {
-    fn carve(carver: &mut Carver, plan: &Plan) -> Self {
+    pub(super) fn carve(carver: &mut Carver, plan: &Plan) -> Self {
         let tiling = &plan.forward;
         let ld = leading::<S>(tiling.max_height() * tiling.max_width());
         Self {
             active: Active::carve(carver, tiling),
             z: carver.take(plan.inputs() * ld),
-            h: carver.take(Panels::new::<S>(plan.hidden).padded() * TILE_VECTORS * S::LANES),
+            h: carver.take(Panels::new::<S>(plan.hidden).padded() * S::VECTORS * S::LANES),
             dx: carver.take(Panels::new::<S>(plan.stencil.channels).padded() * ld),
         }
     }
@@ -78,7 +78,7 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
             perceive_tile(s, plan, &tile, active, x, weights.zeros, pieces.z, ld);
         }
         let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
-        let (inputs, ldh) = (plan.inputs(), TILE_VECTORS * S::LANES);
+        let (inputs, ldh) = (plan.inputs(), S::VECTORS * S::LANES);
         for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
             let z = Strided {
                 start: pieces.z.add(column),

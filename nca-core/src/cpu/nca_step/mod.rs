@@ -173,6 +173,7 @@ impl Cpu {
                     let pack = Pack {
                         plan,
                         params,
+                        arenas: &self.arenas,
                         weights,
                         backward: false,
                     };
@@ -210,6 +211,7 @@ impl Cpu {
                     let pack = Pack {
                         plan,
                         params,
+                        arenas: &self.arenas,
                         weights: memory.weights,
                         backward: true,
                     };
@@ -367,5 +369,55 @@ impl NcaStep for Cpu {
         self.with_backward("nca_step_backward", config, grid, params, |backward| {
             backward.step(config, key, x, g_next, g_x, grads)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Simd;
+    use super::*;
+    use crate::backend::{Device, upload_params, zero_params};
+    use crate::config::Preset;
+    use crate::params::HostParams;
+
+    /// `x'`, `g_x` and the gradient of w1.
+    fn outputs(cpu: &Cpu, config: &NcaConfig, grid: Grid) -> Vec<Vec<f32>> {
+        let len = config.channels * grid.cells();
+        let wave = |len: usize, f: f32| (0..len).map(|i| (i as f32 * f).sin()).collect::<Vec<_>>();
+        let mut params = HostParams::init(config, 0);
+        params.w2 = wave(params.w2.len(), 0.7);
+        let params = upload_params(cpu, &params).unwrap();
+        let (x, g_next) = (
+            cpu.buffer(&wave(len, 0.37)).unwrap(),
+            cpu.buffer(&wave(len, 0.11)).unwrap(),
+        );
+        let (mut x_next, mut g_x) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
+        let mut grads = zero_params(cpu, config).unwrap();
+        let key = MaskKey { seed: 5, step: 6 };
+        cpu.nca_step(config, grid, &params, key, &x, &mut x_next, &mut [])
+            .unwrap();
+        cpu.nca_step_backward(config, grid, &params, key, &x, &g_next, &mut g_x, &mut grads, &mut [])
+            .unwrap();
+        [x_next, g_x, grads.w1].map(|buffer| buffer.to_vec()).to_vec()
+    }
+
+    /// The lanes and the register tile of AVX-512, if need be on arrays, against those of the baseline.
+    #[test]
+    fn wide_vectors_agree_with_narrow_ones() {
+        for (channels, hidden, grid) in [(5, 13, Grid::new(2, 6, 37)), (12, 40, Grid::new(1, 20, 64))] {
+            let config = NcaConfig::preset(Preset::Distill, channels, hidden).unwrap();
+            let wide = Cpu::builder().threads(1).build_emulated(Simd::Avx512).unwrap();
+            let narrow = Cpu::builder().threads(1).simd(Simd::Portable).build().unwrap();
+            let pairs = outputs(&wide, &config, grid)
+                .into_iter()
+                .zip(outputs(&narrow, &config, grid));
+            for (wide, narrow) in pairs {
+                // Sums of at most so many terms, relative to the largest.
+                let terms = (grid.cells() + config.perceived() + hidden) as f32;
+                let scale = narrow.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+                let worst = wide.iter().zip(&narrow).map(|(w, n)| (w - n).abs()).fold(0.0, f32::max);
+                assert!(worst <= terms * f32::EPSILON * scale, "{worst} of {scale}");
+            }
+        }
     }
 }

@@ -4,14 +4,11 @@
 #![allow(unsafe_code)]
 
 use super::super::Buffer;
-use super::super::arena::Carver;
-use super::super::gemm::Panels;
+use super::super::arena::{Arenas, Carver};
+use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
-use super::Plan;
+use super::{Plan, backward, forward};
 use crate::params::Params;
-
-/// Rows of a packed matrix are padded to at most a multiple of this.
-const PADDING: usize = 8;
 
 /// Packed matrices; those of the backward pass are null where it is not needed.
 #[derive(Clone, Copy)]
@@ -40,7 +37,7 @@ impl Weights {
     /// Takes the memory; [`Pack`] fills it.
     pub(super) fn carve(carver: &mut Carver, plan: &Plan, backward: bool) -> Self {
         let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
-        let mut matrix = |rows: usize, depth: usize| carver.take::<f32>(rows.next_multiple_of(PADDING) * depth);
+        let mut matrix = |rows: usize, depth: usize| carver.take::<f32>(most_padded(rows) * depth);
         let transposed = if backward {
             (inputs, hidden, channels)
         } else {
@@ -58,10 +55,11 @@ impl Weights {
     }
 }
 
-/// Writes the packed weights.
+/// Writes the packed weights, and makes room for the tiles of every thread.
 pub(super) struct Pack<'a> {
     pub(super) plan: &'a Plan,
     pub(super) params: &'a Params<Buffer>,
+    pub(super) arenas: &'a Arenas,
     pub(super) weights: Weights,
     pub(super) backward: bool,
 }
@@ -73,13 +71,14 @@ impl Kernel for Pack<'_> {
         let Self {
             plan,
             params,
+            arenas,
             weights,
             backward,
         } = self;
         let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
         let fill = |to: *const f32, rows: usize, depth: usize, value: &dyn Fn(usize, usize) -> f32| {
             let panels = Panels::new::<S>(rows);
-            // SAFETY: `Weights::carve` took room for the rows padded to a multiple of 8, and nobody
+            // SAFETY: `Weights::carve` took room for the rows with their padding, and nobody
             // reads it yet.
             let packed = unsafe { std::slice::from_raw_parts_mut(to.cast_mut(), panels.padded() * depth) };
             panels.pack(depth, packed, value);
@@ -92,12 +91,15 @@ impl Kernel for Pack<'_> {
             params.b2.as_ref().map_or(0.0, |b2| b2[row])
         });
         if backward {
+            arenas.reserve_threads(|carver| backward::Pieces::<S>::carve(carver, plan));
             fill(weights.w1_transposed, inputs, hidden, &|row, column| {
                 w1[column * inputs + row]
             });
             fill(weights.w2_transposed, hidden, channels, &|row, column| {
                 w2[column * hidden + row]
             });
+        } else {
+            arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan));
         }
         // SAFETY: `Weights::carve` took a row of cells.
         unsafe { weights.zeros.cast_mut().write_bytes(0, plan.grid.width) };

@@ -59,8 +59,10 @@ impl Isa for Avx2 {
     type V = __m256;
     type Select = Select;
     const LANES: usize = 8;
-    /// 4×3 accumulators, 3 vectors and 1 broadcast fill the 16 registers.
-    const ROWS: usize = 4;
+    /// 6×2 accumulators, 2 vectors and 2 broadcasts fill the 16 registers. (4×3 would leave one
+    /// register for broadcasts; the compiler wants two and spills an accumulator.)
+    const ROWS: usize = 6;
+    const VECTORS: usize = 2;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {

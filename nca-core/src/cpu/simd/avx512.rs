@@ -41,6 +41,7 @@ impl Isa for Avx512 {
     const LANES: usize = 16;
     /// 8×3 accumulators and 3 vectors of the 32 registers; broadcasts are memory operands.
     const ROWS: usize = 8;
+    const VECTORS: usize = 3;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

@@ -25,8 +25,10 @@ pub(super) trait Isa: Copy {
     type Select: Copy;
     /// Floats in a vector.
     const LANES: usize;
-    /// Rows of the register tile, 4 or 8; its columns are [`TILE_VECTORS`] vectors.
+    /// Rows of the register tile: 8, 6 or 4.
     const ROWS: usize;
+    /// Vectors in a row of the register tile: 3 or 2.
+    const VECTORS: usize;
 
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::V;
@@ -70,9 +72,6 @@ pub(super) trait Isa: Copy {
     fn sums(self, v: [Self::V; 4]) -> [f32; 4];
 }
 
-/// Vectors in a row of the register tile.
-pub(super) const TILE_VECTORS: usize = 3;
-
 /// Work compiled once for each instruction set.
 pub(super) trait Kernel {
     /// Result.
@@ -85,19 +84,21 @@ pub(super) trait Kernel {
 /// row of `width` cells always holds a whole vector.
 pub(super) fn dispatch<K: Kernel>(simd: Simd, width: usize, kernel: K) -> K::Output {
     match lanes(simd, width) {
+        #[cfg(test)]
+        16 if !simd.available() => kernel.run(portable::Wide {}),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Cpu` is only built for an instruction set that is available.
         16 => unsafe { with_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above; a machine with AVX-512F has AVX2 and FMA (`Simd::available` asks).
         8 => unsafe { with_avx2(kernel) },
-        4 => kernel.run(portable::Portable::<4>),
-        _ => kernel.run(portable::Portable::<1>),
+        4 => kernel.run(portable::Baseline {}),
+        _ => kernel.run(portable::Scalar {}),
     }
 }
 
 /// Lanes of the vectors that [`dispatch`] uses.
-pub(super) fn lanes(simd: Simd, width: usize) -> usize {
+fn lanes(simd: Simd, width: usize) -> usize {
     let widest = match simd {
         Simd::Avx512 => 16,
         Simd::Avx2 => 8,
@@ -122,4 +123,69 @@ unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function's own condition.
     kernel.run(unsafe { avx2::Avx2::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every function on some vectors, as one list of numbers.
+    struct Everything;
+
+    impl Kernel for Everything {
+        type Output = (usize, Vec<f32>);
+        #[inline(always)]
+        fn run<S: Isa>(self, s: S) -> (usize, Vec<f32>) {
+            let a: Vec<f32> = (0..64).map(|i| ((i * 37) % 23) as f32 - 11.0).collect();
+            let mut out = Vec::new();
+            let mut put = |v: S::V| {
+                let mut lanes = [0.0f32; 16];
+                // SAFETY: 16 floats hold any vector.
+                unsafe { s.store(lanes.as_mut_ptr(), v) };
+                out.extend_from_slice(&lanes[..S::LANES]);
+            };
+            // SAFETY: `a` holds any vector at these places.
+            let [x, y, z, w] = [0, 17, 20, 33].map(|at| unsafe { s.load(a[at..].as_ptr()) });
+            put(s.add(x, y));
+            put(s.sub(x, y));
+            put(s.mul(x, y));
+            put(s.fma(x, y, z));
+            put(s.max(x, y));
+            put(s.min(x, y));
+            put(s.where_above(x, y, z));
+            put(s.where_within(x, s.splat(5.0), z));
+            put(s.where_within(s.splat(f32::NAN), s.splat(5.0), z));
+            put(s.max(s.splat(0.0), s.splat(f32::NAN)));
+            put(s.min(s.splat(0.0), s.splat(f32::NAN)));
+            put(s.shift_up(x, 0.5));
+            put(s.shift_down(x, 0.5));
+            for bits in 0..1u32 << S::LANES.min(8) {
+                let bits = bits * 0x101 & ((1 << S::LANES) - 1);
+                let lanes = s.select(bits);
+                put(s.expand(x, lanes));
+                // Only the packed lanes are specified: expanding them brings them back.
+                put(s.expand(s.compress(x, lanes), lanes));
+            }
+            out.extend(s.sums([x, y, z, w]));
+            (S::LANES, out)
+        }
+    }
+
+    #[test]
+    fn instruction_sets_agree() {
+        for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+            let (lanes, found) = dispatch(simd, 64, Everything);
+            let (_, expected) = match lanes {
+                16 => Everything.run(portable::Portable::<16, 8, 3> {}),
+                8 => Everything.run(portable::Portable::<8, 6, 2> {}),
+                _ => Everything.run(portable::Portable::<4, 4, 2> {}),
+            };
+            // Small integers: exact, in whatever order they are added.
+            let same = found
+                .iter()
+                .zip(&expected)
+                .all(|(f, e)| f == e || f.is_nan() && e.is_nan());
+            assert!(same && found.len() == expected.len(), "{simd}: {found:?}, {expected:?}");
+        }
+    }
 }

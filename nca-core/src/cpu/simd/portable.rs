@@ -2,22 +2,31 @@
 
 use super::Isa;
 
-/// Arrays of `N` floats: 4 for the baseline vectors (SSE2, NEON), 1 for rows narrower than that.
+/// Arrays of `N` floats, register tiles of `M` rows of `T` vectors.
 #[derive(Clone, Copy)]
-pub(super) struct Portable<const N: usize>;
+pub(super) struct Portable<const N: usize, const M: usize, const T: usize>;
 
-impl<const N: usize> Portable<N> {
+/// The baseline vectors: SSE2, NEON.
+pub(super) type Baseline = Portable<4, 4, 2>;
+/// For rows narrower than that.
+pub(super) type Scalar = Portable<1, 4, 2>;
+/// The shape of AVX-512 on machines without it.
+#[cfg(test)]
+pub(super) type Wide = Portable<16, 8, 3>;
+
+impl<const N: usize, const M: usize, const T: usize> Portable<N, M, T> {
     #[inline(always)]
     fn zip(a: [f32; N], b: [f32; N], f: impl Fn(f32, f32) -> f32) -> [f32; N] {
         std::array::from_fn(|i| f(a[i], b[i]))
     }
 }
 
-impl<const N: usize> Isa for Portable<N> {
+impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
     type V = [f32; N];
     type Select = u32;
     const LANES: usize = N;
-    const ROWS: usize = 4;
+    const ROWS: usize = M;
+    const VECTORS: usize = T;
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; N] {

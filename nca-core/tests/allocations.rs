@@ -1,0 +1,88 @@
+//! The hot loops allocate nothing large after their first call.
+//!
+//! In a binary of its own: the allocator that counts is the whole program's.
+
+// Counting means being the allocator.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nca_core::backend::{Device, MaskKey, NcaStep, RolloutSteps, upload_params, zero_params};
+use nca_core::cpu::Cpu;
+use nca_core::{Grid, HostParams, NcaConfig, Preset};
+
+/// Allocations above this are large, in bytes.
+const LARGE: usize = 4096;
+
+static LARGE_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting large requests.
+struct Counting;
+
+// SAFETY: every call is handed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGE_ALLOCATIONS.fetch_add(usize::from(layout.size() > LARGE), Ordering::Relaxed);
+        // SAFETY: the caller's condition.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's condition.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGE_ALLOCATIONS.fetch_add(usize::from(size > LARGE), Ordering::Relaxed);
+        // SAFETY: the caller's condition.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Large allocations during `job`.
+fn large_allocations(job: impl FnOnce()) -> usize {
+    let before = LARGE_ALLOCATIONS.load(Ordering::Relaxed);
+    job();
+    LARGE_ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+/// One test: a second one beside it would be counted too.
+#[test]
+fn steps_and_rollouts_allocate_only_once() {
+    let cpu = Cpu::with_threads(2).unwrap();
+    let config = NcaConfig::preset(Preset::Distill, 12, 40).unwrap();
+    let grid = Grid::new(2, 48, 48);
+    let len = config.channels * grid.cells();
+    let params = upload_params(&cpu, &HostParams::init(&config, 1)).unwrap();
+    let mut grads = zero_params(&cpu, &config).unwrap();
+    let mut states: Vec<_> = (0..4).map(|_| cpu.zeros(len).unwrap()).collect();
+    let (mut x, mut spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
+    let (mut g, mut g_spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
+    let mut all = |step: u32| {
+        let key = MaskKey { seed: 3, step };
+        cpu.nca_step(&config, grid, &params, key, &x, &mut spare, &mut [])
+            .unwrap();
+        cpu.nca_step_backward(&config, grid, &params, key, &x, &g, &mut g_spare, &mut grads, &mut [])
+            .unwrap();
+        cpu.rollout(&config, grid, &params, key, 3, &mut x, &mut spare, &mut [])
+            .unwrap();
+        cpu.rollout_states(&config, grid, &params, key, &mut states, &mut [])
+            .unwrap();
+        cpu.rollout_backward(
+            &config,
+            grid,
+            &params,
+            key,
+            &states,
+            &mut g,
+            &mut g_spare,
+            &mut grads,
+            &mut [],
+        )
+        .unwrap();
+    };
+    assert!(large_allocations(|| all(0)) > 0, "the counter does not count");
+    assert_eq!(large_allocations(|| (1..20).for_each(&mut all)), 0);
+}
