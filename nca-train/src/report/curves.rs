@@ -2,7 +2,7 @@
 
 use super::collect::{Collection, ModelResult};
 use super::draw::axis::{AxisText, LABEL_SIZE, Panel, Scale, TICK_SIZE};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, ordinal, shorten};
+use super::draw::{Anchor, Color, Figure, Paint, Point, Style, ordinal, shorten, text_width};
 use super::record::{MetricRow, Status};
 use super::stats;
 
@@ -77,6 +77,8 @@ struct Layout {
     iterations: Scale,
     psi: Scale,
     loss: Scale,
+    /// Whether losses lie beyond the scale.
+    loss_cut: bool,
 }
 
 impl Layout {
@@ -86,7 +88,10 @@ impl Layout {
         let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
         let height = if bands > 1 { 118.0 } else { 180.0 };
         let psi = Scale::linear(values(&curves.psi), true);
-        let loss = Scale::decades(without_outliers(values(&curves.loss)));
+        let losses = values(&curves.loss);
+        let shown = without_outliers(losses.clone());
+        let loss_cut = shown.len() < losses.len();
+        let loss = Scale::decades(shown);
         Self {
             across,
             bands,
@@ -95,6 +100,7 @@ impl Layout {
             iterations: Scale::exactly(0.0, curves.last.max(1) as f64),
             psi,
             loss,
+            loss_cut,
         }
     }
 
@@ -134,7 +140,15 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
     let (channels, hidden) = (collection.channels(), collection.hidden());
     let curves = Curves::of(collection, texture, &channels, &hidden)?;
     let layout = Layout::new(&curves, channels.len());
-    let (width, height) = layout.page();
+    let mut note = collection.provenance();
+    if curves.window > 1 {
+        note += &format!("; loss averaged over {} iterations", curves.window);
+    }
+    if layout.loss_cut {
+        note += "; larger losses run along the upper edge";
+    }
+    let (panels_width, height) = layout.page();
+    let width = panels_width.max(layout.margin + text_width(&note, TICK_SIZE, false) + 10.0);
     let mut figure = Figure::new(format!("Training on {texture}"), width, height);
     let title = Style::new(13.0, Anchor::Start).bold();
     figure.text(
@@ -146,12 +160,8 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
         draw_column(&mut figure, &curves, &layout, column, *c);
     }
     let any_diverged = curves.loss.iter().any(|line| line.diverged);
-    let legend = (width - LEGEND + 8.0, TOP);
+    let legend = (panels_width - LEGEND + 8.0, TOP);
     draw_legend(&mut figure, legend, height - TOP - BOTTOM, &hidden, any_diverged);
-    let note = match curves.window {
-        1 => collection.provenance(),
-        n => format!("{}; loss averaged over {n} iterations", collection.provenance()),
-    };
     let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
     figure.text((layout.margin, height - 10.0), note, style);
     Some(figure)

@@ -247,7 +247,7 @@ pub(in crate::report) fn widest_label(ticks: &[Tick]) -> f64 {
 
 /// Ticks of a y axis of a height.
 fn y_ticks(scale: &Scale, height: f64) -> Vec<Tick> {
-    scale.ticks((height / 22.0) as usize)
+    scale.ticks((height / 26.0) as usize)
 }
 
 /// What an axis of a panel shows besides its grid lines.
