@@ -1,8 +1,8 @@
 //! How like its exemplar a synthesised texture is, on a scale with a meaning: 1 is as alike as two
 //! parts of the exemplar are to each other.
 //!
-//! With `q_1 … q_4` the quadrants of a picture and D the distance of [`PatchLoss`](crate::loss) with
-//! projections that no training sees,
+//! With `q_1 … q_4` the quadrants of a picture and D a sliced Wasserstein distance of patches over
+//! an image pyramid, as in [`PatchLoss`](crate::loss::PatchLoss),
 //!
 //! `texture_distance = mean_{i≠j} D(q_i(frame), q_j(exemplar)) / mean_{i≠j} D(q_i(exemplar), q_j(exemplar))`
 //!
@@ -11,23 +11,32 @@
 //! nothing with itself. An exact copy of the exemplar has distance 1, and so in the mean has any
 //! texture of the same process; the exemplar's own variation, where it is large, makes the scale
 //! lenient, as it should.
+//!
+//! D projects on directions that no training sees, in two ways. They are drawn once, from a seed of
+//! their own. And they are uniform not in patch space but in that space whitened by the exemplar:
+//! patches of a picture vary hundreds of times more in brightness than in any detail, so that a
+//! uniform direction sees mostly brightness, and by it the exemplar with its pixels shuffled is as
+//! good as the exemplar. Whitened (with damping, for the sake of invisible detail), each kind of
+//! variation counts alike, and shuffled pixels, blur, noise and flat colour all lie far from 1.
+
+mod whitening;
 
 use nca_core::backend::Backend;
+use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Real, Result, check_len};
 
+use self::whitening::{Planes, Whitening};
 use crate::loss::PatchSettings;
 use crate::loss::pyramid::{PatchPyramid, Views};
 use crate::texture::Texture;
 
 /// Projections a level; more than training draws, since these are drawn once.
 const PROJECTIONS: usize = 256;
-/// The draw of the held-out projections. Training derives its draws by hashing; none is this one
-/// but by a chance of 2⁻⁶⁴ each.
+/// Seed of the held-out directions. Training derives its draws by hashing; none is this one but by a
+/// chance of 2⁻⁶⁴ each.
 const HELD_OUT: u64 = 0x7E57_D157_A9CE_0001;
-/// Least distance of two crops that counts as a difference: the standard deviation that rounding to
-/// 8-bit levels leaves in a unit-norm projection, 1/(255·√12). It keeps flat and exactly periodic
-/// exemplars measurable.
-const RESOLUTION: f64 = 1.132e-3;
+/// Standard deviation that rounding to 8-bit levels leaves in a pixel, 1/(255·√12).
+const ROUNDING: f64 = 1.132e-3;
 
 /// Measures textures against one exemplar.
 pub struct TextureDistance<B: Backend> {
@@ -36,7 +45,7 @@ pub struct TextureDistance<B: Backend> {
     pyramid: PatchPyramid<B>,
     /// Sorted projections of the exemplar's quadrants, a buffer a level.
     quadrants: Vec<Vec<B::Buffer>>,
-    /// Mean distance between different quadrants of the exemplar.
+    /// Mean distance between different quadrants of the exemplar; at least what rounding makes of it.
     unit: f64,
     crop: B::Buffer,
     views: Views<B>,
@@ -55,7 +64,7 @@ impl<B: Backend> TextureDistance<B> {
             ..defaults
         };
         let mut pyramid = PatchPyramid::new(backend, settings, height / 2, width / 2)?;
-        pyramid.draw(backend, HELD_OUT)?;
+        let rounding = draw_filters(backend, exemplar, settings, &mut pyramid)?;
         let mut distance = Self {
             height,
             width,
@@ -77,7 +86,7 @@ impl<B: Backend> TextureDistance<B> {
             let levels = levels.collect::<Result<_>>()?;
             distance.quadrants.push(levels);
         }
-        distance.unit = distance.distance_to_exemplar(backend, &exemplar.rgb)?.max(RESOLUTION);
+        distance.unit = distance.distance_to_exemplar(backend, &exemplar.rgb)?.max(rounding);
         Ok(distance)
     }
 
@@ -119,6 +128,34 @@ impl<B: Backend> TextureDistance<B> {
         backend.upload(&crop, &mut self.crop)?;
         self.pyramid.project(backend, &self.crop, &mut self.views)
     }
+}
+
+/// Sets the held-out filters of every level, and returns the distance that rounding to 8-bit levels
+/// makes: it keeps flat and exactly periodic exemplars measurable.
+fn draw_filters<B: Backend>(
+    backend: &B,
+    exemplar: &Texture,
+    settings: PatchSettings,
+    pyramid: &mut PatchPyramid<B>,
+) -> Result<f64> {
+    let mut picture = Planes::new(exemplar.height, exemplar.width, &exemplar.rgb);
+    let mut rounding = 0.0;
+    for level in 0..pyramid.levels() {
+        if level > 0 {
+            picture = picture.halved();
+        }
+        let whitening = Whitening::of(&picture, settings.patch, ROUNDING * ROUNDING);
+        let mut rng = PhiloxRng::new(HELD_OUT, Stream::Projection, level as u64);
+        let mut filters = Vec::new();
+        for _ in 0..settings.projections {
+            let direction = whitening.direction(&mut rng);
+            let norm = direction.iter().map(|w| w * w).sum::<f64>().sqrt();
+            rounding += ROUNDING * norm / settings.projections as f64;
+            filters.extend(direction.into_iter().map(B::Elem::of));
+        }
+        pyramid.set_filters(backend, level, &filters)?;
+    }
+    Ok(rounding)
 }
 
 /// Mean [`TextureDistance`] of frames `[F,3,H,W]` to an exemplar of their size.

@@ -19,9 +19,9 @@ pub(super) fn shader(seed: u64) -> Shader {
     const GLINT: [f64; 3] = [0.93, 1.0, 1.0];
 
     let bubbles = scatter(seed);
-    let water = Fractal::new(2, 2, seed, 1);
+    let water = Fractal::new(4, 2, seed, 1);
     Box::new(move |x, y| {
-        let background = mix(DEEP, SHALLOW, (0.5 + 0.8 * water.at(x, y)).clamp(0.0, 1.0));
+        let background = mix(DEEP, SHALLOW, (0.45 + 0.5 * water.at(x, y)).clamp(0.0, 1.0));
         let inside = bubbles.iter().find_map(|bubble| {
             let [dx, dy] = displacement(bubble.centre, [x, y]);
             let place = [dx / bubble.radius, dy / bubble.radius];

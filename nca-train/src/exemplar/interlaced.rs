@@ -19,7 +19,7 @@ pub(super) fn shader(seed: u64) -> Shader {
     let fibre = Fractal::new(6, 3, seed, 5);
     let mut rng = rng(seed, 0);
     let tints: Vec<[f64; 2]> = (0..STRANDS)
-        .map(|_| [rng.uniform_in(0.72, 1.18), rng.uniform_in(0.72, 1.18)])
+        .map(|_| [rng.uniform_in(0.80, 1.14), rng.uniform_in(0.80, 1.14)])
         .collect();
     Box::new(move |x, y| {
         let n = STRANDS as f64;
