@@ -1,10 +1,30 @@
-//! Convolution, row by row.
+//! Convolution as a matrix product whose right operand is the image itself.
+//!
+//! Row `(i, ky, kx)` of the operand is the input shifted by `(ky, kx)`, so the micro-kernel reads it
+//! through a table of offsets into a zero-padded copy of the image: no im2col. The gradient with
+//! respect to the input is the same product with mirrored weights; that with respect to the weights
+//! contracts over the positions of whole rows ([`dots`]).
+
+// Kernels on buffers whose lengths have been checked here.
+#![allow(unsafe_code)]
 
 use rayon::prelude::*;
 
+use super::arena::{Arenas, Carver, Shared, carve};
+use super::gemm::{Bias, Blocks, Outer, Panels, Shifted, dots, most_padded, most_padded_columns, multiply};
+use super::simd::{Isa, Kernel, dispatch};
 use super::{Buffer, Cpu};
 use crate::backend::{Conv2d, ConvShape};
 use crate::error::{Result, check_len};
+
+/// Output rows of a task of the product.
+const TASK_ROWS: usize = 4;
+/// Positions over which a register tile of the weight gradient is summed before it is stored.
+const SUMMED_POSITIONS: usize = 768;
+/// Groups of rows with weight gradients of their own.
+const GROUPS: usize = 16;
+/// Floats that may be read behind the last row of an image.
+const SLACK: usize = 64;
 
 impl Conv2d for Cpu {
     fn conv2d(
@@ -22,19 +42,10 @@ impl Conv2d for Cpu {
         if let Some(bias) = bias {
             check_len("conv2d", "bias", bias.len(), shape.outputs)?;
         }
-        let plane = shape.out_height() * shape.out_width();
-        self.install(|| {
-            y.par_chunks_exact_mut(plane.max(1)).enumerate().for_each(|(i, y)| {
-                let (sample, output) = (i / shape.outputs, i % shape.outputs);
-                y.fill(bias.map_or(0.0, |b| b[output]));
-                for_taps(shape, sample, output, |weight_at, x_at, y_at, len| {
-                    let w = weight[weight_at];
-                    for (y, &x) in y[y_at..y_at + len].iter_mut().zip(&x[x_at..x_at + len]) {
-                        *y += w * x;
-                    }
-                });
-            });
-        });
+        let filter = shape.inputs * shape.kernel * shape.kernel;
+        let image = Image::of_input(shape);
+        let value = |row: usize, k: usize| weight[row * filter + k];
+        self.correlate(&image, shape.kernel, shape.outputs, x, &value, bias.map(|b| &b[..]), y);
         Ok(())
     }
 
@@ -43,24 +54,11 @@ impl Conv2d for Cpu {
         check_len("conv2d_backward_input", "weight", weight.len(), shape.weight_len())?;
         check_len("conv2d_backward_input", "g_y", g_y.len(), shape.output_len())?;
         check_len("conv2d_backward_input", "g_x", g_x.len(), shape.input_len())?;
-        let plane = shape.out_height() * shape.out_width();
-        let sample_len = shape.inputs * shape.height * shape.width;
-        self.install(|| {
-            g_x.par_chunks_exact_mut(sample_len.max(1))
-                .enumerate()
-                .for_each(|(sample, g_x)| {
-                    g_x.fill(0.0);
-                    for output in 0..shape.outputs {
-                        let g_y = &g_y[(sample * shape.outputs + output) * plane..][..plane];
-                        for_taps(shape, 0, output, |weight_at, x_at, y_at, len| {
-                            let w = weight[weight_at];
-                            for (g_x, &g) in g_x[x_at..x_at + len].iter_mut().zip(&g_y[y_at..y_at + len]) {
-                                *g_x += w * g;
-                            }
-                        });
-                    }
-                });
-        });
+        let taps = shape.kernel * shape.kernel;
+        let image = Image::of_gradient(shape);
+        // Filter (o, ky, kx) of input i, mirrored.
+        let value = |row: usize, k: usize| weight[(k / taps * shape.inputs + row) * taps + taps - 1 - k % taps];
+        self.correlate(&image, shape.kernel, shape.inputs, g_y, &value, None, g_x);
         Ok(())
     }
 
@@ -76,55 +74,446 @@ impl Conv2d for Cpu {
         check_len("conv2d_backward_weight", "x", x.len(), shape.input_len())?;
         check_len("conv2d_backward_weight", "g_y", g_y.len(), shape.output_len())?;
         check_len("conv2d_backward_weight", "g_weight", g_weight.len(), shape.weight_len())?;
-        let plane = shape.out_height() * shape.out_width();
-        let filter = shape.inputs * shape.kernel * shape.kernel;
-        self.install(|| {
-            g_weight
-                .par_chunks_exact_mut(filter.max(1))
-                .enumerate()
-                .for_each(|(output, g_weight)| {
-                    for sample in 0..shape.batch {
-                        let g_y = &g_y[(sample * shape.outputs + output) * plane..][..plane];
-                        for_taps(shape, sample, output, |weight_at, x_at, y_at, len| {
-                            let pairs = g_y[y_at..y_at + len].iter().zip(&x[x_at..x_at + len]);
-                            g_weight[weight_at - output * filter] += pairs.map(|(g, x)| g * x).sum::<f32>();
-                        });
-                    }
-                });
-        });
         if let Some(g_bias) = g_bias {
             check_len("conv2d_backward_weight", "g_bias", g_bias.len(), shape.outputs)?;
-            for (output, g_bias) in g_bias.iter_mut().enumerate() {
-                let planes = g_y.chunks_exact(plane.max(1)).skip(output).step_by(shape.outputs);
-                *g_bias += planes.flatten().map(|&g| f64::from(g)).sum::<f64>() as f32;
-            }
+            let plane = (shape.out_height() * shape.out_width()).max(1);
+            self.install(|| {
+                g_bias.par_iter_mut().enumerate().for_each(|(output, g_bias)| {
+                    let planes = g_y.chunks_exact(plane).skip(output).step_by(shape.outputs);
+                    *g_bias += planes.flatten().map(|&g| f64::from(g)).sum::<f64>() as f32;
+                });
+            });
+        }
+        if !g_weight.is_empty() && !g_y.is_empty() {
+            self.weight_gradient(shape, x, g_y, g_weight);
         }
         Ok(())
     }
 }
 
-/// Every tap of the filter of `output` at every output row:
-/// `f(weight index, index in x, index in the output plane, length of the run)`.
-fn for_taps(shape: &ConvShape, sample: usize, output: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
-    let (rows, cols) = (shape.out_height(), shape.out_width());
-    for input in 0..shape.inputs {
-        let plane = (sample * shape.inputs + input) * shape.height * shape.width;
-        for ky in 0..shape.kernel {
-            for kx in 0..shape.kernel {
-                let weight_at = ((output * shape.inputs + input) * shape.kernel + ky) * shape.kernel + kx;
-                // Output columns whose input column `x + kx − padding` exists.
-                let first = shape.padding.saturating_sub(kx);
-                let end = (shape.width + shape.padding).saturating_sub(kx).min(cols);
-                for y in 0..rows {
-                    let Some(from) = (y + ky).checked_sub(shape.padding) else {
-                        continue;
+/// A batch of images in zeros: `planes` of `height` rows, `pitch` floats apart.
+#[derive(Clone, Copy)]
+struct Image {
+    batch: usize,
+    channels: usize,
+    /// Rows and columns of the source.
+    source: (usize, usize),
+    /// Zeros above and left of the source; cropped where negative.
+    margin: isize,
+    /// Rows and columns of the result of a product with it.
+    out: (usize, usize),
+    height: usize,
+    pitch: usize,
+}
+
+impl Image {
+    fn new(
+        batch: usize,
+        channels: usize,
+        source: (usize, usize),
+        margin: isize,
+        out: (usize, usize),
+        kernel: usize,
+    ) -> Self {
+        Self {
+            batch,
+            channels,
+            source,
+            margin,
+            out,
+            height: out.0 + kernel - 1,
+            // The last vector of a row may begin at its last column and is read with every shift.
+            pitch: (out.1.next_multiple_of(16) + kernel - 1).next_multiple_of(16),
+        }
+    }
+
+    /// The input of a convolution.
+    fn of_input(shape: &ConvShape) -> Self {
+        let out = (shape.out_height(), shape.out_width());
+        let source = (shape.height, shape.width);
+        Self::new(
+            shape.batch,
+            shape.inputs,
+            source,
+            shape.padding as isize,
+            out,
+            shape.kernel,
+        )
+    }
+
+    /// The gradient of its output.
+    fn of_gradient(shape: &ConvShape) -> Self {
+        let source = (shape.out_height(), shape.out_width());
+        let margin = shape.kernel as isize - 1 - shape.padding as isize;
+        let out = (shape.height, shape.width);
+        Self::new(shape.batch, shape.outputs, source, margin, out, shape.kernel)
+    }
+
+    fn plane(&self) -> usize {
+        self.height * self.pitch
+    }
+
+    fn sample(&self) -> usize {
+        self.channels * self.plane()
+    }
+
+    fn len(&self) -> usize {
+        self.batch * self.sample() + SLACK
+    }
+
+    /// Copies the source into its zeros.
+    fn fill(&self, source: &[f32], padded: &mut [f32]) {
+        let (rows, columns) = self.source;
+        let (body, slack) = padded.split_at_mut(self.batch * self.sample());
+        slack.fill(0.0);
+        // Columns of the padded row that have a source.
+        let first = self.margin.max(0) as usize;
+        let end = (columns as isize + self.margin).clamp(0, self.pitch as isize) as usize;
+        body.par_chunks_exact_mut(self.plane())
+            .enumerate()
+            .for_each(|(i, plane)| {
+                let source = &source[i * rows * columns..][..rows * columns];
+                for (y, row) in plane.chunks_exact_mut(self.pitch).enumerate() {
+                    row.fill(0.0);
+                    let y = y as isize - self.margin;
+                    if (0..rows as isize).contains(&y) && first < end {
+                        let from = y as usize * columns + (first as isize - self.margin) as usize;
+                        row[first..end].copy_from_slice(&source[from..][..end - first]);
+                    }
+                }
+            });
+    }
+
+    /// Offset of each row `(channel, ky, kx)` of the operand; rows of padding repeat the first.
+    fn offsets(&self, kernel: usize, offsets: &mut [usize]) {
+        let taps = kernel * kernel;
+        for (k, offset) in offsets.iter_mut().enumerate() {
+            let (channel, tap) = (k / taps, k % taps);
+            *offset = if channel < self.channels {
+                channel * self.plane() + tap / kernel * self.pitch + tap % kernel
+            } else {
+                0
+            };
+        }
+    }
+}
+
+/// Memory of a product.
+#[derive(Clone, Copy)]
+struct Memory {
+    image: Shared<f32>,
+    weights: Shared<f32>,
+    bias: Shared<f32>,
+    offsets: Shared<usize>,
+}
+
+impl Memory {
+    fn carve(carver: &mut Carver, image: &Image, depth: usize, rows: usize) -> Self {
+        Self {
+            image: Shared(carver.take(image.len())),
+            weights: Shared(carver.take(most_padded(rows) * depth)),
+            bias: Shared(carver.take(most_padded(rows))),
+            offsets: Shared(carver.take(depth)),
+        }
+    }
+}
+
+impl Cpu {
+    /// `y[b, r] = bias[r] + Σ_k value(r, k) · (image of x[b], shifted by k)`.
+    fn correlate(
+        &self,
+        image: &Image,
+        kernel: usize,
+        rows: usize,
+        x: &[f32],
+        value: &(dyn Fn(usize, usize) -> f32 + Sync),
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) {
+        if y.is_empty() {
+            return;
+        }
+        let depth = image.channels * kernel * kernel;
+        let tasks = image.batch * image.out.0.div_ceil(TASK_ROWS);
+        let (simd, width) = (self.simd, usize::MAX);
+        let y = Shared(y.as_mut_ptr());
+        let job = |memory: Memory| {
+            // SAFETY: carved for these lengths; nobody else has this memory.
+            unsafe {
+                image.fill(x, std::slice::from_raw_parts_mut(memory.image.get(), image.len()));
+                image.offsets(kernel, std::slice::from_raw_parts_mut(memory.offsets.get(), depth));
+            }
+            dispatch(
+                simd,
+                width,
+                PackFilters {
+                    rows,
+                    depth,
+                    value,
+                    bias,
+                    memory,
+                },
+            );
+            (0..tasks).into_par_iter().for_each(|task| {
+                let arenas = &self.arenas;
+                dispatch(
+                    simd,
+                    width,
+                    CorrelateRows {
+                        image,
+                        arenas,
+                        memory,
+                        rows,
+                        depth,
+                        task,
+                        y,
+                    },
+                );
+            });
+        };
+        let pieces = |carver: &mut Carver| Memory::carve(carver, image, depth, rows);
+        self.install(|| self.arenas.with_call(pieces, job));
+    }
+}
+
+/// Packs the left operand of [`Cpu::correlate`].
+struct PackFilters<'a> {
+    rows: usize,
+    depth: usize,
+    value: &'a (dyn Fn(usize, usize) -> f32 + Sync),
+    bias: Option<&'a [f32]>,
+    memory: Memory,
+}
+
+impl Kernel for PackFilters<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let panels = Panels::new::<S>(self.rows);
+        // SAFETY: `Memory::carve` took room for the padded rows; tasks have not begun.
+        let (weights, bias) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.memory.weights.get(), panels.padded() * self.depth),
+                std::slice::from_raw_parts_mut(self.memory.bias.get(), panels.padded()),
+            )
+        };
+        panels.pack(self.depth, weights, self.value);
+        panels.pack(1, bias, |row, _| self.bias.map_or(0.0, |bias| bias[row]));
+    }
+}
+
+/// Some output rows of one sample.
+struct CorrelateRows<'a> {
+    image: &'a Image,
+    arenas: &'a Arenas,
+    memory: Memory,
+    rows: usize,
+    depth: usize,
+    task: usize,
+    /// `[B, rows, out]`; each task writes its own rows of every plane.
+    y: Shared<f32>,
+}
+
+impl Kernel for CorrelateRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let (image, memory) = (self.image, self.memory);
+        let (height, width) = image.out;
+        let tasks = height.div_ceil(TASK_ROWS);
+        let (sample, first) = (self.task / tasks, self.task % tasks * TASK_ROWS);
+        let panels = Panels::new::<S>(self.rows);
+        let ld = S::VECTORS * S::LANES;
+        let mut scratch = self.arenas.thread();
+        let block: *mut f32 = carve(&mut scratch, |carver| carver.take(most_padded(self.rows) * ld));
+        // SAFETY: shifted rows stay within the image and its slack; the block has the padded rows;
+        // output columns are cut at the width.
+        unsafe {
+            for y in first..(first + TASK_ROWS).min(height) {
+                let start = memory.image.get().add(sample * image.sample() + y * image.pitch);
+                for (column, vectors) in Blocks::new::<S>(width.div_ceil(S::LANES)) {
+                    let shifted = Shifted {
+                        start: start.add(column),
+                        offsets: memory.offsets.get(),
                     };
-                    if from < shape.height && first < end {
-                        let x_at = plane + from * shape.width + first + kx - shape.padding;
-                        f(weight_at, x_at, y * cols + first, end - first);
+                    let (weights, bias) = (memory.weights.get(), Bias(memory.bias.get()));
+                    multiply(s, panels, self.depth, weights, shifted, vectors, block, ld, bias);
+                    let columns = (vectors * S::LANES).min(width - column);
+                    for row in 0..self.rows {
+                        let to = ((sample * self.rows + row) * height + y) * width + column;
+                        let to = self.y.get().add(to);
+                        to.copy_from_nonoverlapping(block.add(row * ld), columns);
                     }
                 }
             }
         }
+    }
+}
+
+/// Memory of a weight gradient.
+#[derive(Clone, Copy)]
+struct GradMemory {
+    image: Shared<f32>,
+    /// Gradient of the output, rows as far apart as those of the image, zeros between.
+    g_y: Shared<f32>,
+    offsets: Shared<usize>,
+    /// A product for each group of rows.
+    sums: Shared<f32>,
+}
+
+/// How the rows of a batch are dealt to groups.
+#[derive(Clone, Copy)]
+struct Groups {
+    /// Runs of rows, of one sample each.
+    runs: usize,
+    /// Runs of a sample.
+    per_sample: usize,
+    /// Rows of a run.
+    rows: usize,
+    count: usize,
+}
+
+impl Groups {
+    fn new(image: &Image) -> Self {
+        let rows = (SUMMED_POSITIONS / image.pitch).clamp(1, image.out.0);
+        let per_sample = image.out.0.div_ceil(rows);
+        let runs = image.batch * per_sample;
+        Self {
+            runs,
+            per_sample,
+            rows,
+            count: runs.min(GROUPS),
+        }
+    }
+}
+
+impl Cpu {
+    fn weight_gradient(&self, shape: &ConvShape, x: &[f32], g_y: &[f32], g_weight: &mut [f32]) {
+        let image = &Image::of_input(shape);
+        // The gradient with the pitch of the image and no zeros before it.
+        let gradient = &Image {
+            channels: shape.outputs,
+            source: image.out,
+            margin: 0,
+            height: image.out.0,
+            ..*image
+        };
+        let filter = shape.inputs * shape.kernel * shape.kernel;
+        let outer_len = most_padded(shape.outputs) * most_padded_columns(filter);
+        let groups = Groups::new(image);
+        let pieces = |carver: &mut Carver| GradMemory {
+            image: Shared(carver.take(image.len())),
+            // Rows that pad the outputs are read too, and ignored.
+            g_y: Shared(carver.take(gradient.len() + most_padded(0) * gradient.plane())),
+            offsets: Shared(carver.take(most_padded_columns(filter))),
+            sums: Shared(carver.take(groups.count * outer_len)),
+        };
+        let job = |memory: GradMemory| {
+            // SAFETY: carved for these lengths; nobody else has this memory.
+            let sums = unsafe {
+                image.fill(x, std::slice::from_raw_parts_mut(memory.image.get(), image.len()));
+                gradient.fill(g_y, std::slice::from_raw_parts_mut(memory.g_y.get(), gradient.len()));
+                let offsets = std::slice::from_raw_parts_mut(memory.offsets.get(), most_padded_columns(filter));
+                image.offsets(shape.kernel, offsets);
+                std::slice::from_raw_parts_mut(memory.sums.get(), groups.count * outer_len)
+            };
+            sums.par_chunks_exact_mut(outer_len)
+                .enumerate()
+                .for_each(|(group, sums)| {
+                    let job = GradGroup {
+                        image,
+                        gradient,
+                        groups,
+                        memory,
+                        filter,
+                        group,
+                        sums,
+                    };
+                    dispatch(self.simd, usize::MAX, job);
+                });
+            dispatch(
+                self.simd,
+                usize::MAX,
+                AddSums {
+                    sums,
+                    outer_len,
+                    filter,
+                    g_weight,
+                },
+            );
+        };
+        self.install(|| self.arenas.with_call(pieces, job));
+    }
+}
+
+/// The weight gradient of one group of rows.
+struct GradGroup<'a> {
+    image: &'a Image,
+    gradient: &'a Image,
+    groups: Groups,
+    memory: GradMemory,
+    filter: usize,
+    group: usize,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for GradGroup<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let (image, gradient, groups, memory) = (self.image, self.gradient, self.groups, self.memory);
+        let outer = Outer::new::<S>(gradient.channels, self.filter);
+        let cut = |i: usize| i * groups.runs / groups.count;
+        for run in cut(self.group)..cut(self.group + 1) {
+            let (sample, first) = (run / groups.per_sample, run % groups.per_sample * groups.rows);
+            let rows = groups.rows.min(image.out.0 - first);
+            // SAFETY: whole rows of the gradient; the shifted image stays within its slack, and what it
+            // reads beyond a row meets zeros of the gradient.
+            unsafe {
+                let g_y = memory
+                    .g_y
+                    .get()
+                    .add(sample * gradient.sample() + first * gradient.pitch);
+                let shifted = Shifted {
+                    start: memory.image.get().add(sample * image.sample() + first * image.pitch),
+                    offsets: memory.offsets.get(),
+                };
+                let vectors = rows * image.pitch / S::LANES;
+                let fresh = run == cut(self.group);
+                let sums = self.sums.as_mut_ptr();
+                dots(s, outer, g_y, gradient.plane(), shifted, vectors, sums, fresh);
+            }
+        }
+    }
+}
+
+/// Adds the products of all groups, in their order, to the gradient.
+struct AddSums<'a> {
+    sums: &'a [f32],
+    outer_len: usize,
+    filter: usize,
+    g_weight: &'a mut [f32],
+}
+
+impl Kernel for AddSums<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let Self {
+            sums,
+            outer_len,
+            filter,
+            g_weight,
+        } = self;
+        let outer = Outer::new::<S>(g_weight.len() / filter, filter);
+        g_weight
+            .par_chunks_exact_mut(filter)
+            .enumerate()
+            .for_each(|(row, g_weight)| {
+                for (column, g) in g_weight.iter_mut().enumerate() {
+                    let at = outer.index(row, column);
+                    *g += sums.chunks_exact(outer_len).map(|sums| sums[at]).sum::<f32>();
+                }
+            });
     }
 }
