@@ -2,7 +2,9 @@
 
 use nca_core::backend::{Backend, MaskKey, upload_params, zero_params};
 use nca_core::philox::{PhiloxRng, Stream};
-use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result};
+use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result, Rollout};
+use nca_train::exemplar::Exemplar;
+use nca_train::loss::{AppearanceLoss, PatchLoss, PatchSettings};
 
 /// One shape of automaton and grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +168,75 @@ impl<B: Backend> Setup<B> {
             &mut self.grads,
             &mut self.backward_scratch,
         )?;
+        backend.synchronize()
+    }
+}
+
+/// What a training iteration does on the device: a rollout, the appearance loss of its last state,
+/// and the gradient of both.
+pub struct Training<B: Backend> {
+    setup: Setup<B>,
+    rollout: Rollout<B>,
+    loss: Appearance<B>,
+}
+
+impl<B: Backend> Training<B> {
+    /// Bytes of states kept: all of [`TRAINING_STEPS`] in every case of the table.
+    const BUDGET: usize = 1 << 30;
+
+    /// `case` with the paper's fire rate.
+    pub fn new(backend: &B, case: Case) -> Result<Self> {
+        let setup = Setup::new(backend, case, 0.5)?;
+        Ok(Self {
+            rollout: Rollout::new(backend, &setup.config, setup.grid, TRAINING_STEPS, Self::BUDGET)?,
+            loss: Appearance::new(backend, case)?,
+            setup,
+        })
+    }
+
+    /// One iteration without the optimiser; `draw` seeds masks and projections.
+    pub fn iterate(&mut self, backend: &B, draw: u64) -> Result<()> {
+        let Self { setup, rollout, loss } = self;
+        let (params, steps) = (&setup.params, TRAINING_STEPS);
+        rollout.forward(backend, params, &setup.x, draw, steps, &[], |_, _| Ok(()))?;
+        let (last, grad) = rollout.last_and_grad_mut();
+        backend.rgb(&setup.config, setup.grid, last, &mut loss.rgb)?;
+        loss.evaluate(backend, draw)?;
+        backend.rgb_backward(&setup.config, setup.grid, last, &loss.g_rgb, grad)?;
+        rollout.backward(backend, params, &mut setup.grads, &[], |_, _, _| Ok(()))?;
+        backend.synchronize()
+    }
+}
+
+/// The weight-free appearance loss of a batch of pictures.
+pub struct Appearance<B: Backend> {
+    loss: PatchLoss<B>,
+    rgb: B::Buffer,
+    g_rgb: B::Buffer,
+    out: B::Buffer,
+}
+
+impl<B: Backend> Appearance<B> {
+    /// Random pictures of the size and number of `case`, against a procedural exemplar.
+    pub fn new(backend: &B, case: Case) -> Result<Self> {
+        let grid = case.grid;
+        let exemplar = Exemplar::Bubbly.render(grid.height, 0)?;
+        let mut rng = PhiloxRng::new(0, Stream::Test, 3);
+        let rgb: Vec<B::Elem> = (0..3 * grid.cells())
+            .map(|_| nca_core::Real::of(rng.uniform()))
+            .collect();
+        Ok(Self {
+            loss: PatchLoss::new(backend, PatchSettings::default(), &exemplar, grid.batch)?,
+            rgb: backend.buffer(&rgb)?,
+            g_rgb: backend.zeros(rgb.len())?,
+            out: backend.zeros(1)?,
+        })
+    }
+
+    /// The loss and its gradient with the projections of `draw`.
+    pub fn evaluate(&mut self, backend: &B, draw: u64) -> Result<()> {
+        let g_rgb = Some(&mut self.g_rgb);
+        self.loss.evaluate(backend, draw, &self.rgb, g_rgb, &mut self.out, 0)?;
         backend.synchronize()
     }
 }
