@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use nca_core::backend::{AvgPool2, Device, Rgb};
+use nca_core::backend::{AvgPool2, Axpy, Device, Overflow, Rgb};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
 use nca_core::testkit::check_gradient;
@@ -215,7 +215,8 @@ fn the_gradient_agrees_with_differences() {
     }
 }
 
-/// Loss → picture → rollout → weights, for one configuration.
+/// Everything of a training iteration that has a derivative, for one configuration: patch loss →
+/// picture → rollout → weights, and the overflow loss of the last state.
 struct Chain {
     config: NcaConfig,
     grid: Grid,
@@ -225,12 +226,14 @@ struct Chain {
 impl Chain {
     const STEPS: u32 = 6;
     const SEED: u64 = 3;
+    /// Makes the overflow loss of the order of the patch loss.
+    const OVERFLOW: f64 = 0.01;
 
     fn new(preset: Preset) -> Self {
         let config = NcaConfig::preset(preset, 4, 5).unwrap();
         let grid = Grid::new(2, 8, 7);
         let len = config.channels * grid.cells();
-        let x0 = numbers(4, len).into_iter().map(|v| v - 0.5).collect();
+        let x0 = numbers(4, len).into_iter().map(|v| 3.0 * (v - 0.5)).collect();
         Self { config, grid, x0 }
     }
 
@@ -258,19 +261,26 @@ impl Chain {
             .unwrap();
         let mut rgb = backend.zeros(3 * grid.cells()).unwrap();
         let mut g_rgb = backend.zeros(3 * grid.cells()).unwrap();
-        let mut out = backend.zeros(1).unwrap();
+        let mut out = backend.zeros(2).unwrap();
         backend.rgb(config, grid, rollout.last(), &mut rgb).unwrap();
         let wanted = gradient.then_some(&mut g_rgb);
         loss.evaluate(&backend, DRAW, &rgb, wanted, &mut out, 0).unwrap();
+        backend.overflow(Self::OVERFLOW, rollout.last(), &mut out, 1).unwrap();
         if gradient {
             let (last, g_last) = rollout.last_and_grad_mut();
+            let mut g_overflow = backend.zeros(self.x0.len()).unwrap();
+            backend
+                .overflow_backward(Self::OVERFLOW, last, &mut g_overflow)
+                .unwrap();
             backend.rgb_backward(config, grid, last, &g_rgb, g_last).unwrap();
+            backend.axpy(1.0, &g_overflow, g_last).unwrap();
             rollout
                 .backward(&backend, &params, &mut grads, &[], |_, _, _| Ok(()))
                 .unwrap();
         }
-        let value = backend.to_vec(&out).unwrap()[0];
-        (value, grads.try_map(|g| backend.to_vec(g)).unwrap())
+        let losses = backend.to_vec(&out).unwrap();
+        assert!(losses.iter().all(|&loss| loss > 0.0), "{losses:?}");
+        (losses.iter().sum(), grads.try_map(|g| backend.to_vec(g)).unwrap())
     }
 }
 
