@@ -1,8 +1,13 @@
 //! Memory: what the host sees is what the backend computes on.
 
+use rayon::prelude::*;
+
 use super::{Buffer, Cpu, Indices};
 use crate::backend::Device;
 use crate::error::{Result, check_len};
+
+/// Floats a task copies: 512 KiB.
+const COPY_PART: usize = 128 * 1024;
 
 impl Device for Cpu {
     type Elem = f32;
@@ -60,7 +65,11 @@ impl Device for Cpu {
         let dst = dst.get_mut(dst_offset..).and_then(|d| d.get_mut(..len));
         match (src, dst) {
             (Some(src), Some(dst)) => {
-                dst.copy_from_slice(src);
+                // States of many megabytes: one core alone does not reach the memory's bandwidth.
+                self.install(|| {
+                    let parts = dst.par_chunks_mut(COPY_PART).zip(src.par_chunks(COPY_PART));
+                    parts.for_each(|(dst, src)| dst.copy_from_slice(src));
+                });
                 Ok(())
             }
             (None, _) => check_len("copy", "source", src_len, src_offset.saturating_add(len)),

@@ -11,7 +11,7 @@
 
 use super::super::arena::Carver;
 use super::super::perceive::neighbour;
-use super::super::simd::Isa;
+use super::super::simd::{Isa, prefetch};
 use super::Plan;
 use super::active::Active;
 use super::stencil::Stencil;
@@ -119,6 +119,8 @@ pub(super) unsafe fn adjoint_tile<S: Isa>(
             for row in 0..tile.height {
                 let from = spread.sums.add((row + 1) * spread.pitch + 1);
                 let at = at + row * plan.grid.width;
+                prefetch(g_x.wrapping_add(at + plane), tile.width);
+                prefetch(base.wrapping_add(at + plane), tile.width);
                 add_row(s, from, base.add(at), g_x.add(at), tile.width);
             }
             write_ring(tile, spread, ring.add(channel * ring_len(&plan.backward)));

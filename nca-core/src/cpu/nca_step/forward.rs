@@ -5,7 +5,7 @@
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, BiasRelu, Blocks, Panels, Strided, multiply};
-use super::super::simd::{Isa, Kernel};
+use super::super::simd::{Isa, Kernel, prefetch};
 use super::Plan;
 use super::active::{Active, leading};
 use super::mask::Mask;
@@ -138,6 +138,8 @@ unsafe fn update_tile<S: Isa>(
         for channel in 0..plan.stencil.channels {
             for row in 0..tile.height {
                 let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
+                prefetch(x_next.wrapping_add(at + plan.grid.plane()), tile.width);
+                prefetch(x.wrapping_add(at + plan.grid.plane()), tile.width);
                 for group in 0..active.groups() {
                     let (lanes, number) = active.group(row, group);
                     let at = at + active.column(group);

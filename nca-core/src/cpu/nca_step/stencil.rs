@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use super::super::perceive::neighbour;
-use super::super::simd::Isa;
+use super::super::simd::{Isa, prefetch};
 use super::Plan;
 use super::active::Active;
 use super::tiling::Tile;
@@ -222,6 +222,11 @@ unsafe fn perceive_by<S: Isa, F: Filters<S>>(
             let z = z.add(channel * ld);
             for row in 0..tile.height {
                 let y = tile.y + row;
+                let next = x.wrapping_add((height + y) * width + tile.x);
+                prefetch(next, tile.width);
+                if row + 1 == tile.height {
+                    prefetch(next.wrapping_add(width), tile.width);
+                }
                 let rows = [0, 1, 2].map(|dy| match neighbour(padding, height, y, dy) {
                     Some(y) => Row::of_state(x.add(y * width), width, padding),
                     None => Row {
