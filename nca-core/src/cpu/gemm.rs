@@ -552,7 +552,7 @@ mod tests {
                         c[at..].as_mut_ptr(),
                         columns,
                         Plain,
-                    )
+                    );
                 };
             }
             for row in 0..self.rows {
@@ -586,7 +586,7 @@ mod tests {
                         self.vectors,
                         product.as_mut_ptr(),
                         fresh,
-                    )
+                    );
                 };
             }
             for row in 0..self.rows {

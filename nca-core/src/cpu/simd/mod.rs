@@ -174,7 +174,7 @@ mod tests {
             put(s.shift_up(x, 0.5));
             put(s.shift_down(x, 0.5));
             for bits in 0..1u32 << S::LANES.min(8) {
-                let bits = bits * 0x101 & ((1 << S::LANES) - 1);
+                let bits = (bits * 0x101) & ((1 << S::LANES) - 1);
                 let lanes = s.select(bits);
                 put(s.expand(x, lanes));
                 // Only the packed lanes are specified: expanding them brings them back.
