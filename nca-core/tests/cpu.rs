@@ -1,6 +1,6 @@
 //! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
 
-use nca_core::backend::{Backend, Device, MaskKey, upload_params, zero_params};
+use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, upload_params, zero_params};
 use nca_core::cpu::{Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
@@ -90,6 +90,8 @@ fn cases() -> Vec<(NcaConfig, Grid)> {
         (33, 19, Grid::new(1, 7, 130)),
         (70, 20, Grid::new(1, 12, 40)),
         (6, 10, Grid::new(1, 3, 700)),
+        // More tiles than groups of tiles.
+        (4, 8, Grid::new(5, 64, 64)),
     ];
     for (i, &(channels, hidden, grid)) in shapes.iter().enumerate() {
         for (j, preset) in Preset::ALL.into_iter().enumerate() {
@@ -155,4 +157,59 @@ fn number_of_threads_does_not_matter() {
             assert!(one == run(2) && one == run(3), "{simd}: {config:?} on {grid:?}");
         }
     }
+}
+
+/// A convolution with each of its gradients.
+fn convolution(cpu: &Cpu) -> Vec<Vec<f32>> {
+    let shape = ConvShape {
+        batch: 3,
+        inputs: 5,
+        outputs: 13,
+        height: 41,
+        width: 38,
+        kernel: 7,
+        padding: 2,
+    };
+    let x = cpu.buffer(&normals(shape.input_len(), 0, 1.0)).unwrap();
+    let weight = cpu.buffer(&normals(shape.weight_len(), 1, 1.0)).unwrap();
+    let g_y = cpu.buffer(&normals(shape.output_len(), 2, 1.0)).unwrap();
+    let mut y = cpu.zeros(shape.output_len()).unwrap();
+    let mut g_x = cpu.zeros(shape.input_len()).unwrap();
+    let mut g_weight = cpu.zeros(shape.weight_len()).unwrap();
+    let mut g_bias = cpu.zeros(shape.outputs).unwrap();
+    cpu.conv2d(&shape, &x, &weight, None, &mut y).unwrap();
+    cpu.conv2d_backward_input(&shape, &weight, &g_y, &mut g_x).unwrap();
+    cpu.conv2d_backward_weight(&shape, &x, &g_y, &mut g_weight, Some(&mut g_bias))
+        .unwrap();
+    [y, g_x, g_weight, g_bias].map(|buffer| buffer.to_vec()).to_vec()
+}
+
+#[test]
+fn number_of_threads_does_not_matter_to_convolutions() {
+    for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+        let run = |threads| convolution(&Cpu::builder().threads(threads).simd(simd).build().unwrap());
+        let one = run(1);
+        assert!(one == run(2) && one == run(3), "{simd}");
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    for simd in Simd::ALL {
+        assert_eq!(simd.name().parse::<Simd>().unwrap(), simd);
+        let cpu = Cpu::builder().threads(1).simd(simd).build();
+        match cpu {
+            Ok(cpu) => {
+                assert!(simd.available());
+                assert_eq!(cpu.describe(), format!("cpu (1 thread, {simd})"));
+            }
+            Err(error) => {
+                assert!(!simd.available());
+                assert!(error.to_string().contains("NCA_SIMD"), "{error}");
+            }
+        }
+    }
+    let unknown = "sse9".parse::<Simd>().unwrap_err().to_string();
+    assert!(unknown.contains("sse9") && unknown.contains("portable"), "{unknown}");
+    assert!(Cpu::with_threads(0).is_err());
 }
