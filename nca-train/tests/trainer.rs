@@ -71,16 +71,16 @@ fn the_loss_falls() {
     let settings = TrainSettings {
         steps_min: 8,
         steps_max: 16,
-        overflow_weight: 0.0,
         decay_at: Vec::new(),
         ..settings(Preset::Paper)
     };
     let mut trainer = trainer(&backend, &nca, settings);
-    let losses: Vec<f64> = (0..60)
+    // The first hundred iterations or so are spent on states that overflow.
+    let losses: Vec<f64> = (0..300)
         .map(|_| trainer.step().expect("finite").appearance_loss)
         .collect();
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let (before, after) = (mean(&losses[..5]), mean(&losses[55..]));
+    let (before, after) = (mean(&losses[..5]), mean(&losses[280..]));
     assert!(after < 0.7 * before, "from {before} to {after}");
 }
 
