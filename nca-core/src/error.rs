@@ -33,12 +33,12 @@ pub enum Error {
         expected: String,
     },
     /// The operating system refused a file operation.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// File or directory.
         path: PathBuf,
-        /// Cause.
-        source: std::io::Error,
+        /// Cause. It is part of the message, so that a chain of causes does not say it twice.
+        cause: std::io::Error,
     },
     /// A file is not what it should be.
     #[error("{}: found {found}, expected {expected}", path.display())]
@@ -83,7 +83,7 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io {
             path: path.as_ref().to_owned(),
-            source,
+            cause: source,
         }
     }
 

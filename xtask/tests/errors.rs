@@ -25,6 +25,8 @@ fn refused(args: &[&str], words: &[&str]) {
     if !message.contains("--help") {
         assert_eq!(message.trim_end().lines().count(), 1, "{args:?}: {message}");
     }
+    // The cause of a file error once, not once for each link of the chain.
+    assert!(message.matches("os error").count() <= 1, "{args:?}: {message}");
     assert!(output.stdout.is_empty(), "{args:?} printed to standard output");
 }
 

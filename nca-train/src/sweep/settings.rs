@@ -166,11 +166,11 @@ impl SweepSettings {
                 textures: names(&["chequered"]),
                 train: TrainSettings {
                     size: 48,
-                    iterations: 600,
+                    iterations: 1200,
                     pool: 64,
                     steps_min: 32,
                     steps_max: 64,
-                    decay_at: vec![300, 480],
+                    decay_at: vec![600, 960],
                     ..paper.train
                 },
                 measure: MeasureSettings {
