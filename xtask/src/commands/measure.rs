@@ -58,8 +58,6 @@ struct Output {
     channels: usize,
     hidden: usize,
     size: usize,
-    warmup: u32,
-    seed: u64,
     backend: &'static str,
     #[serde(flatten)]
     motion: Motion,
@@ -87,8 +85,6 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             channels: nca.config.channels,
             hidden: nca.config.hidden,
             size: args.size,
-            warmup: args.warmup,
-            seed: args.seed,
             backend: args.backend.resolved(),
             motion,
         });
