@@ -30,7 +30,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// `train` trains one model for longer than `quick` trains each of nine.
-const QUICK_ITERATIONS: u64 = 1000;
+const QUICK_ITERATIONS: u64 = 2000;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let training = &args.training;
