@@ -11,7 +11,8 @@ use nca_train::Texture;
 use nca_train::picture::write_png;
 use nca_train::report::layout::{self, ModelDir};
 use nca_train::report::{
-    MetricRow, ModelRecord, ReportSummary, ResultFile, Status, collect, read_csv, read_metrics, write_csv, write_report,
+    ArchitectureCorrelation, MetricRow, ModelRecord, Quantity, Remark, ReportSummary, ResultFile, Status, collect,
+    read_csv, read_metrics, write_csv, write_report,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -187,6 +188,7 @@ fn a_small_sweep_gives_every_file() {
     for file in [
         "results.csv",
         "report.md",
+        "correlations.csv",
         "contact_sheet.png",
         "plots/heatmap.svg",
         "plots/heatmap.png",
@@ -210,10 +212,21 @@ fn a_small_sweep_gives_every_file() {
     let ratio = summary
         .correlations
         .iter()
-        .find(|c| c.texture.is_none() && c.quantity == "D/C")
+        .find(|c| c.texture.is_none() && c.quantity == Quantity::Ratio)
         .unwrap();
     assert_eq!(ratio.correlation.n, 17);
     assert!(ratio.correlation.spearman.unwrap() > 0.5);
+    let interval = ratio.correlation.spearman_interval.unwrap();
+    assert!(interval.low > 0.0 && interval.high < 1.0, "{interval:?}");
+    assert_eq!(summary.correlations.len(), 3 * Quantity::ALL.len());
+    let all = summary.moving.last().unwrap();
+    let above = records.iter().filter(|r| r.above_flicker() == Some(true)).count();
+    assert_eq!((all.above_floor, all.models, summary.moving.len()), (above, 17, 3));
+
+    let table = fs::read_to_string(layout::correlations_csv(&place.path)).unwrap();
+    assert_eq!(table.lines().count(), 1 + summary.correlations.len());
+    let pooled = format!(",D/C,17,{},", ratio.correlation.pearson.unwrap());
+    assert!(table.lines().any(|line| line.starts_with(&pooled)), "{table}");
 
     let text = fs::read_to_string(layout::report_md(&place.path)).unwrap();
     assert!(
@@ -325,6 +338,8 @@ fn a_single_model_and_one_that_only_diverged() {
         };
         let (_place, summary) = report(name, &made);
         assert_eq!(summary.ok, usize::from(lost.is_none()));
+        let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewModels);
+        assert!(summary.correlations.iter().all(too_few));
     }
 }
 

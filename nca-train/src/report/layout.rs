@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/sweep.json                              what is swept, and the version of this layout
 //! DIR/results.csv                             a row for each model
+//! DIR/correlations.csv                        how Ψ goes with the architecture
 //! DIR/report.md                               summary, with the pictures
 //! DIR/plots/*.svg, *.png                      heat maps, curves, scatter plots
 //! DIR/contact_sheet.png                       every final frame beside its target
@@ -19,6 +20,12 @@ const TARGET: &str = "target.png";
 #[must_use]
 pub fn results_csv(dir: &Path) -> PathBuf {
     dir.join("results.csv")
+}
+
+/// Table of the correlations of Ψ with the architecture.
+#[must_use]
+pub fn correlations_csv(dir: &Path) -> PathBuf {
+    dir.join("correlations.csv")
 }
 
 /// Summary in Markdown.

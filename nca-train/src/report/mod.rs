@@ -3,11 +3,13 @@
 //!
 //! [`write_report`] does all of it from what lies in the directory ([`layout`]), finished or not.
 
+pub mod bootstrap;
 mod collect;
 mod contact;
 mod csv;
 mod curves;
 mod draw;
+mod findings;
 mod heatmap;
 pub mod layout;
 mod record;
@@ -26,11 +28,12 @@ use nca_core::{Error, Result};
 
 pub use self::collect::{Collection, ModelResult, collect, read_metrics, read_result};
 pub use self::csv::{COLUMNS, read_csv, write_csv};
+pub use self::findings::{ArchitectureCorrelation, Correlation, Moving, Quantity, Remark};
 pub use self::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile, Status};
-pub use self::summary::{ArchitectureCorrelation, Likeness, ReportSummary};
+pub use self::summary::{Likeness, ReportSummary};
 use crate::picture::write_png;
 
-/// Writes `results.csv`, the plots, the contact sheet and `report.md` of the sweep in `dir` from the
+/// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet and `report.md` of the sweep in `dir` from the
 /// model directories there are.
 ///
 /// Every file is written atomically, so this may run while the sweep does. A file of a model that
@@ -47,9 +50,11 @@ pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
         write_png(&path, &sheet)?;
         files.push(path);
     }
+    let correlations = layout::correlations_csv(dir);
     let page = layout::report_md(dir);
-    files.push(page.clone());
+    files.extend([correlations.clone(), page.clone()]);
     let summary = ReportSummary::of(&collection, files);
+    findings::write_correlations(&correlations, &summary.correlations)?;
     let text = summary.markdown(dir);
     write_atomic(page, |file| file.write_all(text.as_bytes()))?;
     Ok(summary)

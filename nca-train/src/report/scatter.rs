@@ -3,53 +3,18 @@
 use super::collect::Collection;
 use super::draw::axis::{AxisText, Panel, Scale, TICK_SIZE, minus};
 use super::draw::{Anchor, Color, Figure, Paint, Point, Stroke, Style, categorical, shorten, text_width};
+use super::findings::{Correlation, Quantity, correlation};
 use super::record::ModelRecord;
-use super::stats::Correlation;
 
-/// A number that sums up an architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quantity {
-    /// D/C
-    Ratio,
-    /// D − C
-    Difference,
-    /// C·D
-    Product,
-}
+/// The quantities that have a panel.
+const SHOWN: [Quantity; 3] = [Quantity::Ratio, Quantity::Difference, Quantity::Product];
 
-impl Quantity {
-    pub(super) const ALL: [Self; 3] = [Self::Ratio, Self::Difference, Self::Product];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Ratio => "D/C",
-            Self::Difference => "D − C",
-            Self::Product => "C·D",
-        }
-    }
-
-    fn of(self, record: &ModelRecord) -> f64 {
-        let (c, d) = (record.channels as f64, record.hidden as f64);
-        match self {
-            Self::Ratio => d / c,
-            Self::Difference => d - c,
-            Self::Product => c * d,
-        }
-    }
-
-    fn scale(self, values: &[f64]) -> Scale {
-        let values = values.iter().copied();
-        match self {
-            Self::Ratio => Scale::octaves(values),
-            Self::Difference => Scale::linear(values, false),
-            Self::Product => Scale::decades(values),
-        }
-    }
-
-    /// How Ψ goes with it over the models that have a Ψ.
-    pub(super) fn correlation<'a>(self, records: impl Iterator<Item = &'a ModelRecord>) -> Correlation {
-        let pairs: Vec<_> = records.filter_map(|r| Some((self.of(r), r.measured_psi()?))).collect();
-        Correlation::of(&pairs)
+fn scale(quantity: Quantity, values: &[f64]) -> Scale {
+    let values = values.iter().copied();
+    match quantity {
+        Quantity::Ratio => Scale::octaves(values),
+        Quantity::Product => Scale::decades(values),
+        Quantity::Difference | Quantity::Distance | Quantity::LogRatio => Scale::linear(values, false),
     }
 }
 
@@ -78,21 +43,24 @@ pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
     });
     let y = Scale::linear(ends, true);
     let margin = Panel::left_room(&y, HEIGHT);
-    let panels = Quantity::ALL.len() as f64;
+    let panels = SHOWN.len() as f64;
     let width = margin + panels * (WIDTH + GAP) - GAP + RIGHT;
     let rows = legend_rows(&textures, width - margin - RIGHT);
     let top = TOP + 18.0 * (rows.len() - 1) as f64;
     let height = top + HEIGHT + BOTTOM;
     let mut figure = Figure::new("Motion strength against the architecture", width, height);
 
-    for (i, quantity) in Quantity::ALL.into_iter().enumerate() {
-        let values: Vec<_> = measured.iter().map(|(r, _)| quantity.of(r)).collect();
+    for (i, quantity) in SHOWN.into_iter().enumerate() {
+        let values: Vec<_> = measured
+            .iter()
+            .map(|(r, _)| quantity.of(r.channels, r.hidden))
+            .collect();
         let panel = Panel {
             left: margin + i as f64 * (WIDTH + GAP),
             top,
             width: WIDTH,
             height: HEIGHT,
-            x: quantity.scale(&values),
+            x: scale(quantity, &values),
             y,
         };
         let first = i == 0;
@@ -107,9 +75,15 @@ pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
         panel.draw(&mut figure, x_text, y_text);
         for &(record, psi) in &measured {
             let kind = textures.iter().position(|t| *t == record.texture).unwrap_or(0);
-            draw_model(&mut figure, &panel, record, (quantity.of(record), psi), kind);
+            draw_model(
+                &mut figure,
+                &panel,
+                record,
+                (quantity.of(record.channels, record.hidden), psi),
+                kind,
+            );
         }
-        let text = correlation_text(&quantity.correlation(collection.records()));
+        let text = correlation_text(&correlation(quantity, collection.records()));
         figure.text(
             (panel.left + WIDTH, top - 9.0),
             text,

@@ -1,35 +1,5 @@
 //! Means and correlations.
 
-use serde::Serialize;
-
-/// How two quantities go together.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Correlation {
-    /// Pairs of finite values.
-    pub n: usize,
-    /// Pearson's r.
-    pub pearson: Option<f64>,
-    /// Spearman's ρ.
-    pub spearman: Option<f64>,
-}
-
-impl Correlation {
-    /// Of the pairs in which both are finite.
-    #[must_use]
-    pub fn of(pairs: &[(f64, f64)]) -> Self {
-        let (x, y): (Vec<_>, Vec<_>) = pairs
-            .iter()
-            .filter(|(x, y)| x.is_finite() && y.is_finite())
-            .copied()
-            .unzip();
-        Self {
-            n: x.len(),
-            pearson: pearson(&x, &y),
-            spearman: spearman(&x, &y),
-        }
-    }
-}
-
 /// Pearson's product-moment correlation r.
 ///
 /// `None` where it is not defined: a length differs, there are fewer than two pairs, a value is not
@@ -173,13 +143,6 @@ mod tests {
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
-    }
-
-    #[test]
-    fn pairs_with_a_missing_half_are_left_out() {
-        let found = Correlation::of(&[(1.0, 2.0), (f64::NAN, 9.0), (2.0, 4.0), (3.0, f64::NAN)]);
-        assert_eq!(found.n, 2);
-        assert!(close(found.pearson, 1.0));
     }
 
     proptest! {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::bootstrap::{FEWEST_MODELS, Interval};
 use super::collect::Collection;
+use super::findings::{self, ArchitectureCorrelation, Moving, Remark};
 use super::record::{ModelRecord, Status};
-use super::scatter::Quantity;
-use super::stats::{self, Correlation};
+use super::stats;
 
 /// How many of the strongest movers are listed.
 const MOVERS: usize = 10;
@@ -30,6 +31,8 @@ pub struct ReportSummary {
     pub movers: Vec<ModelRecord>,
     /// Models with a texture distance, and how they fare; `None` if there is none.
     pub likeness: Option<Likeness>,
+    /// How many models move, for each texture and for all together.
+    pub moving: Vec<Moving>,
     /// How Ψ goes with the architecture, for each texture and for all together.
     pub correlations: Vec<ArchitectureCorrelation>,
     /// What was written, below the sweep directory.
@@ -47,18 +50,6 @@ pub struct Likeness {
     pub median: f64,
     /// Models of at most 3.
     pub learned: usize,
-}
-
-/// Correlation of Ψ with a quantity of the architecture.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ArchitectureCorrelation {
-    /// Over the models of this texture; over all if `None`.
-    pub texture: Option<String>,
-    /// `D/C`, `D − C` or `C·D`.
-    pub quantity: &'static str,
-    /// The coefficients.
-    #[serde(flatten)]
-    pub correlation: Correlation,
 }
 
 impl ReportSummary {
@@ -80,7 +71,8 @@ impl ReportSummary {
                 .map(|(_, record)| record.clone())
                 .collect(),
             likeness: likeness(collection),
-            correlations: correlations(collection),
+            moving: findings::moving(collection),
+            correlations: findings::correlations(collection),
             files,
         }
     }
@@ -132,16 +124,42 @@ impl ReportSummary {
 
     fn correlation_rows(&self) -> Vec<Vec<String>> {
         let number = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{v:+.2}"));
+        let interval = |i: Option<Interval>, remark: Option<Remark>| match i {
+            Some(Interval { low, high }) => format!("{low:+.2} to {high:+.2}"),
+            None => remark.map_or("–", Remark::text).to_owned(),
+        };
         let row = |c: &ArchitectureCorrelation| {
             vec![
                 c.texture.clone().unwrap_or_else(|| "all".to_owned()),
-                c.quantity.to_owned(),
+                c.quantity.name().to_owned(),
                 number(c.correlation.pearson),
+                interval(c.correlation.pearson_interval, c.correlation.remark),
                 number(c.correlation.spearman),
+                interval(c.correlation.spearman_interval, c.correlation.remark),
                 c.correlation.n.to_string(),
             ]
         };
         self.correlations.iter().map(row).collect()
+    }
+
+    /// The share of models that move, in a sentence; `None` if nothing is known of it.
+    fn moving_line(&self) -> Option<String> {
+        // The last one covers all the others.
+        let (all, each) = self.moving.split_last()?;
+        let mut line = format!(
+            "Above their motion floor: {} of {} models ({:.0} %)",
+            all.above_floor,
+            all.models,
+            100.0 * all.share
+        );
+        let parts: Vec<_> = each
+            .iter()
+            .filter_map(|m| Some(format!("{} {} of {}", m.texture.as_ref()?, m.above_floor, m.models)))
+            .collect();
+        if !parts.is_empty() {
+            line += &format!(": {}", parts.join(", "));
+        }
+        Some(line + ".")
     }
 }
 
@@ -163,6 +181,9 @@ impl fmt::Display for ReportSummary {
                 "Texture distance: best {:.2}, median {:.2}; {} of {} models at most {LEARNED}.",
                 likeness.best, likeness.median, likeness.learned, likeness.models
             )?;
+        }
+        if let Some(line) = self.moving_line() {
+            writeln!(f, "{line}")?;
         }
         if !self.movers.is_empty() {
             writeln!(f, "\n## Strongest movers\n")?;
@@ -187,8 +208,15 @@ impl fmt::Display for ReportSummary {
         }
         if self.correlations.iter().any(|c| c.correlation.n > 1) {
             writeln!(f, "\n## Ψ and the architecture\n")?;
-            let header = ["texture", "quantity", "Pearson r", "Spearman ρ", "n"];
+            let header = ["texture", "quantity", "Pearson r", "95 %", "Spearman ρ", "95 %", "n"];
             write_table(f, &header, 2, &self.correlation_rows())?;
+            let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewModels);
+            if self.correlations.iter().any(too_few) {
+                writeln!(
+                    f,
+                    "\nToo few models for an interval where there are fewer than {FEWEST_MODELS}."
+                )?;
+            }
         }
         Ok(())
     }
@@ -204,25 +232,6 @@ fn likeness(collection: &Collection) -> Option<Likeness> {
         median: stats::median(&distances)?,
         learned: distances.iter().filter(|d| **d <= LEARNED).count(),
     })
-}
-
-fn correlations(collection: &Collection) -> Vec<ArchitectureCorrelation> {
-    let textures = collection.textures();
-    let each = textures.iter().map(|t| Some(*t));
-    // With a single texture, all is the same as each.
-    let all = (textures.len() != 1).then_some(None);
-    let mut found = Vec::new();
-    for texture in each.chain(all) {
-        for quantity in Quantity::ALL {
-            let records = collection.records().filter(|r| texture.is_none_or(|t| r.texture == t));
-            found.push(ArchitectureCorrelation {
-                texture: texture.map(str::to_owned),
-                quantity: quantity.name(),
-                correlation: quantity.correlation(records),
-            });
-        }
-    }
-    found
 }
 
 /// A Markdown table, padded; the first `left` columns to the left, the others to the right.
