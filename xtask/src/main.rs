@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{fetch, flow, measure, render, report, sweep, train};
+use commands::{export, fetch, flow, measure, render, report, sweep, train};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -30,6 +30,7 @@ enum Command {
     Train(train::TrainArgs),
     Measure(measure::MeasureArgs),
     Render(render::RenderArgs),
+    Export(export::ExportArgs),
     Flow(flow::FlowArgs),
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Flow(args) => flow::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Fetch(args) => fetch::run(&args),

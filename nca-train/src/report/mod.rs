@@ -12,6 +12,7 @@ mod draw;
 mod findings;
 mod heatmap;
 pub mod layout;
+pub mod page;
 mod record;
 mod scatter;
 pub mod stats;

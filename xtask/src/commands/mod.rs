@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod flow;
 pub(crate) mod measure;

@@ -51,9 +51,9 @@ pub(crate) struct RenderArgs {
 
 /// Rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    height: usize,
-    width: usize,
+pub(super) struct Size {
+    pub(super) height: usize,
+    pub(super) width: usize,
 }
 
 impl FromStr for Size {

@@ -1,0 +1,340 @@
+//! A headless Chromium, driven through its DevTools protocol.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tungstenite::{Message, WebSocket};
+
+/// Longest wait for anything: software rendering on a busy machine is slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An open page.
+pub(crate) struct Browser {
+    process: Child,
+    socket: WebSocket<TcpStream>,
+    session: Value,
+    calls: u64,
+    /// What the page complained of: exceptions, errors on the console, refused requests.
+    complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium, or says that there is none, in which case the test is skipped.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(program) = program() else {
+            eprintln!("skipped: no Chromium on PATH");
+            return None;
+        };
+        let profile = tempfile::tempdir().unwrap();
+        let process = Command::new(program)
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--use-angle=swiftshader",
+                "--enable-unsafe-swiftshader",
+                "--hide-scrollbars",
+                "--remote-debugging-port=0",
+            ])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("about:blank")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (port, path) = endpoint(profile.path());
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let address = format!("ws://127.0.0.1:{port}{path}");
+        let (socket, _) = tungstenite::client(address, stream).unwrap();
+        let mut browser = Self {
+            process,
+            socket,
+            session: Value::Null,
+            calls: 0,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        browser.session = browser.call("Target.attachToTarget", attach)["sessionId"].clone();
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
+            browser.call(domain, json!({}));
+        }
+        Some(browser)
+    }
+
+    /// Opens an HTML file and waits until its first automaton is there.
+    pub(crate) fn open(&mut self, file: &Path) {
+        let url = format!("file://{}", file.display());
+        self.call("Page.navigate", json!({ "url": url }));
+        let start = Instant::now();
+        while self.evaluate("document.readyState === 'complete' && typeof NCA === 'object'") != json!(true) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "the page does not load: {:?}",
+                self.complaints
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.evaluate("NCA.started.then(() => true)");
+    }
+
+    /// The value of a script's expression; a promise is awaited.
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let answer = self.call("Runtime.evaluate", parameters);
+        if let Some(exception) = answer.get("exceptionDetails") {
+            panic!("{expression}\n{exception:#}");
+        }
+        answer["result"]["value"].clone()
+    }
+
+    /// Bytes that `expression`, a typed array, holds.
+    pub(crate) fn bytes(&mut self, expression: &str) -> Vec<u8> {
+        let text = self.evaluate(&format!(
+            "(async () => {{
+                const array = await ({expression});
+                const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+                let text = '';
+                for (let i = 0; i < bytes.length; i += 8192) {{
+                    text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+                }}
+                return btoa(text);
+            }})()"
+        ));
+        BASE64_STANDARD.decode(text.as_str().unwrap()).unwrap()
+    }
+
+    /// Numbers that `expression`, a `Float32Array`, holds.
+    pub(crate) fn floats(&mut self, expression: &str) -> Vec<f32> {
+        let bytes = self.bytes(expression);
+        let words = bytes.as_chunks::<4>().0;
+        words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+    }
+
+    /// Shows the page in a window of this size, in light or dark colours.
+    pub(crate) fn window(&mut self, width: u32, height: u32, dark: bool) {
+        let mobile = width < 600;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.media(&[("prefers-color-scheme", if dark { "dark" } else { "light" })]);
+    }
+
+    /// Sets media features, as `("prefers-reduced-motion", "reduce")`.
+    pub(crate) fn media(&mut self, features: &[(&str, &str)]) {
+        let features: Vec<_> = features
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
+        self.call("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Waits until `condition` holds.
+    pub(crate) fn wait_for(&mut self, condition: &str) {
+        let start = Instant::now();
+        while self.evaluate(condition) != json!(true) {
+            assert!(start.elapsed() < PATIENCE, "never: {condition}; {:?}", self.complaints);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Clicks into the middle of an element, as a mouse does.
+    pub(crate) fn click(&mut self, selector: &str) {
+        self.drag(selector, (0.5, 0.5), (0.5, 0.5));
+    }
+
+    /// Presses the mouse's button at a point given in parts of an element, moves it and lets go.
+    pub(crate) fn drag(&mut self, selector: &str, from: (f64, f64), to: (f64, f64)) {
+        const MOVES: u32 = 4;
+        let area = self.evaluate(&format!(
+            "(() => {{
+                const element = document.querySelector('{selector}');
+                element.scrollIntoView({{ block: 'nearest', behavior: 'instant' }});
+                const {{ left, top, width, height }} = element.getBoundingClientRect();
+                const middle = document.elementFromPoint(left + width / 2, top + height / 2);
+                if (!element.contains(middle) && !middle?.contains(element)) throw new Error('{selector} is covered');
+                return [left, top, width, height];
+            }})()"
+        ));
+        let area: [f64; 4] = serde_json::from_value(area).unwrap();
+        let mut mouse = |kind: &str, t: f64, buttons: u32| {
+            let part = |a: f64, b: f64| a + t * (b - a);
+            let (x, y) = (
+                area[0] + part(from.0, to.0) * area[2],
+                area[1] + part(from.1, to.1) * area[3],
+            );
+            let button = if kind == "mouseMoved" && buttons == 0 {
+                "none"
+            } else {
+                "left"
+            };
+            let event = json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event);
+        };
+        mouse("mouseMoved", 0.0, 0);
+        mouse("mousePressed", 0.0, 1);
+        if from != to {
+            for i in 1..=MOVES {
+                mouse("mouseMoved", f64::from(i) / f64::from(MOVES), 1);
+            }
+        }
+        mouse("mouseReleased", 1.0, 0);
+    }
+
+    /// Presses a key: a character, or a name as `ArrowLeft`.
+    pub(crate) fn key(&mut self, key: &str) {
+        let text = match key {
+            "Enter" => Some("\r"),
+            key if key.chars().count() == 1 => Some(key),
+            _ => None,
+        };
+        let mut down = json!({ "type": if text.is_some() { "keyDown" } else { "rawKeyDown" }, "key": key });
+        if let Some(text) = text {
+            down["text"] = json!(text);
+        }
+        // Buttons listen to codes, not to characters.
+        let code = match key {
+            " " => 32,
+            "Enter" => 13,
+            _ => 0,
+        };
+        down["windowsVirtualKeyCode"] = json!(code);
+        self.call("Input.dispatchKeyEvent", down);
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }),
+        );
+    }
+
+    /// Replaces what a field says, and leaves it.
+    pub(crate) fn fill(&mut self, selector: &str, text: &str) {
+        self.evaluate(&format!(
+            "document.querySelector('{selector}').focus(); document.activeElement.select()"
+        ));
+        if text.is_empty() {
+            self.evaluate("document.execCommand('delete')");
+        } else {
+            self.call("Input.insertText", json!({ "text": text }));
+        }
+        self.evaluate("document.activeElement.blur()");
+    }
+
+    /// Chooses an option of a list.
+    pub(crate) fn choose(&mut self, selector: &str, value: &str) {
+        self.evaluate(&format!(
+            "(() => {{
+                const list = document.querySelector('{selector}');
+                list.value = '{value}';
+                if (list.value !== '{value}') throw new Error('{selector} has no {value}');
+                list.dispatchEvent(new Event('change', {{ bubbles: true }}));
+            }})()"
+        ));
+    }
+
+    /// What the page complained of since the last call.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        // A call's answer comes after the events before it.
+        self.evaluate("0");
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Calls a method of the protocol.
+    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.calls += 1;
+        let mut message = json!({ "id": self.calls, "method": method });
+        message["params"] = parameters;
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
+        }
+        self.socket.send(Message::text(message.to_string())).unwrap();
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else {
+                continue;
+            };
+            let answer: Value = serde_json::from_str(&text).unwrap();
+            if answer["id"] == json!(self.calls) {
+                assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+            self.hear(&answer);
+        }
+    }
+
+    fn hear(&mut self, event: &Value) {
+        let parameters = &event["params"];
+        let complaint = match event["method"].as_str() {
+            Some("Runtime.exceptionThrown") => Some(parameters["exceptionDetails"].to_string()),
+            Some("Runtime.consoleAPICalled") if parameters["type"] == "error" => Some(parameters["args"].to_string()),
+            Some("Log.entryAdded") if parameters["entry"]["level"] == "error" => Some(parameters["entry"].to_string()),
+            // A page that is complete in itself asks for nothing but itself.
+            Some("Network.requestWillBeSent") => {
+                let url = parameters["request"]["url"].as_str().unwrap_or_default();
+                let own = ["file:", "data:", "blob:", "about:"]
+                    .iter()
+                    .any(|scheme| url.starts_with(scheme));
+                (!own).then(|| format!("a request for {url}"))
+            }
+            _ => None,
+        };
+        self.complaints.extend(complaint);
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let close = json!({ "id": 0, "method": "Browser.close" });
+        let asked = self.socket.send(Message::text(close.to_string())).is_ok();
+        let start = Instant::now();
+        while asked && start.elapsed() < Duration::from_secs(5) {
+            if matches!(self.process.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Chromium, by one of the names it goes by.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Port and path of the protocol, which Chromium writes into its profile once it listens.
+fn endpoint(profile: &Path) -> (u16, String) {
+    let start = Instant::now();
+    loop {
+        match std::fs::read_to_string(profile.join("DevToolsActivePort")) {
+            Ok(text) => {
+                if let Some((port, path)) = text.split_once('\n')
+                    && let Ok(port) = port.parse()
+                    && path.starts_with('/')
+                {
+                    return (port, path.trim().to_owned());
+                }
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+        }
+        assert!(start.elapsed() < PATIENCE, "Chromium does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask export`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Nca, Preset};
+use nca_train::Texture;
+use nca_train::report::page::Exhibit;
+
+use super::render::Size;
+
+/// Put an automaton into a page of HTML that runs it
+///
+/// The page is complete in itself: it opens from disk, in any browser with WebGL 2, and asks nothing
+/// of the network. Weights are rounded to 16 bits.
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    /// Model file (safetensors)
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Conventions of a file that holds only weights: paper, notebook or distill
+    #[arg(long, value_name = "PRESET")]
+    perception: Option<Preset>,
+    /// Rows and columns of the grid it starts on, as 96x128 or 128
+    #[arg(long, value_name = "HxW", default_value = "128x128")]
+    size: Size,
+    /// Decides initial state and masks, until the reader chooses another
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Texture shown beside it: bubbly, chequered, interlaced, cracked (built in), an image file, or
+    /// with --dtd a name such as bubbly_0101
+    #[arg(long, value_name = "NAME|PATH")]
+    texture: Option<String>,
+    /// Folder of the Describable Textures Dataset
+    #[arg(long, value_name = "DIR", requires = "texture")]
+    dtd: Option<PathBuf>,
+    /// Title of the page [default: the model file's name]
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// HTML file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
+    let nca = Nca::load(&args.model, args.perception)?;
+    let Size { height, width } = args.size;
+    let texture = args.texture.as_deref();
+    let side = height.min(width).max(Texture::MIN_SIZE);
+    let target = texture
+        .map(|name| Texture::resolve(name, args.dtd.as_deref(), side))
+        .transpose()?;
+    let stem = args.model.file_stem().unwrap_or_default().to_string_lossy();
+    let exhibit = Exhibit {
+        name: args.title.as_deref().unwrap_or(&stem),
+        nca: &nca,
+        height,
+        width,
+        seed: args.seed,
+        target: target.as_ref(),
+    };
+    let page = exhibit.page().with_context(|| args.model.display().to_string())?;
+    write_atomic(&args.out, |file| file.write_all(page.as_bytes()))?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! `export` writes a page that is complete in itself, or one line that says why not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nca_core::{Nca, Preset};
+
+fn export(model: &Path, out: &Path, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("export")
+        .arg("--model")
+        .arg(model)
+        .arg("--out")
+        .arg(out)
+        .args(more)
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn a_model_becomes_a_page() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (model, out) = (
+        directory.path().join("wave.safetensors"),
+        directory.path().join("wave.html"),
+    );
+    let nca = Nca::preset(Preset::Notebook, 5, 9, 2).expect("a model");
+    nca.save(&model, &BTreeMap::new()).expect("a file");
+    let output = export(
+        &model,
+        &out,
+        &["--size", "24x40", "--texture", "bubbly", "--seed", "99"],
+    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = fs::read_to_string(&out).expect("a page");
+    for part in [
+        "<title>wave</title>",
+        "\"height\":24,\"width\":40",
+        "\"seed\":\"99\"",
+        "\"target\":\"data:image/png;base64,",
+        "id=\"weights-0\"",
+    ] {
+        assert!(page.contains(part), "no {part}");
+    }
+    // Nothing is taken from elsewhere.
+    for reference in ["src=\"http", "href=", "import ", "fetch(", "url("] {
+        assert!(!page.contains(reference), "{reference}");
+    }
+    // The file's conventions are its own.
+    let output = export(&model, &out, &["--perception", "paper"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (model, out) = (directory.path().join("m.safetensors"), directory.path().join("m.html"));
+    let mut nca = Nca::preset(Preset::Paper, 4, 8, 0).expect("a model");
+    nca.params.b1[0] = 1e6;
+    nca.save(&model, &BTreeMap::new()).expect("a file");
+    for (more, words) in [
+        (&[][..], &["m.safetensors", "1000000", "65504"][..]),
+        (&["--size", "2000"], &["2000", "1024"]),
+        (&["--texture", "nothing"], &["nothing", "bubbly"]),
+        (&["--dtd", "there"], &["--texture"]),
+    ] {
+        let output = export(&model, &out, more);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{more:?}: no '{word}' in: {message}");
+        }
+        assert!(!out.exists(), "{more:?}");
+    }
+}
