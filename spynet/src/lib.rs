@@ -9,6 +9,7 @@ mod field;
 mod flo;
 mod network;
 mod spynet;
+pub mod synth;
 mod weights;
 
 pub use choice::FlowChoice;
