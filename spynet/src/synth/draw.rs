@@ -55,7 +55,8 @@ impl Draw<'_> {
         };
         for _ in 0..pieces {
             let centre = [rng.uniform_in(0.0, width), rng.uniform_in(0.0, height)];
-            let radius = log_uniform(rng, 0.04, 0.3) * width.min(height);
+            let largest = if kind == Kind::Chairs { 0.45 } else { 0.3 };
+            let radius = log_uniform(rng, 0.04, largest) * width.min(height);
             let shape = Shape::draw(rng, centre, radius.max(3.0));
             let motion = match kind {
                 Kind::Chairs => self.rigid(rng, centre, radius, Some(&background)),
@@ -79,9 +80,18 @@ impl Draw<'_> {
     }
 
     fn layer(&self, rng: &mut PhiloxRng, palette: &Palette<'_>, shape: Option<Shape>, motion: Motion) -> Layer {
-        let texture = palette.draw(rng);
-        let fade = (rng.uniform() < 0.2 * self.settings.nuisance)
-            .then(|| (palette.draw(rng), log_uniform(rng, 0.02, 0.35) as f32));
+        let (width, height) = (self.settings.width as f64, self.settings.height as f64);
+        let longest = match &shape {
+            Some(shape) => motion.longest(shape.centre, shape.reach),
+            None => motion.longest([width / 2.0, height / 2.0], width.hypot(height) / 2.0),
+        };
+        let texture = palette.draw(rng, longest);
+        let fade = (rng.uniform() < 0.2 * self.settings.nuisance).then(|| {
+            let other = palette.draw(rng, 0.0);
+            // What is left of the texture must outweigh what is new.
+            let most = 0.5 * texture.contrast() / (texture.contrast() + other.contrast());
+            (other, log_uniform(rng, 0.02, 0.7) as f32 * most)
+        });
         Layer {
             texture,
             shape,

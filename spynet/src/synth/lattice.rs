@@ -24,15 +24,47 @@ impl Lattice {
     }
 }
 
+/// The cells of a torus that are the same: those apart by multiples of `(columns, 0)` and
+/// `(skew, rows)`.
+#[derive(Clone, Copy, Debug)]
+struct Period {
+    columns: i64,
+    rows: i64,
+    skew: i64,
+}
+
+impl Period {
+    /// From the moves `(a, c)` and `(b, d)` of once round along x and along y, which are not parallel:
+    /// the Hermite normal form of their lattice.
+    fn new([a, b, c, d]: [i64; 4]) -> Self {
+        // Euclid's algorithm on the second components, carried out on both vectors.
+        let (mut v, mut w) = ([a, c], [b, d]);
+        while w[1] != 0 {
+            let times = v[1].div_euclid(w[1]);
+            (v, w) = (w, [v[0] - times * w[0], v[1] - times * w[1]]);
+        }
+        let (columns, sign) = (w[0].abs(), v[1].signum());
+        Self {
+            columns,
+            rows: v[1].abs(),
+            skew: (v[0] * sign).rem_euclid(columns),
+        }
+    }
+
+    /// The cell in the first of the periods.
+    fn reduce(&self, i: i64, j: i64) -> [i64; 2] {
+        let round = j.div_euclid(self.rows);
+        [(i - round * self.skew).rem_euclid(self.columns), j - round * self.rows]
+    }
+}
+
 /// A grid: a linear map from pixels to cells, and on a torus the cells that are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     /// Cells for a step along x and along y: `[ix, iy, jx, jy]`, `i = ix·x + iy·y`.
     map: [f64; 4],
     offset: Point,
-    /// On a torus of `[W, H]` pixels, going round along x moves by `(period[0], period[2])` cells
-    /// and along y by `(period[1], period[3])`.
-    period: Option<[i64; 4]>,
+    period: Option<Period>,
     start: [i64; 2],
 }
 
@@ -56,7 +88,7 @@ impl Grid {
                 ];
             }
             map = std::array::from_fn(|k| whole[k] as f64 / sides[k]);
-            period = Some(whole);
+            period = Some(Period::new(whole));
         }
         let side = Lattice::SIDE as u32;
         Self {
@@ -83,43 +115,96 @@ impl Grid {
     }
 
     /// Four uniform numbers of the node in column `i`, row `j`.
-    pub(super) fn node(&self, lattice: &Lattice, mut i: i64, mut j: i64) -> [f32; 4] {
-        if let Some([a, b, c, d]) = self.period {
-            let determinant = a * d - b * c;
-            let floor = |n: i64| {
-                if determinant > 0 {
-                    n.div_euclid(determinant)
-                } else {
-                    (-n).div_euclid(-determinant)
-                }
-            };
-            let (round_x, round_y) = (floor(d * i - b * j), floor(a * j - c * i));
-            i -= a * round_x + b * round_y;
-            j -= c * round_x + d * round_y;
-        }
-        let index = |i: i64| i as usize % Lattice::SIDE;
-        let [i, j] = [i + self.start[0], j + self.start[1]].map(|v| v.rem_euclid(Lattice::SIDE as i64));
-        lattice.nodes[index(j) * Lattice::SIDE + index(i)]
+    pub(super) fn node(&self, lattice: &Lattice, i: i64, j: i64) -> [f32; 4] {
+        let [i, j] = self.period.map_or([i, j], |period| period.reduce(i, j));
+        lattice.nodes[self.row(j) + self.column(i)]
+    }
+
+    /// Where row `j` begins in the table.
+    fn row(&self, j: i64) -> usize {
+        (j + self.start[1]) as usize % Lattice::SIDE * Lattice::SIDE
+    }
+
+    /// Where column `i` is in a row of the table. (Negative numbers become large ones, which are the
+    /// same modulo a power of two.)
+    fn column(&self, i: i64) -> usize {
+        (i + self.start[0]) as usize % Lattice::SIDE
     }
 
     /// Four independent smooth noises of mean 0 and variance 1: a cubic B-spline over the nodes.
     pub(super) fn noise(&self, lattice: &Lattice, p: Point) -> [f32; 4] {
         /// Standard deviation of a uniform number, times the root mean square of the spline's 16
-        /// weights, (151/315) in each direction.
+        /// weights, 151/315 for each direction.
         const DEVIATION: f32 = 0.288_675 * 0.479_365;
         let [x, y] = self.cell(p);
         let (i, j) = (x.floor(), y.floor());
-        let (wx, wy) = (weights(x - i).map(|w| w as f32), weights(y - j).map(|w| w as f32));
+        let (wx, wy) = (weights((x - i) as f32), weights((y - j) as f32));
         let (i, j) = (i as i64 - 1, j as i64 - 1);
         let mut sum = [0.0_f32; 4];
         for (row, wy) in (j..).zip(wy) {
-            for (column, wx) in (i..).zip(wx) {
+            let (nodes, columns) = match self.period {
+                None => (self.row(row), [0, 1, 2, 3].map(|k| self.column(i + k))),
+                Some(period) => {
+                    let [first, row] = period.reduce(i, row);
+                    let mut column = first;
+                    let columns = std::array::from_fn(|k| {
+                        if k > 0 {
+                            column = if column + 1 == period.columns { 0 } else { column + 1 };
+                        }
+                        self.column(column)
+                    });
+                    (self.row(row), columns)
+                }
+            };
+            for (column, wx) in columns.into_iter().zip(wx) {
                 let w = wx * wy;
-                for (sum, v) in sum.iter_mut().zip(self.node(lattice, column, row)) {
+                for (sum, v) in sum.iter_mut().zip(lattice.nodes[nodes + column]) {
                     *sum += w * v;
                 }
             }
         }
         sum.map(|v| (v - 0.5) / DEVIATION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_of_a_torus_are_periodic() {
+        let mut rng = PhiloxRng::new(3, Stream::Test, 0);
+        let lattice = Lattice::new(5, 0);
+        for _ in 0..50 {
+            let (across, along) = (rng.uniform_in(2.5, 60.0), rng.uniform_in(2.5, 60.0));
+            let angle = rng.uniform_in(0.0, 6.3);
+            let grid = Grid::new(&mut rng, across, along, angle, Some([64.0, 48.0]));
+            let p = [rng.uniform_in(-70.0, 70.0), rng.uniform_in(-70.0, 70.0)];
+            let here = grid.noise(&lattice, p);
+            for q in [[p[0] + 64.0, p[1]], [p[0], p[1] - 48.0], [p[0] - 128.0, p[1] + 48.0]] {
+                let there = grid.noise(&lattice, q);
+                for (a, b) in here.iter().zip(there) {
+                    // A slope of a few a cell, rounding of the place to 1e-7 of a cell.
+                    assert!((a - b).abs() < 1e-4, "{grid:?} {p:?} {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn noise_has_mean_0_and_variance_1() {
+        let mut rng = PhiloxRng::new(4, Stream::Test, 0);
+        let lattice = Lattice::new(6, 0);
+        let grid = Grid::new(&mut rng, 3.0, 4.0, 0.4, None);
+        // Far enough apart to be independent, within one period of the table.
+        let values: Vec<f32> = (0..900)
+            .map(|k| grid.noise(&lattice, [f64::from(k % 30) * 12.3, f64::from(k / 30) * 16.1])[1])
+            .collect();
+        let n = values.len() as f64;
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+        let variance = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
+        // Five standard deviations of each.
+        assert!(mean.abs() < 5.0 / n.sqrt(), "{mean}");
+        assert!((variance - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{variance}");
     }
 }

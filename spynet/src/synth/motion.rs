@@ -1,6 +1,6 @@
 //! How a layer moves: an affine map plus a smooth bend, and the exact way back.
 
-use super::spline::weights;
+use super::spline::weights_and_slopes;
 
 /// Point or displacement `(x, y)` in pixels.
 pub(super) type Point = [f64; 2];
@@ -32,45 +32,57 @@ impl Motion {
     pub(super) fn flow(&self, p: Point) -> Point {
         let [a, b, c, d] = self.linear;
         let (x, y) = (p[0] - self.centre[0], p[1] - self.centre[1]);
-        let bend = self.bend.as_ref().map_or([0.0; 2], |bend| bend.at(p));
+        let bend = self.bend.as_ref().map_or([0.0; 2], |bend| bend.at(p).0);
         [
             (a - 1.0) * x + b * y + self.shift[0] + bend[0],
             c * x + (d - 1.0) * y + self.shift[1] + bend[1],
         ]
     }
 
+    /// A bound on the displacement within `radius` of `p`.
+    pub(super) fn longest(&self, p: Point, radius: f64) -> f64 {
+        let [a, b, c, d] = self.linear;
+        let (x, y) = (p[0] - self.centre[0], p[1] - self.centre[1]);
+        let stretch = [a - 1.0, b, c, d - 1.0].iter().map(|v| v * v).sum::<f64>().sqrt();
+        let bend = self.bend.as_ref().map_or(0.0, Bend::longest);
+        self.shift[0].hypot(self.shift[1]) + stretch * (x.hypot(y) + radius) + bend
+    }
+
     /// The point of the first frame that is at `q` in the second; `near` is a guess.
     ///
-    /// Fixed-point iteration of `p = c + A⁻¹·(q − c − t − bend(p))`, a contraction because the bend's
-    /// Lipschitz constant is at most [`Bend::STEEPEST`] and A is near the identity.
+    /// Steps of Newton's method with the derivative at the guess. Should they not arrive, fixed-point
+    /// iteration of `p = c + A⁻¹·(q − c − t − bend(p))` does: a contraction, since the bend's Lipschitz
+    /// constant is at most [`Bend::STEEPEST`] and A is near the identity.
     pub(super) fn source(&self, q: Point, near: Point) -> Point {
-        /// The step after which the rest is below 1e-6 px at the contraction of 0.4.
+        /// Steps this short leave less than this: either way shrinks the error to less than half.
         const CLOSE: f64 = 1e-6;
-        const LIMIT: usize = 40;
-        let [a, b, c, d] = self.linear;
-        let determinant = a * d - b * c;
-        let solve = |bend: Point| {
-            let x = q[0] - self.centre[0] - self.shift[0] - bend[0];
-            let y = q[1] - self.centre[1] - self.shift[1] - bend[1];
-            [
-                self.centre[0] + (d * x - b * y) / determinant,
-                self.centre[1] + (a * y - c * x) / determinant,
-            ]
-        };
+        const NEWTON: usize = 6;
+        const LIMIT: usize = 50;
         let Some(bend) = &self.bend else {
-            return solve([0.0; 2]);
+            let rest = [0, 1].map(|k| q[k] - self.centre[k] - self.shift[k]);
+            let p = solve(self.linear, rest);
+            return [0, 1].map(|k| self.centre[k] + p[k]);
         };
+        let (_, slope) = bend.at(near);
+        let derivative: [f64; 4] = std::array::from_fn(|k| self.linear[k] + slope[k]);
         let mut p = near;
-        for _ in 0..LIMIT {
-            let next = solve(bend.at(p));
-            let step = (next[0] - p[0]).abs().max((next[1] - p[1]).abs());
-            p = next;
-            if step < CLOSE {
+        for round in 0..LIMIT {
+            let flow = self.flow(p);
+            let miss = [0, 1].map(|k| q[k] - p[k] - flow[k]);
+            let step = solve(if round < NEWTON { derivative } else { self.linear }, miss);
+            p = [p[0] + step[0], p[1] + step[1]];
+            if step[0].abs().max(step[1].abs()) < CLOSE {
                 break;
             }
         }
         p
     }
+}
+
+/// `A⁻¹·v`.
+fn solve([a, b, c, d]: [f64; 4], v: Point) -> Point {
+    let determinant = a * d - b * c;
+    [(d * v[0] - b * v[1]) / determinant, (a * v[1] - c * v[0]) / determinant]
 }
 
 /// A smooth displacement: a cubic B-spline over a coarse grid of control vectors.
@@ -144,23 +156,34 @@ impl Bend {
         largest.iter().map(|v| v * v).sum::<f64>().sqrt()
     }
 
-    fn at(&self, p: Point) -> Point {
+    /// Displacement at `p`, and its derivative row by row.
+    fn at(&self, p: Point) -> (Point, [f64; 4]) {
         let (x, y) = (p[0] * self.scale[0], p[1] * self.scale[1]);
         let (column, row) = (x.floor(), y.floor());
-        let (wx, wy) = (weights(x - column), weights(y - row));
+        let ([wx, dx], [wy, dy]) = (weights_and_slopes(x - column), weights_and_slopes(y - row));
         let (column, row) = (column as i64 - 1, row as i64 - 1);
-        let mut sum = [0.0; 2];
-        for (j, wy) in (0..).zip(wy) {
-            let mut line = [0.0; 2];
-            for (i, wx) in (0..).zip(wx) {
+        let (mut value, mut slope) = ([0.0; 2], [0.0; 4]);
+        for (j, (wy, dy)) in (0..).zip(wy.into_iter().zip(dy)) {
+            let (mut line, mut along) = ([0.0; 2], [0.0; 2]);
+            for (i, (wx, dx)) in (0..).zip(wx.into_iter().zip(dx)) {
                 let control = self.control(column + i, row + j);
-                line[0] += wx * control[0];
-                line[1] += wx * control[1];
+                for k in 0..2 {
+                    line[k] += wx * control[k];
+                    along[k] += dx * control[k];
+                }
             }
-            sum[0] += wy * line[0];
-            sum[1] += wy * line[1];
+            for k in 0..2 {
+                value[k] += wy * line[k];
+                slope[2 * k] += wy * along[k] * self.scale[0];
+                slope[2 * k + 1] += dy * line[k] * self.scale[1];
+            }
         }
-        sum
+        (value, slope)
+    }
+
+    /// A bound on the displacement's components: a B-spline is a weighted mean of its controls.
+    fn longest(&self) -> f64 {
+        self.controls.iter().map(|v| v[0].hypot(v[1])).fold(0.0, f64::max)
     }
 }
 
@@ -201,7 +224,7 @@ mod tests {
         let mut rng = PhiloxRng::new(2, Stream::Test, 0);
         let controls = (0..12).map(|_| [rng.normal(), rng.normal()]).collect();
         let bend = Bend::new(40, 24, 4, 3, true, controls);
-        let (a, b) = (bend.at([3.25, 7.5]), bend.at([43.25, -16.5]));
+        let ((a, _), (b, _)) = (bend.at([3.25, 7.5]), bend.at([43.25, -16.5]));
         assert!((a[0] - b[0]).abs() < 1e-12 && (a[1] - b[1]).abs() < 1e-12);
     }
 }

@@ -44,6 +44,9 @@ enum Pattern {
     },
     /// Cells about random points, with dark joints between.
     Cells { grid: Grid, joint: f64 },
+    /// Fallen leaves, large ones below small ones, on a ground of noise: sharp edges of every size, as
+    /// in photographs.
+    Leaves { ground: Vec<(Grid, f32)>, grids: Vec<Grid> },
     /// A picture: pixels of the raster for a step along x and along y.
     Picture {
         raster: Arc<Raster>,
@@ -69,9 +72,13 @@ pub(super) struct Palette<'a> {
 }
 
 impl Palette<'_> {
-    /// A random texture.
-    pub(super) fn draw(&self, rng: &mut PhiloxRng) -> Texture {
-        let kinds = if self.rasters.is_empty() { 9 } else { 12 };
+    /// A random texture that can be followed over `longest` pixels: no regular pattern whose next
+    /// period would be mistaken for it.
+    pub(super) fn draw(&self, rng: &mut PhiloxRng, longest: f64) -> Texture {
+        /// Part of a period up to which a motion is unambiguous, with some room.
+        const UNAMBIGUOUS: f64 = 0.4;
+        let kinds = if self.rasters.is_empty() { 11 } else { 15 };
+        let shortest = longest / UNAMBIGUOUS;
         let pattern = match rng.below(kinds) {
             0..3 => Pattern::Noise(self.octaves(rng)),
             3..5 => Pattern::Patches {
@@ -79,8 +86,9 @@ impl Palette<'_> {
                 gain: log_uniform(rng, 1.0, 4.0) as f32,
             },
             5 => self.spots(rng),
-            6 | 7 => self.bands(rng),
-            8 => self.cells(rng),
+            6 | 7 if shortest < 0.7 * self.extent / 3.0 => self.bands(rng, shortest),
+            6..=8 => self.leaves(rng),
+            9 | 10 => self.cells(rng),
             _ => self.picture(rng),
         };
         let colours = match pattern {
@@ -143,9 +151,11 @@ impl Palette<'_> {
         }
     }
 
-    fn bands(&self, rng: &mut PhiloxRng) -> Pattern {
-        let period = log_uniform(rng, 6.0, (self.extent / 3.0).max(8.0));
-        let second = period * rng.uniform_in(0.7, 1.5);
+    /// Bands with a period of `shortest` pixels or more.
+    fn bands(&self, rng: &mut PhiloxRng, shortest: f64) -> Pattern {
+        let shortest = shortest.max(6.0);
+        let period = log_uniform(rng, shortest, (self.extent / 3.0).max(1.3 * shortest));
+        let second = (period * rng.uniform_in(0.7, 1.5)).max(shortest);
         let angle = rng.uniform_in(0.0, std::f64::consts::TAU);
         let waves = [
             Grid::new(rng, period, period, angle, self.torus),
@@ -159,6 +169,19 @@ impl Palette<'_> {
             gain: log_uniform(rng, 0.5, (period / (std::f64::consts::PI * SHARPEST)).max(0.6)),
             bend: self.grid(rng, bend_cell, 1.0),
             amount: period * rng.uniform_in(0.0, 0.2),
+        }
+    }
+
+    fn leaves(&self, rng: &mut PhiloxRng) -> Pattern {
+        let mut cell = log_uniform(rng, 16.0, (self.extent / 2.0).max(20.0));
+        let mut grids = Vec::new();
+        while cell >= 8.0 && grids.len() < 4 {
+            grids.push(self.grid(rng, cell, 1.0));
+            cell /= rng.uniform_in(1.7, 3.0);
+        }
+        Pattern::Leaves {
+            ground: self.octaves(rng),
+            grids,
         }
     }
 
@@ -206,6 +229,12 @@ impl Palette<'_> {
 }
 
 impl Texture {
+    /// Roughly the standard deviation of its colours.
+    pub(super) fn contrast(&self) -> f32 {
+        let squares: f32 = self.colours.mix.iter().flatten().map(|v| v * v).sum();
+        (squares / 3.0).sqrt()
+    }
+
     /// Colour at `p`, in `[0, 1]`.
     pub(super) fn at(&self, lattice: &Lattice, p: Point) -> [f32; 3] {
         let values = self.pattern.at(lattice, p);
@@ -251,6 +280,13 @@ impl Pattern {
                 } else {
                     [a, 0.5 * noise[2], 0.3 * noise[3], a * noise[2] * 0.3]
                 }
+            }
+            Self::Leaves { ground, grids } => {
+                let mut values = fractal(ground, lattice, p);
+                for grid in grids {
+                    leaves(grid, lattice, p, &mut values);
+                }
+                values
             }
             Self::Cells { grid, joint } => cells(grid, *joint, lattice, p),
             Self::Picture { raster, map, offset } => {
@@ -311,6 +347,48 @@ fn spots(grid: &Grid, radius: f64, edge: f64, ring: bool, lattice: &Lattice, p: 
         }
     }
     value
+}
+
+/// One leaf in most cells, over what is there.
+fn leaves(grid: &Grid, lattice: &Lattice, p: Point, values: &mut [f32; 4]) {
+    /// Share of cells with a leaf.
+    const SHARE: f32 = 0.7;
+    let mut nearby = around(grid, lattice, p);
+    // Which one lies on top must not depend on where one looks from.
+    nearby.sort_unstable_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+    let cell = grid.pixels([0.0, 1.0]);
+    let cell = cell[0].hypot(cell[1]);
+    for (d, node) in nearby {
+        if node[3] > SHARE {
+            continue;
+        }
+        // Nothing of it may reach beyond the 3×3 cells: 1.2 cells from its point.
+        let half = [
+            cell * (0.2 + 0.5 * f64::from(node[1])),
+            cell * (0.1 + 0.4 * f64::from(node[2])),
+        ];
+        let (sin, cos) = (f64::from(node[0]) * 400.0).sin_cos();
+        let (u, v) = ((d[0] * cos + d[1] * sin).abs(), (d[1] * cos - d[0] * sin).abs());
+        let inside = if node[3] < 0.5 * SHARE {
+            (half[0] - u).min(half[1] - v)
+        } else {
+            // Near enough to the distance from an ellipse's rim.
+            let k = (u / half[0]).hypot(v / half[1]);
+            (1.0 - k) * half[1]
+        };
+        let cover = smooth_step(0.5 + inside / SHARPEST) as f32;
+        let hue = node[3] / SHARE * 37.0;
+        let target = [
+            3.0 * (hue.fract() - 0.5),
+            2.0 * node[1] - 1.0,
+            2.0 * node[2] - 1.0,
+            2.0 * node[0] - 1.0,
+        ];
+        for (v, t) in values.iter_mut().zip(target) {
+            // What lies below shows a little: leaves are not quite flat.
+            *v += cover * (t + 0.15 * *v - *v);
+        }
+    }
 }
 
 fn cells(grid: &Grid, joint: f64, lattice: &Lattice, p: Point) -> [f32; 4] {
@@ -388,10 +466,7 @@ impl Raster {
     /// Colour at column `x`, row `y`, between the pixels by Catmull–Rom interpolation.
     fn at(&self, x: f64, y: f64) -> [f32; 3] {
         let (i, j) = (x.floor(), y.floor());
-        let (wx, wy) = (
-            interpolating(x - i).map(|w| w as f32),
-            interpolating(y - j).map(|w| w as f32),
-        );
+        let (wx, wy) = (interpolating((x - i) as f32), interpolating((y - j) as f32));
         let column: [usize; 4] =
             std::array::from_fn(|k| (i as i64 - 1 + k as i64).rem_euclid(self.width as i64) as usize);
         let plane = self.width * self.height;
