@@ -132,3 +132,64 @@ impl Scene {
         (flow, inside && !hidden())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nca_core::philox::{PhiloxRng, Stream};
+
+    use super::*;
+    use crate::synth::texture::Palette;
+
+    /// A square of half width 6 at (20, 16) that moves by (5, 0) over a still background; the same
+    /// across the seam of a torus.
+    #[test]
+    fn a_square_hides_what_it_moves_over() {
+        for (torus, x0) in [(None, 20.0), (Some([40.0, 32.0]), 33.0)] {
+            let palette = Palette {
+                torus,
+                rasters: &[],
+                extent: 32.0,
+            };
+            let mut rng = PhiloxRng::new(1, Stream::Test, 0);
+            let mut layer = |shape, shift| Layer {
+                texture: palette.draw(&mut rng, 5.0),
+                shape,
+                motion: Motion { shift, ..Motion::STILL },
+                fade: None,
+            };
+            let square = Shape::square([x0, 16.0], 6.0);
+            let layers = vec![layer(None, [0.0; 2]), layer(Some(square), [5.0, 0.0])];
+            let scene = Scene {
+                lattice: Lattice::new(0, 0),
+                layers,
+                torus,
+            };
+            for p in 0..40 * 32 {
+                let (x, y) = (f64::from(p % 40), f64::from(p / 40));
+                // Offset from the square's centre, the short way round on the torus.
+                let dx = if torus.is_some() {
+                    (x - x0 + 20.0).rem_euclid(40.0) - 20.0
+                } else {
+                    x - x0
+                };
+                let rows = (y - 16.0).abs() <= 6.0;
+                let (flow, visible) = scene.truth([x, y], 40, 32);
+                if rows && dx.abs() <= 6.0 {
+                    // 20 + 6 + 5 is still inside.
+                    assert_eq!((flow, visible), ([5.0, 0.0], true), "{x} {y}");
+                } else {
+                    let covered = rows && (dx - 5.0).abs() <= 6.0;
+                    assert_eq!((flow, visible), ([0.0; 2], !covered), "{x} {y}");
+                }
+                // The square's inside, five pixels on.
+                if rows && dx.abs() <= 4.0 && (y - 16.0).abs() <= 4.0 {
+                    let second = scene.second([(x + 5.0).rem_euclid(40.0), y], &mut [None, None]);
+                    for (a, b) in scene.first([x, y]).iter().zip(second) {
+                        // Places on the torus are rounded to 1e-14, colours to 1e-7.
+                        assert!((a - b).abs() < 1e-5, "{x} {y}");
+                    }
+                }
+            }
+        }
+    }
+}

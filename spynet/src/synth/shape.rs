@@ -182,4 +182,22 @@ impl Shape {
         }
         smooth_step(0.5 - distance / Self::RIM)
     }
+
+    /// A square of the given half width, which covers its rim's pixels by half.
+    #[cfg(test)]
+    pub(super) fn square(centre: Point, half: f64) -> Self {
+        let body = Body {
+            at: [0.0; 2],
+            axis: [1.0, 0.0],
+            half: [half; 2],
+            round: false,
+        };
+        Self {
+            centre,
+            reach: body.reach() + Self::RIM,
+            bodies: vec![body],
+            holes: Vec::new(),
+            waves: Vec::new(),
+        }
+    }
 }
