@@ -179,7 +179,7 @@ fn what_is_hidden_is_covered_by_something() {
         }
     }
     assert!(hidden > 300 && outside > 300, "{hidden} {outside}");
-    assert!(covered as f64 > 0.85 * hidden as f64, "{covered} of {hidden}");
+    assert!(covered as f64 > 0.85 * f64::from(hidden), "{covered} of {hidden}");
 }
 
 #[test]
