@@ -1,6 +1,6 @@
 //! What the benchmarks run: one table of cases, and the set-up they share.
 
-use nca_core::backend::{Backend, MaskKey, upload_params, zero_params};
+use nca_core::backend::{Backend, ConvShape, MaskKey, upload_params, zero_params};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result, Rollout};
 use nca_train::exemplar::Exemplar;
@@ -237,6 +237,141 @@ impl<B: Backend> Appearance<B> {
     pub fn evaluate(&mut self, backend: &B, draw: u64) -> Result<()> {
         let g_rgb = Some(&mut self.g_rgb);
         self.loss.evaluate(backend, draw, &self.rgb, g_rgb, &mut self.out, 0)?;
+        backend.synchronize()
+    }
+}
+
+/// A convolution that keeps the size of its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvLayer {
+    /// Input channels, I.
+    pub inputs: usize,
+    /// Output channels, O.
+    pub outputs: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+}
+
+const fn layer(inputs: usize, outputs: usize, kernel: usize) -> ConvLayer {
+    ConvLayer {
+        inputs,
+        outputs,
+        kernel,
+    }
+}
+
+/// One level of SpyNet.
+pub const SPYNET: [ConvLayer; 5] = [
+    layer(8, 32, 7),
+    layer(32, 64, 7),
+    layer(64, 32, 7),
+    layer(32, 16, 7),
+    layer(16, 2, 7),
+];
+
+/// The first layers of VGG, at any size.
+pub const VGG: [ConvLayer; 5] = [
+    layer(3, 64, 3),
+    layer(64, 64, 3),
+    layer(64, 128, 3),
+    layer(128, 128, 3),
+    layer(128, 256, 3),
+];
+
+/// What is computed of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvPass {
+    /// Outputs.
+    Forward,
+    /// Gradient of the images.
+    ToImages,
+    /// Gradient of weights and bias.
+    ToWeights,
+}
+
+/// Every pass.
+pub const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::ToImages, ConvPass::ToWeights];
+
+impl ConvPass {
+    /// Its name in benchmarks.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::ToImages => "to_images",
+            Self::ToWeights => "to_weights",
+        }
+    }
+}
+
+impl ConvLayer {
+    /// `IxO/k/HxW/B`.
+    #[must_use]
+    pub fn name(&self, size: usize, batch: usize) -> String {
+        format!("{}x{}/{}/{size}x{size}/{batch}", self.inputs, self.outputs, self.kernel)
+    }
+
+    /// Its shape on `batch` images of `size` × `size`.
+    #[must_use]
+    pub fn shape(&self, size: usize, batch: usize) -> ConvShape {
+        ConvShape {
+            batch,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            height: size,
+            width: size,
+            kernel: self.kernel,
+            padding: self.kernel / 2,
+        }
+    }
+}
+
+/// A convolution with the buffers of every pass.
+pub struct ConvSetup<B: Backend> {
+    shape: ConvShape,
+    x: B::Buffer,
+    weight: B::Buffer,
+    bias: B::Buffer,
+    y: B::Buffer,
+    g_y: B::Buffer,
+    g_x: B::Buffer,
+    g_weight: B::Buffer,
+    g_bias: B::Buffer,
+}
+
+impl<B: Backend> ConvSetup<B> {
+    /// `layer` on `batch` images of `size` × `size`, all numbers normal.
+    pub fn new(backend: &B, layer: ConvLayer, size: usize, batch: usize) -> Result<Self> {
+        let shape = layer.shape(size, batch);
+        let normals = |index: u64, len: usize| {
+            let mut rng = PhiloxRng::new(0, Stream::Test, index);
+            let normals: Vec<B::Elem> = (0..len).map(|_| nca_core::Real::of(rng.normal())).collect();
+            backend.buffer(&normals)
+        };
+        Ok(Self {
+            x: normals(10, shape.input_len())?,
+            weight: normals(11, shape.weight_len())?,
+            bias: normals(12, shape.outputs)?,
+            y: backend.zeros(shape.output_len())?,
+            g_y: normals(13, shape.output_len())?,
+            g_x: backend.zeros(shape.input_len())?,
+            g_weight: backend.zeros(shape.weight_len())?,
+            g_bias: backend.zeros(shape.outputs)?,
+            shape,
+        })
+    }
+
+    /// One pass.
+    pub fn run(&mut self, backend: &B, pass: ConvPass) -> Result<()> {
+        let shape = &self.shape;
+        match pass {
+            ConvPass::Forward => backend.conv2d(shape, &self.x, &self.weight, Some(&self.bias), &mut self.y)?,
+            ConvPass::ToImages => backend.conv2d_backward_input(shape, &self.weight, &self.g_y, &mut self.g_x)?,
+            ConvPass::ToWeights => {
+                let g_bias = Some(&mut self.g_bias);
+                backend.conv2d_backward_weight(shape, &self.x, &self.g_y, &mut self.g_weight, g_bias)?;
+            }
+        }
         backend.synchronize()
     }
 }

@@ -8,8 +8,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nca_core::backend::{Device, MaskKey, NcaStep, RolloutSteps, upload_params, zero_params};
-use nca_core::cpu::Cpu;
+use nca_core::backend::{Conv2d, ConvShape, Device, MaskKey, NcaStep, RolloutSteps, upload_params, zero_params};
+use nca_core::cpu::{ConvAlgorithm, Cpu};
 use nca_core::{Grid, HostParams, NcaConfig, Preset};
 
 /// Allocations above this are large, in bytes.
@@ -50,13 +50,56 @@ fn large_allocations(job: impl FnOnce()) -> usize {
 
 /// One test: a second one beside it would be counted too.
 #[test]
-fn steps_and_rollouts_allocate_only_once() {
+fn hot_loops_allocate_only_once() {
     let cpu = Cpu::with_threads(2).unwrap();
+    steps_and_rollouts(&cpu);
+    for conv in ConvAlgorithm::ALL {
+        convolutions(&Cpu::builder().threads(2).conv(conv).build().unwrap());
+    }
+}
+
+fn convolutions(cpu: &Cpu) {
+    let shape = ConvShape {
+        batch: 2,
+        inputs: 16,
+        outputs: 24,
+        height: 60,
+        width: 50,
+        kernel: 7,
+        padding: 3,
+    };
+    let (x, g_y) = (
+        cpu.zeros(shape.input_len()).unwrap(),
+        cpu.zeros(shape.output_len()).unwrap(),
+    );
+    let (weight, bias) = (
+        cpu.zeros(shape.weight_len()).unwrap(),
+        cpu.zeros(shape.outputs).unwrap(),
+    );
+    let (mut y, mut g_x) = (
+        cpu.zeros(shape.output_len()).unwrap(),
+        cpu.zeros(shape.input_len()).unwrap(),
+    );
+    let (mut g_weight, mut g_bias) = (
+        cpu.zeros(shape.weight_len()).unwrap(),
+        cpu.zeros(shape.outputs).unwrap(),
+    );
+    let mut all = || {
+        cpu.conv2d(&shape, &x, &weight, Some(&bias), &mut y).unwrap();
+        cpu.conv2d_backward_input(&shape, &weight, &g_y, &mut g_x).unwrap();
+        cpu.conv2d_backward_weight(&shape, &x, &g_y, &mut g_weight, Some(&mut g_bias))
+            .unwrap();
+    };
+    assert!(large_allocations(&mut all) > 0, "the counter does not count");
+    assert_eq!(large_allocations(|| (0..5).for_each(|_| all())), 0, "{}", cpu.conv());
+}
+
+fn steps_and_rollouts(cpu: &Cpu) {
     let config = NcaConfig::preset(Preset::Distill, 12, 40).unwrap();
     let grid = Grid::new(2, 48, 48);
     let len = config.channels * grid.cells();
-    let params = upload_params(&cpu, &HostParams::init(&config, 1)).unwrap();
-    let mut grads = zero_params(&cpu, &config).unwrap();
+    let params = upload_params(cpu, &HostParams::init(&config, 1)).unwrap();
+    let mut grads = zero_params(cpu, &config).unwrap();
     let mut states: Vec<_> = (0..4).map(|_| cpu.zeros(len).unwrap()).collect();
     let (mut x, mut spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
     let (mut g, mut g_spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());

@@ -1,6 +1,6 @@
 //! The fast CPU backend through the suite that every backend runs, once for each instruction set.
 
-use nca_core::cpu::{Cpu, Simd};
+use nca_core::cpu::{ConvAlgorithm, Cpu, Simd};
 
 /// The backend on `simd`; `None` where this machine lacks it, and the test reports itself skipped.
 fn cpu(simd: Simd) -> Option<Cpu> {
@@ -26,4 +26,16 @@ mod avx2 {
 mod portable {
     use super::*;
     nca_core::backend_suite!(|| cpu(Simd::Portable));
+}
+
+/// Those by transforms have a bound of another kind (`convolution.rs`).
+mod direct_convolutions {
+    use super::*;
+    #[test]
+    fn conv2d() {
+        for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+            let cpu = Cpu::builder().simd(simd).threads(2).conv(ConvAlgorithm::Direct);
+            nca_core::testkit::run(cpu.build().expect("available"), nca_core::testkit::conv2d::parity);
+        }
+    }
 }

@@ -57,20 +57,10 @@ impl Simd {
             .find(|simd| simd.available())
             .unwrap_or(Self::Portable)
     }
-
-    /// The one `NCA_SIMD` names, if it is set.
-    fn from_environment() -> Result<Option<Self>> {
-        match std::env::var("NCA_SIMD") {
-            Ok(name) => name.parse().map(Some),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(name)) => {
-                Err(Error::invalid("NCA_SIMD", name.to_string_lossy(), EXPECTED_NAMES))
-            }
-        }
-    }
 }
 
 const EXPECTED_NAMES: &str = "avx512, avx2 or portable";
+const EXPECTED_ALGORITHMS: &str = "auto, direct or fft";
 
 impl fmt::Display for Simd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,11 +78,67 @@ impl FromStr for Simd {
     }
 }
 
+/// How convolutions are computed.
+///
+/// Fourier transforms need far fewer operations for large kernels and many channels. Their rounding
+/// errors are relative to the largest numbers within 16 pixels of an output, not to its own terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConvAlgorithm {
+    /// Whatever costs less for the shape.
+    #[default]
+    Auto,
+    /// Products of filters and shifted images.
+    Direct,
+    /// Fourier transforms of tiles, wherever a kernel fits a tile (16 × 16).
+    Fft,
+}
+
+impl ConvAlgorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Direct, Self::Fft];
+
+    /// Its name in `NCA_CONV`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+            Self::Fft => "fft",
+        }
+    }
+}
+
+impl fmt::Display for ConvAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ConvAlgorithm {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(|| Error::invalid("NCA_CONV", name, EXPECTED_ALGORITHMS))
+    }
+}
+
+/// The value of an environment variable, if it is set.
+fn environment<T: FromStr<Err = Error>>(variable: &'static str, expected: &str) -> Result<Option<T>> {
+    match std::env::var(variable) {
+        Ok(name) => name.parse().map(Some),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(name)) => Err(Error::invalid(variable, name.to_string_lossy(), expected)),
+    }
+}
+
 /// Settings of a [`Cpu`]: what is not set is chosen as [`Cpu::new`] says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Builder {
     threads: Option<usize>,
     simd: Option<Simd>,
+    conv: Option<ConvAlgorithm>,
 }
 
 impl Builder {
@@ -110,12 +156,19 @@ impl Builder {
         self
     }
 
+    /// Algorithm of convolutions; takes precedence over `NCA_CONV`.
+    #[must_use]
+    pub fn conv(mut self, conv: ConvAlgorithm) -> Self {
+        self.conv = Some(conv);
+        self
+    }
+
     /// The backend. Errors: no thread at all, threads the system refuses, an instruction set this
     /// machine lacks.
     pub fn build(self) -> Result<Cpu> {
         let simd = match self.simd {
             Some(simd) => simd,
-            None => Simd::from_environment()?.unwrap_or_else(Simd::detect),
+            None => environment("NCA_SIMD", EXPECTED_NAMES)?.unwrap_or_else(Simd::detect),
         };
         self.build_for(simd, simd.available())
     }
@@ -134,6 +187,10 @@ impl Builder {
                 format!("one this machine has, at best {}", Simd::detect()),
             ));
         }
+        let conv = match self.conv {
+            Some(conv) => conv,
+            None => environment("NCA_CONV", EXPECTED_ALGORITHMS)?.unwrap_or_default(),
+        };
         let pool = match self.threads {
             Some(0) => return Err(Error::invalid("number of threads", 0, "at least 1")),
             Some(threads) => {
@@ -157,6 +214,7 @@ impl Builder {
             pool,
             threads,
             simd,
+            conv,
             arenas,
         })
     }

@@ -1,18 +1,22 @@
 //! Small matrix products in registers.
 //!
-//! Two micro-kernels carry the update network and the convolutions:
+//! Three micro-kernels carry the update network and the convolutions:
 //!
 //! * [`multiply`], `C = A·B` with `A` packed in panels of 4 or 8 rows and the columns of `B` and `C`
 //!   (cells) in vector lanes: a register tile of `ROWS × 3` vectors, one broadcast of `A` for three
 //!   fused multiply-adds. `B` is read where it lies, row by row, so a convolution needs no im2col.
 //! * [`dots`], `C += A·Bᵀ` over long rows, for gradients of weights: the lanes hold partial sums
 //!   over cells, which are added up once a tile, so neither operand is transposed.
+//! * [`multiply_complex`], a product of complex matrices for spectra, lanes along columns; also of the
+//!   transpose of `A`, which is read in place.
 
 // Pointers into tiles whose shapes the callers prepare.
 #![allow(unsafe_code)]
 
+mod complex;
 mod dots;
 
+pub(super) use self::complex::{Complex, multiply_complex};
 pub(super) use self::dots::{Outer, dots, most_padded_columns};
 use super::simd::Isa;
 

@@ -35,7 +35,7 @@ mod upsample2;
 mod warp;
 
 pub use buffer::{Buffer, Indices};
-pub use builder::{Builder, Simd};
+pub use builder::{Builder, ConvAlgorithm, Simd};
 
 use std::sync::Arc;
 
@@ -62,14 +62,17 @@ pub struct Cpu {
     pool: Option<Arc<ThreadPool>>,
     threads: usize,
     simd: Simd,
+    conv: ConvAlgorithm,
     arenas: Arc<Arenas>,
 }
 
 impl Cpu {
     /// All the threads rayon would use (`RAYON_NUM_THREADS`, else one a core) and the best
-    /// instruction set of this machine, or the one the environment variable `NCA_SIMD` names.
+    /// instruction set of this machine, or the one the environment variable `NCA_SIMD` names; for each
+    /// convolution the cheaper algorithm, or the one `NCA_CONV` names.
     ///
-    /// An `NCA_SIMD` that is unknown or that this machine cannot run is an error.
+    /// An `NCA_SIMD` that is unknown or that this machine cannot run is an error, as is an unknown
+    /// `NCA_CONV`.
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
@@ -95,6 +98,12 @@ impl Cpu {
     #[must_use]
     pub fn simd(&self) -> Simd {
         self.simd
+    }
+
+    /// Algorithm of convolutions.
+    #[must_use]
+    pub fn conv(&self) -> ConvAlgorithm {
+        self.conv
     }
 
     /// Runs `job` on this backend's threads.

@@ -1,11 +1,13 @@
 //! AVX-512F: 16 lanes, 32 registers.
 
 use std::arch::x86_64::{
-    __m256, __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castpd_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_hadd_ps, _mm512_abs_ps, _mm512_add_ps, _mm512_alignr_epi32,
-    _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_compress_ps, _mm512_maskz_expand_ps,
-    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_add_ps, _mm_loadu_ps, _mm_storeu_ps, _mm256_add_ps,
+    _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_hadd_ps, _mm512_abs_ps, _mm512_add_ps,
+    _mm512_alignr_epi32, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps128_ps512, _mm512_castps512_ps256,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_insertf32x4, _mm512_loadu_ps, _mm512_maskz_compress_ps, _mm512_maskz_expand_ps, _mm512_maskz_mov_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_ps,
+    _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
 };
 
 use super::Isa;
@@ -72,6 +74,10 @@ impl Isa for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn fnma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_max_ps(a, b) }
     }
@@ -127,6 +133,30 @@ impl Isa for Avx512 {
             let mut out = [0.0; 4];
             _mm_storeu_ps(out.as_mut_ptr(), sums);
             out
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            // Quarter q of the result: columns 4q.. of all rows, rows i, i + 4, i + 8, i + 12 side by side.
+            for quarter in 0..4 {
+                let mut rows = [_mm512_setzero_ps(); 4];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    let from = from.add(i * from_stride + 4 * quarter);
+                    *row = _mm512_castps128_ps512(_mm_loadu_ps(from));
+                    *row = _mm512_insertf32x4::<1>(*row, _mm_loadu_ps(from.add(4 * from_stride)));
+                    *row = _mm512_insertf32x4::<2>(*row, _mm_loadu_ps(from.add(8 * from_stride)));
+                    *row = _mm512_insertf32x4::<3>(*row, _mm_loadu_ps(from.add(12 * from_stride)));
+                }
+                let [a, b, c, d] = rows;
+                let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let (low2, high2) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                let to = to.add(4 * quarter * to_stride);
+                _mm512_storeu_ps(to, _mm512_shuffle_ps::<0b01_00_01_00>(low, low2));
+                _mm512_storeu_ps(to.add(to_stride), _mm512_shuffle_ps::<0b11_10_11_10>(low, low2));
+                _mm512_storeu_ps(to.add(2 * to_stride), _mm512_shuffle_ps::<0b01_00_01_00>(high, high2));
+                _mm512_storeu_ps(to.add(3 * to_stride), _mm512_shuffle_ps::<0b11_10_11_10>(high, high2));
+            }
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) trait Isa: Copy {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once where the instruction set can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c − a · b`, rounded once where the instruction set can.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The larger of two; `b` where either is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// The smaller of two; `b` where either is NaN.
@@ -70,6 +72,12 @@ pub(super) trait Isa: Copy {
     fn expand(self, v: Self::V, lanes: Self::Select) -> Self::V;
     /// The sum of each vector's lanes.
     fn sums(self, v: [Self::V; 4]) -> [f32; 4];
+    /// Transposes a square: float `j` of row `i` of `from` becomes float `i` of row `j` of `to`, for
+    /// [`Isa::LANES`] rows of as many floats, which are `from_stride` and `to_stride` floats apart.
+    ///
+    /// # Safety
+    /// All rows must be valid; `from` and `to` must not overlap.
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
 /// Asks for the cache lines of the `len` floats at `from`, any address being allowed: planes lie too
@@ -112,7 +120,7 @@ pub(super) fn dispatch<K: Kernel>(simd: Simd, width: usize, kernel: K) -> K::Out
 }
 
 /// Lanes of the vectors that [`dispatch`] uses.
-fn lanes(simd: Simd, width: usize) -> usize {
+pub(super) fn lanes(simd: Simd, width: usize) -> usize {
     let widest = match simd {
         Simd::Avx512 => 16,
         Simd::Avx2 => 8,
@@ -164,6 +172,7 @@ mod tests {
             put(s.sub(x, y));
             put(s.mul(x, y));
             put(s.fma(x, y, z));
+            put(s.fnma(x, y, z));
             put(s.max(x, y));
             put(s.min(x, y));
             put(s.where_above(x, y, z));
@@ -181,6 +190,14 @@ mod tests {
                 put(s.expand(s.compress(x, lanes), lanes));
             }
             out.extend(s.sums([x, y, z, w]));
+            let square: Vec<f32> = (0..16 * 19).map(|i| i as f32).collect();
+            let mut transposed = vec![0.0; 16 * 17];
+            // SAFETY: 16 rows of each stride hold any square.
+            unsafe { s.transpose(square.as_ptr(), 19, transposed.as_mut_ptr(), 17) };
+            for (i, j) in (0..S::LANES).flat_map(|i| (0..S::LANES).map(move |j| (i, j))) {
+                assert_eq!(transposed[j * 17 + i], square[i * 19 + j], "{i}, {j}");
+            }
+            out.extend(transposed);
             (S::LANES, out)
         }
     }

@@ -64,6 +64,10 @@ impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
         }
     }
     #[inline(always)]
+    fn fnma(self, a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
+        self.fma(a.map(|a| -a), b, c)
+    }
+    #[inline(always)]
     fn max(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
         Self::zip(a, b, |a, b| if a > b { a } else { b })
     }
@@ -117,5 +121,14 @@ impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
     #[inline(always)]
     fn sums(self, v: [[f32; N]; 4]) -> [f32; 4] {
         v.map(|v| v.iter().sum())
+    }
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..N {
+            for j in 0..N {
+                // SAFETY: the caller's condition.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
     }
 }

@@ -10,12 +10,12 @@
 
 use rayon::prelude::*;
 
-use super::arena::{Arenas, Carver, Shared, carve};
-use super::gemm::{Bias, Blocks, Outer, Panels, Shifted, dots, most_padded, most_padded_columns, multiply};
-use super::simd::{Isa, Kernel, dispatch};
-use super::{Buffer, Cpu};
-use crate::backend::{Conv2d, ConvShape};
-use crate::error::{Result, check_len};
+use super::super::Cpu;
+use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::gemm::{Bias, Blocks, Outer, Panels, Shifted, dots, most_padded, most_padded_columns, multiply};
+use super::super::simd::{Isa, Kernel, dispatch};
+use super::{Filters, Work};
+use crate::backend::ConvShape;
 
 /// Output rows of a task of the product.
 const TASK_ROWS: usize = 4;
@@ -26,74 +26,21 @@ const GROUPS: usize = 16;
 /// Floats that may be read behind the last row of an image.
 const SLACK: usize = 64;
 
-impl Conv2d for Cpu {
-    fn conv2d(
-        &self,
-        shape: &ConvShape,
-        x: &Buffer,
-        weight: &Buffer,
-        bias: Option<&Buffer>,
-        y: &mut Buffer,
-    ) -> Result<()> {
-        shape.validate()?;
-        check_len("conv2d", "x", x.len(), shape.input_len())?;
-        check_len("conv2d", "weight", weight.len(), shape.weight_len())?;
-        check_len("conv2d", "y", y.len(), shape.output_len())?;
-        if let Some(bias) = bias {
-            check_len("conv2d", "bias", bias.len(), shape.outputs)?;
-        }
-        let filter = shape.inputs * shape.kernel * shape.kernel;
-        let image = Image::of_input(shape);
-        let value = |row: usize, k: usize| weight[row * filter + k];
-        self.correlate(&image, shape.kernel, shape.outputs, x, &value, bias.map(|b| &b[..]), y);
-        Ok(())
-    }
+/// Cost of a convolution, in multiply-adds of vectors.
+pub(super) fn cost(work: Work) -> usize {
+    let vectors = work.batch * work.out.0 * work.out.1.div_ceil(work.lanes);
+    // Four rows are the least that a register tile takes.
+    vectors * work.kernel * work.kernel * work.inputs * work.outputs.next_multiple_of(4)
+}
 
-    fn conv2d_backward_input(&self, shape: &ConvShape, weight: &Buffer, g_y: &Buffer, g_x: &mut Buffer) -> Result<()> {
-        shape.validate()?;
-        check_len("conv2d_backward_input", "weight", weight.len(), shape.weight_len())?;
-        check_len("conv2d_backward_input", "g_y", g_y.len(), shape.output_len())?;
-        check_len("conv2d_backward_input", "g_x", g_x.len(), shape.input_len())?;
-        let taps = shape.kernel * shape.kernel;
-        let image = Image::of_gradient(shape);
-        // Filter (o, ky, kx) of input i, mirrored.
-        let value = |row: usize, k: usize| weight[(k / taps * shape.inputs + row) * taps + taps - 1 - k % taps];
-        self.correlate(&image, shape.kernel, shape.inputs, g_y, &value, None, g_x);
-        Ok(())
-    }
-
-    fn conv2d_backward_weight(
-        &self,
-        shape: &ConvShape,
-        x: &Buffer,
-        g_y: &Buffer,
-        g_weight: &mut Buffer,
-        g_bias: Option<&mut Buffer>,
-    ) -> Result<()> {
-        shape.validate()?;
-        check_len("conv2d_backward_weight", "x", x.len(), shape.input_len())?;
-        check_len("conv2d_backward_weight", "g_y", g_y.len(), shape.output_len())?;
-        check_len("conv2d_backward_weight", "g_weight", g_weight.len(), shape.weight_len())?;
-        if let Some(g_bias) = g_bias {
-            check_len("conv2d_backward_weight", "g_bias", g_bias.len(), shape.outputs)?;
-            let plane = (shape.out_height() * shape.out_width()).max(1);
-            self.install(|| {
-                g_bias.par_iter_mut().enumerate().for_each(|(output, g_bias)| {
-                    let planes = g_y.chunks_exact(plane).skip(output).step_by(shape.outputs);
-                    *g_bias += planes.flatten().map(|&g| f64::from(g)).sum::<f64>() as f32;
-                });
-            });
-        }
-        if !g_weight.is_empty() && !g_y.is_empty() {
-            self.weight_gradient(shape, x, g_y, g_weight);
-        }
-        Ok(())
-    }
+/// Cost of the gradient of the weights: as measured, half as much again.
+pub(super) fn gradient_cost(work: Work) -> usize {
+    cost(work) + cost(work) / 2
 }
 
 /// A batch of images in zeros: `planes` of `height` rows, `pitch` floats apart.
 #[derive(Clone, Copy)]
-struct Image {
+pub(super) struct Image {
     batch: usize,
     channels: usize,
     /// Rows and columns of the source.
@@ -107,7 +54,8 @@ struct Image {
 }
 
 impl Image {
-    fn new(
+    /// Images of `source` rows and columns, for results of `out` rows and columns.
+    pub(super) fn new(
         batch: usize,
         channels: usize,
         source: (usize, usize),
@@ -139,14 +87,6 @@ impl Image {
             out,
             shape.kernel,
         )
-    }
-
-    /// The gradient of its output.
-    fn of_gradient(shape: &ConvShape) -> Self {
-        let source = (shape.out_height(), shape.out_width());
-        let margin = shape.kernel as isize - 1 - shape.padding as isize;
-        let out = (shape.height, shape.width);
-        Self::new(shape.batch, shape.outputs, source, margin, out, shape.kernel)
     }
 
     fn plane(&self) -> usize {
@@ -220,19 +160,18 @@ impl Memory {
 
 impl Cpu {
     /// `y[b, r] = bias[r] + Σ_k value(r, k) · (image of x[b], shifted by k)`.
-    fn correlate(
+    pub(super) fn correlate_direct(
         &self,
         image: &Image,
-        kernel: usize,
-        rows: usize,
         x: &[f32],
-        value: &(dyn Fn(usize, usize) -> f32 + Sync),
+        filters: Filters<'_>,
         bias: Option<&[f32]>,
         y: &mut [f32],
     ) {
         if y.is_empty() {
             return;
         }
+        let (kernel, rows) = (filters.kernel, filters.outputs);
         let depth = image.channels * kernel * kernel;
         let tasks = image.batch * image.out.0.div_ceil(TASK_ROWS);
         let (simd, width) = (self.simd, usize::MAX);
@@ -249,7 +188,7 @@ impl Cpu {
                 PackFilters {
                     rows,
                     depth,
-                    value,
+                    filters,
                     bias,
                     memory,
                 },
@@ -276,11 +215,11 @@ impl Cpu {
     }
 }
 
-/// Packs the left operand of [`Cpu::correlate`].
+/// Packs the left operand of [`Cpu::correlate_direct`].
 struct PackFilters<'a> {
     rows: usize,
     depth: usize,
-    value: &'a (dyn Fn(usize, usize) -> f32 + Sync),
+    filters: Filters<'a>,
     bias: Option<&'a [f32]>,
     memory: Memory,
 }
@@ -297,7 +236,7 @@ impl Kernel for PackFilters<'_> {
                 std::slice::from_raw_parts_mut(self.memory.bias.get(), panels.padded()),
             )
         };
-        panels.pack(self.depth, weights, self.value);
+        panels.pack(self.depth, weights, |row, k| self.filters.value(row, k));
         panels.pack(1, bias, |row, _| self.bias.map_or(0.0, |bias| bias[row]));
     }
 }
@@ -388,7 +327,7 @@ impl Groups {
 }
 
 impl Cpu {
-    fn weight_gradient(&self, shape: &ConvShape, x: &[f32], g_y: &[f32], g_weight: &mut [f32]) {
+    pub(super) fn weight_gradient_direct(&self, shape: &ConvShape, x: &[f32], g_y: &[f32], g_weight: &mut [f32]) {
         let image = &Image::of_input(shape);
         // The gradient with the pitch of the image and no zeros before it.
         let gradient = &Image {

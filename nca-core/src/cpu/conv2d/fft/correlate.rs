@@ -1,0 +1,235 @@
+//! The convolution and its gradient with respect to the input.
+
+// Kernels on buffers whose lengths have been checked by the callers.
+#![allow(unsafe_code)]
+
+use rayon::prelude::*;
+
+use super::super::super::Cpu;
+use super::super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::super::gemm::{Panels, most_padded, multiply_complex};
+use super::super::super::simd::{Isa, Kernel, dispatch, lanes};
+use super::super::Filters;
+use super::tile::{AREA, FREQUENCIES, SIDE};
+use super::window::{Planes, Results, Work};
+use super::{Layout, Tiling};
+
+/// Floats of the spectra of a task: what fits the second-level cache several times is still read fast
+/// enough, and the spectra of the filters are read once a task.
+const TASK_FLOATS: usize = 600_000;
+/// Tasks that large images are cut into at least, for as many threads.
+const TASKS: usize = 8;
+
+/// A convolution of images with filters.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Correlation<'a> {
+    tiling: Tiling,
+    source: Planes<'a>,
+    /// Zeros above and left of the images; cropped where negative.
+    margin: isize,
+    filters: Filters<'a>,
+    results: Results<'a>,
+    /// Windows of a task.
+    chunk: usize,
+    filter_layout: Layout,
+    source_layout: Layout,
+    result_layout: Layout,
+}
+
+/// Memory of a task.
+#[derive(Clone, Copy)]
+struct Memory {
+    work: Work,
+    source: *mut f32,
+    results: *mut f32,
+}
+
+impl Cpu {
+    /// `y[b, r] = bias[r] + Σ_k x[b, k] ⋆ filter(r, k)`: images of `source` rows and columns, `margin` zeros
+    /// before them, results of `out` rows and columns.
+    pub(in super::super) fn correlate_fft(
+        &self,
+        batch: usize,
+        x: &[f32],
+        source: (usize, usize),
+        margin: isize,
+        filters: Filters<'_>,
+        bias: Option<&[f32]>,
+        out: (usize, usize),
+        y: &mut [f32],
+    ) {
+        if y.is_empty() {
+            return;
+        }
+        let lanes = lanes(self.simd, usize::MAX);
+        let tiling = Tiling::new(batch, filters.kernel, out);
+        let (inputs, outputs) = (filters.inputs, filters.outputs);
+        let window_floats = 2 * FREQUENCIES * (inputs.next_multiple_of(lanes) + outputs.next_multiple_of(lanes));
+        // A multiple of the heights of register tiles.
+        let chunk = (TASK_FLOATS / window_floats).min(tiling.count().div_ceil(TASKS));
+        let chunk = chunk.max(1).next_multiple_of(if lanes == 8 { 6 } else { 8 });
+        let rows = most_padded(chunk);
+        let job = Correlation {
+            tiling,
+            source: Planes {
+                values: x,
+                channels: inputs,
+                height: source.0,
+                width: source.1,
+            },
+            margin,
+            filters,
+            results: Results {
+                values: Shared(y.as_mut_ptr()),
+                channels: outputs,
+                height: out.0,
+                width: out.1,
+                bias,
+            },
+            chunk,
+            filter_layout: Layout::new(lanes, inputs, outputs),
+            source_layout: Layout::new(lanes, rows, inputs),
+            result_layout: Layout::new(lanes, rows, outputs),
+        };
+        let pieces = |carver: &mut Carver| job.carve(carver, lanes);
+        self.arenas.reserve_threads(pieces);
+        let spectra = |carver: &mut Carver| Shared(carver.take::<f32>(job.filter_layout.len()));
+        self.install(|| {
+            self.arenas.with_call(spectra, |spectra| {
+                let arenas = &self.arenas;
+                (0..inputs).into_par_iter().for_each(|input| {
+                    let filters = FilterSpectra {
+                        job,
+                        arenas,
+                        spectra,
+                        input,
+                    };
+                    dispatch(self.simd, usize::MAX, filters);
+                });
+                (0..tiling.count().div_ceil(chunk)).into_par_iter().for_each(|task| {
+                    let windows = Windows {
+                        job,
+                        arenas,
+                        spectra,
+                        task,
+                    };
+                    dispatch(self.simd, usize::MAX, windows);
+                });
+            });
+        });
+    }
+}
+
+impl Correlation<'_> {
+    fn carve(&self, carver: &mut Carver, lanes: usize) -> Memory {
+        Memory {
+            work: Work::carve(carver, lanes),
+            source: carver.take(self.source_layout.len()),
+            results: carver.take(self.result_layout.len()),
+        }
+    }
+}
+
+/// The spectra of the filters of one input.
+struct FilterSpectra<'a> {
+    job: Correlation<'a>,
+    arenas: &'a Arenas,
+    spectra: Shared<f32>,
+    input: usize,
+}
+
+impl Kernel for FilterSpectra<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let Filters { kernel, outputs, .. } = self.job.filters;
+        let mut memory = self.arenas.thread();
+        let work = carve(&mut memory, |carver| self.job.carve(carver, S::LANES)).work;
+        // SAFETY: windows of 16 × 16 that hold a kernel; each input has its own row of the spectra.
+        unsafe {
+            for block in 0..outputs.div_ceil(S::LANES) {
+                work.clear(s);
+                for lane in 0..S::LANES.min(outputs - block * S::LANES) {
+                    let filter = self.job.filters.taps(block * S::LANES + lane, self.input);
+                    for (tap, &weight) in filter.iter().enumerate() {
+                        let tap = if self.job.filters.adjoint {
+                            tap
+                        } else {
+                            filter.len() - 1 - tap
+                        };
+                        // The inverse transform leaves the factor out; a power of two costs no bit.
+                        let to = lane * AREA + tap / kernel * SIDE + tap % kernel;
+                        *work.windows.add(to) = weight * (1.0 / AREA as f32);
+                    }
+                }
+                let to = self
+                    .job
+                    .filter_layout
+                    .spectrum::<S>(self.spectra.get(), self.input, block);
+                work.transform(s, kernel, to);
+            }
+        }
+    }
+}
+
+/// A task: some windows, all channels.
+struct Windows<'a> {
+    job: Correlation<'a>,
+    arenas: &'a Arenas,
+    spectra: Shared<f32>,
+    task: usize,
+}
+
+impl Kernel for Windows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, s: S) {
+        let Correlation {
+            tiling,
+            source,
+            results,
+            margin,
+            chunk,
+            ..
+        } = self.job;
+        let (from, to, by) = (self.job.source_layout, self.job.result_layout, self.job.filter_layout);
+        let first = self.task * chunk;
+        let count = chunk.min(tiling.count() - first);
+        let mut memory = self.arenas.thread();
+        let memory = carve(&mut memory, |carver| self.job.carve(carver, S::LANES));
+        let panels = Panels::new::<S>(count);
+        let vectors = results.channels.div_ceil(S::LANES);
+        // SAFETY: the layouts have the padded rows of a task; windows write outputs of their own.
+        unsafe {
+            for row in 0..count {
+                let (sample, y, x) = tiling.place(first + row);
+                let at = (y as isize - margin, x as isize - margin);
+                for block in 0..source.channels.div_ceil(S::LANES) {
+                    let to = from.spectrum::<S>(memory.source, row, block);
+                    source.transform(s, sample, block, at, SIDE, memory.work, to);
+                }
+            }
+            for frequency in 0..FREQUENCIES {
+                // Rows that pad the windows hold old numbers, and so do their products.
+                multiply_complex::<S, false>(
+                    s,
+                    panels,
+                    source.channels,
+                    from.matrix(memory.source, frequency),
+                    by.matrix(self.spectra.get(), frequency),
+                    vectors,
+                    to.matrix(memory.results, frequency),
+                    false,
+                );
+            }
+            for row in 0..count {
+                let (sample, y, x) = tiling.place(first + row);
+                for block in 0..vectors {
+                    let from = to.spectrum::<S>(memory.results, row, block);
+                    let first = tiling.kernel - 1;
+                    results.inverse(s, from, first, sample, block, (y, x), memory.work);
+                }
+            }
+        }
+    }
+}
