@@ -1,10 +1,12 @@
 //! Many steps, and the gradient through them, within a memory budget.
 
+use std::iter::Peekable;
+
 use crate::backend::{Backend, MaskKey};
 use crate::config::{Grid, NcaConfig};
 use crate::error::{Error, Result, check_len};
 use crate::params::Params;
-use crate::schedule::advance;
+use crate::schedule::{advance, least_steps};
 
 /// The states of a rollout and its backward through time.
 ///
@@ -28,6 +30,8 @@ pub struct Rollout<B: Backend> {
     kept: Vec<u32>,
     /// Most states kept.
     slots: usize,
+    /// Step that the gradient stops at.
+    from: u32,
     steps: u32,
     seed: u64,
     last: B::Buffer,
@@ -62,6 +66,7 @@ impl<B: Backend> Rollout<B> {
             states: Vec::new(),
             kept: Vec::new(),
             slots: (budget_bytes / bytes).clamp(Self::MIN_SLOTS, most),
+            from: 0,
             steps: 0,
             seed: 0,
             last: backend.zeros(len)?,
@@ -84,6 +89,16 @@ impl<B: Backend> Rollout<B> {
         self.slots
     }
 
+    /// Steps that [`Rollout::backward`] runs a second time after `steps` steps with a gradient.
+    #[must_use]
+    pub fn recomputed(&self, steps: u32) -> u64 {
+        if steps == 0 {
+            return 0;
+        }
+        // The forward pass, which runs the last step too, is the first descent of the schedule.
+        least_steps(steps, self.slots - 1) + 1 - u64::from(steps)
+    }
+
     /// Runs `steps` steps from `x0 [B,C,H,W]` with the masks of `seed`, steps counted from 0, and
     /// keeps what [`Rollout::backward`] will need.
     ///
@@ -97,20 +112,45 @@ impl<B: Backend> Rollout<B> {
         seed: u64,
         steps: u32,
         frames: &[u32],
+        visit: impl FnMut(u32, &B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        self.forward_from(backend, params, x0, seed, 0, steps, frames, visit)
+    }
+
+    /// As [`Rollout::forward`], but the state after `from` steps (at most `steps`) is taken as given:
+    /// no gradient flows beyond it, and the steps before it keep and recompute nothing.
+    ///
+    /// This is backpropagation through time, truncated: [`Rollout::backward`] takes `steps − from`
+    /// steps, and `grad_mut` then holds the gradient with respect to the state after `from` steps.
+    pub fn forward_from(
+        &mut self,
+        backend: &B,
+        params: &Params<B::Buffer>,
+        x0: &B::Buffer,
+        seed: u64,
+        from: u32,
+        steps: u32,
+        frames: &[u32],
         mut visit: impl FnMut(u32, &B::Buffer) -> Result<()>,
     ) -> Result<()> {
-        check_frames(frames, steps)?;
+        check_frames(frames, 0, steps)?;
+        if from > steps {
+            let expected = format!("at most {steps}, the steps of the rollout");
+            return Err(Error::invalid("start of the gradient in a rollout", from, expected));
+        }
         let len = self.config.channels * self.grid.cells();
         check_len("rollout", "x0", backend.len(x0), len)?;
         self.seed = seed;
+        self.from = from;
         self.steps = steps;
         self.kept.clear();
-        self.keep(backend, 0)?;
-        backend.copy(x0, 0, &mut self.states[0], 0, len)?;
         backend.copy(x0, 0, &mut self.last, 0, len)?;
         let mut frames = frames.iter().copied().peekable();
-        // The first descent of the schedule is the forward pass itself; it also passes every frame.
         let mut at = 0;
+        self.walk(backend, params, &mut at, from, &mut frames, &mut visit)?;
+        self.keep(backend, from)?;
+        backend.copy(&self.last, 0, &mut self.states[0], 0, len)?;
+        // The first descent of the schedule is the forward pass itself; it also passes every frame.
         while at < steps {
             let top = self.kept.len() - 1;
             let from = self.kept[top];
@@ -119,16 +159,8 @@ impl<B: Backend> Rollout<B> {
                 n if n > 1 && free > 0 => from + advance(n, free),
                 _ => steps,
             };
-            // Walk to `stop`, pausing at frames on the way; the last pause leaves the state in `last`.
             backend.copy(&self.states[top], 0, &mut self.last, 0, len)?;
-            while at < stop {
-                let next = frames.peek().map_or(stop, |&frame| frame.min(stop));
-                self.run(backend, params, at, next - at)?;
-                at = next;
-                if frames.next_if_eq(&at).is_some() {
-                    visit(at, &self.last)?;
-                }
-            }
+            self.walk(backend, params, &mut at, stop, &mut frames, &mut visit)?;
             if stop < steps {
                 self.keep(backend, stop)?;
                 backend.copy(&self.last, 0, &mut self.states[top + 1], 0, len)?;
@@ -157,7 +189,8 @@ impl<B: Backend> Rollout<B> {
 
     /// Backward through all steps of the last [`Rollout::forward`]; adds to `grads`.
     ///
-    /// For each `t` of `frames` (ascending, each in `1..steps`), `inject(t, state, grad)` is called
+    /// For each `t` of `frames` (ascending, each after the start of the gradient and before the last
+    /// step), `inject(t, state, grad)` is called
     /// with the state after `t` steps and the gradient that arrives there from later steps, and may
     /// add to it. The gradient after the last step is set through [`Rollout::grad_mut`].
     /// Uses up the states kept: a second call needs another forward pass.
@@ -169,7 +202,7 @@ impl<B: Backend> Rollout<B> {
         frames: &[u32],
         mut inject: impl FnMut(u32, &B::Buffer, &mut B::Buffer) -> Result<()>,
     ) -> Result<()> {
-        check_frames(frames, self.steps.saturating_sub(1))?;
+        check_frames(frames, self.from, self.steps.saturating_sub(1))?;
         if self.steps > 0 && self.kept.is_empty() {
             return Err(Error::invalid(
                 "number of forward passes before Rollout::backward",
@@ -180,7 +213,7 @@ impl<B: Backend> Rollout<B> {
         let mut frames = frames.iter().rev().copied().peekable();
         // The gradient held is that of the state after `at` steps.
         let mut at = self.steps;
-        while at > 0 {
+        while at > self.from {
             self.descend(backend, params, at)?;
             // Now the states before steps `first..at` stand at the top of the stack.
             let run = self
@@ -268,6 +301,27 @@ impl<B: Backend> Rollout<B> {
         }
     }
 
+    /// Advances `last` from step `at` to `stop`, pausing at frames on the way.
+    fn walk(
+        &mut self,
+        backend: &B,
+        params: &Params<B::Buffer>,
+        at: &mut u32,
+        stop: u32,
+        frames: &mut Peekable<impl Iterator<Item = u32>>,
+        visit: &mut impl FnMut(u32, &B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        while *at < stop {
+            let next = frames.peek().map_or(stop, |&frame| frame.min(stop));
+            self.run(backend, params, *at, next - *at)?;
+            *at = next;
+            if frames.next_if_eq(at).is_some() {
+                visit(*at, &self.last)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Advances `last` by `steps` from the state before `step`.
     fn run(&mut self, backend: &B, params: &Params<B::Buffer>, step: u32, steps: u32) -> Result<()> {
         backend.rollout(
@@ -293,16 +347,16 @@ impl<B: Backend> Rollout<B> {
     }
 }
 
-/// Frames must be ascending and within `1..=last`.
-fn check_frames(frames: &[u32], last: u32) -> Result<()> {
+/// Frames must be ascending, after `from` and at most `last`.
+fn check_frames(frames: &[u32], from: u32, last: u32) -> Result<()> {
     let ordered = frames.windows(2).all(|pair| pair[0] < pair[1]);
-    let inside = frames.iter().all(|frame| (1..=last).contains(frame));
+    let inside = frames.iter().all(|&frame| from < frame && frame <= last);
     if ordered && inside {
         return Ok(());
     }
     Err(Error::invalid(
         "frames of a rollout",
         format!("{frames:?}"),
-        format!("ascending step counts from 1 to {last}"),
+        format!("ascending step counts from {} to {last}", u64::from(from) + 1),
     ))
 }

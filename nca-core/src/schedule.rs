@@ -42,6 +42,21 @@ pub(crate) fn advance(steps: u32, free: usize) -> u32 {
     least.clamp(1, n - 1) as u32
 }
 
+/// Fewest steps run forward to reverse `steps` steps from a stored state with room for `free` more,
+/// the forward of the last step itself not counted: `r·n − C(free + r, r − 1)`, r being the repeats
+/// that are needed (Griewank & Walther, proposition 1).
+pub(crate) fn least_steps(steps: u32, free: usize) -> u64 {
+    let (n, checkpoints) = (u64::from(steps), free as u64);
+    if n <= 1 {
+        return 0;
+    }
+    let mut repeats = 1;
+    while reach(checkpoints, repeats) < n {
+        repeats += 1;
+    }
+    repeats * n - reach(checkpoints + 1, repeats - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +101,7 @@ mod tests {
         for free in 1..12 {
             for n in 2..90 {
                 assert_eq!(planned(n, free), optimal(n, free, &mut memo), "{n} steps, {free} slots");
+                assert_eq!(planned(n, free), least_steps(n, free), "{n} steps, {free} slots");
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use nca_core::backend::{Device, NcaStep, upload_params, zero_params};
+use nca_core::backend::{Device, MaskKey, NcaStep, upload_params, zero_params};
 use nca_core::reference::Reference;
 use nca_core::testkit::Faulty;
 use nca_core::{Error, Grid, HostParams, Nca, NcaConfig, Params, Preset, Rollout, seed_state};
@@ -90,6 +90,7 @@ proptest! {
         // The forward pass is the first descent of the schedule, plus its very last step.
         let fewest = fewest_steps(steps, rollout.slots() - 1, &mut HashMap::new()) + 1;
         prop_assert_eq!(fixture.backend.steps(), fewest);
+        prop_assert_eq!(u64::from(steps) + rollout.recomputed(steps), fewest);
         prop_assert_eq!(fixture.backend.backward_steps(), u64::from(steps));
     }
 }
@@ -193,6 +194,107 @@ fn frames_are_visited_in_order_and_once() {
         injected.reverse();
         assert_eq!(injected, visited[..4]);
     }
+}
+
+/// A rollout whose gradient starts at step 7 is one of its last steps from the state there: the same
+/// states, the same gradients, and no more recomputed than those steps ask for.
+#[test]
+fn a_truncated_rollout_is_its_last_part() {
+    const FROM: u32 = 7;
+    const STEPS: u32 = 18;
+    let fixture = Fixture::new();
+    let Fixture {
+        backend, params, x0, ..
+    } = &fixture;
+    for slots in [2, 4, 18] {
+        let frames = [3, FROM, 9, STEPS];
+        let run = |from: u32| {
+            let mut rollout = fixture.rollout(STEPS, slots);
+            let mut visited = Vec::new();
+            let visit = |t: u32, state: &Vec<f32>| {
+                visited.push((t, state.clone()));
+                Ok(())
+            };
+            rollout
+                .forward_from(backend, params, x0, 3, from, STEPS, &frames, visit)
+                .unwrap();
+            let (last, grad) = rollout.last_and_grad_mut();
+            backend.copy(last, 0, grad, 0, STATE).unwrap();
+            let mut grads = zero_params(backend, &fixture.config).unwrap();
+            let before = backend.steps();
+            let inject = |_: u32, state: &Vec<f32>, grad: &mut Vec<f32>| {
+                grad.iter_mut().zip(state).for_each(|(g, s)| *g += s);
+                Ok(())
+            };
+            rollout.backward(backend, params, &mut grads, &[9], inject).unwrap();
+            assert_eq!(backend.steps() - before, rollout.recomputed(STEPS - from));
+            (visited, rollout.grad_mut().clone(), grads)
+        };
+        let (visited, grad, grads) = run(FROM);
+        let (all_visited, _, all_grads) = run(0);
+        assert_eq!(visited, all_visited);
+        assert_ne!(grads, all_grads, "the first steps had a part");
+
+        // The same by hand: single steps with the same masks.
+        let mut states = vec![visited[1].1.clone()];
+        let mut scratch = backend
+            .scratch(&backend.nca_step_scratch(&fixture.config, GRID))
+            .unwrap();
+        for step in FROM..STEPS {
+            let mut next = vec![0.0; STATE];
+            let key = MaskKey { seed: 3, step };
+            let x = states.last().unwrap();
+            backend
+                .nca_step(&fixture.config, GRID, params, key, x, &mut next, &mut scratch)
+                .unwrap();
+            states.push(next);
+        }
+        assert_eq!(states.last(), Some(&visited[3].1));
+        let mut g = states.last().unwrap().clone();
+        let mut by_hand = zero_params(backend, &fixture.config).unwrap();
+        let mut scratch = backend
+            .scratch(&backend.nca_step_backward_scratch(&fixture.config, GRID))
+            .unwrap();
+        for step in (FROM..STEPS).rev() {
+            let mut before = vec![0.0; STATE];
+            let x = &states[(step - FROM) as usize];
+            let key = MaskKey { seed: 3, step };
+            backend
+                .nca_step_backward(
+                    &fixture.config,
+                    GRID,
+                    params,
+                    key,
+                    x,
+                    &g,
+                    &mut before,
+                    &mut by_hand,
+                    &mut scratch,
+                )
+                .unwrap();
+            g = before;
+            if step == 9 {
+                g.iter_mut().zip(x).for_each(|(g, s)| *g += s);
+            }
+        }
+        assert_eq!(grad, g);
+        assert_eq!(grads, by_hand);
+    }
+    let mut rollout = fixture.rollout(6, 3);
+    let refused = rollout.forward_from(backend, params, x0, 3, 7, 6, &[], |_, _| Ok(()));
+    assert!(refused.unwrap_err().to_string().contains("at most 6"));
+    // Frames at or before the start of the gradient take none.
+    rollout
+        .forward_from(backend, params, x0, 3, 4, 6, &[4], |_, _| Ok(()))
+        .unwrap();
+    assert!(
+        fixture
+            .backward(&mut rollout, &[4])
+            .unwrap_err()
+            .to_string()
+            .contains("5 to 5")
+    );
+    fixture.backward(&mut rollout, &[5]).unwrap();
 }
 
 #[test]
