@@ -5,6 +5,7 @@ pub mod distance;
 pub mod exemplar;
 pub mod loss;
 pub mod motion;
+pub mod objective;
 pub mod picture;
 mod pool;
 pub mod report;
@@ -14,6 +15,7 @@ pub mod texture;
 mod trainer;
 pub mod vgg;
 
+pub use objective::{MotionTerm, Objective, Pairing};
 pub use pool::{Draw, Pool};
 pub use settings::TrainSettings;
 pub use texture::{Texture, rgb8};

@@ -3,13 +3,19 @@
 use nca_core::{Error, Preset, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::objective::{MotionTerm, Objective};
+
 /// How one automaton is trained.
 ///
 /// An iteration draws `batch` states from a pool, runs them for a random number of steps, compares
-/// the pictures with the exemplar, and follows the gradient back through all those steps.
+/// the pictures with the exemplar, and follows the gradient back through all those steps. Where the
+/// objective asks for motion, the run goes on over some frames: see [`MotionTerm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainSettings {
+    /// What is asked for.
+    #[serde(default)]
+    pub objective: Objective,
     /// Side of the square grid, in cells.
     pub size: usize,
     /// Iterations.
@@ -20,7 +26,7 @@ pub struct TrainSettings {
     pub pool: usize,
     /// Every so many iterations one sample is replaced by the seed state.
     pub reseed_every: u64,
-    /// Fewest steps of a rollout.
+    /// Fewest steps of a rollout, those between frames of the motion not counted.
     pub steps_min: u32,
     /// One more than the most steps of a rollout.
     pub steps_max: u32,
@@ -42,13 +48,15 @@ pub struct TrainSettings {
     pub normalize_gradient: bool,
     /// Factor of the overflow loss Σ|x − clamp(x, −1, 1)|.
     pub overflow_weight: f64,
-    /// Most bytes of states kept for the backward pass; the rest is recomputed.
+    /// Most bytes of states and frames kept for the backward pass; states beyond it are recomputed.
     pub memory_budget: usize,
 }
 
 impl TrainSettings {
     /// Summand in the denominator of gradient normalisation.
     pub const NORMALIZE_EPSILON: f64 = 1e-8;
+    /// Most steps of an iteration.
+    pub const MAX_STEPS: u32 = 100_000_000;
     /// Smallest grid side.
     pub const MIN_SIZE: usize = 8;
     /// Largest grid side.
@@ -58,6 +66,7 @@ impl TrainSettings {
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         let paper = Self {
+            objective: Objective::Appearance,
             size: 128,
             iterations: 6000,
             batch: 4,
@@ -78,8 +87,15 @@ impl TrainSettings {
         };
         match preset {
             Preset::Paper | Preset::Distill => paper,
+            // −Ψ of 100 frames 32 steps apart, each time from new noise; nothing else is asked for.
             Preset::Notebook => Self {
+                objective: Objective::Motion(MotionTerm::notebook()),
                 batch: 1,
+                pool: 1,
+                reseed_every: 1,
+                steps_min: 32,
+                steps_max: 33,
+                overflow_weight: 0.0,
                 weight_decay: 1e-5,
                 decay_at: Vec::new(),
                 normalize_gradient: false,
@@ -95,8 +111,32 @@ impl TrainSettings {
         self.learning_rate * self.decay.powi(decays as i32)
     }
 
+    /// Most steps of an iteration's rollout.
+    #[must_use]
+    pub fn most_steps(&self) -> u32 {
+        let motion = self.objective.motion().map_or(0, MotionTerm::steps);
+        self.steps_max.saturating_sub(1).saturating_add(motion)
+    }
+
+    /// Most steps that an iteration's gradient goes back through.
+    #[must_use]
+    pub fn most_gradient_steps(&self) -> u32 {
+        let first = self.steps_max.saturating_sub(1);
+        let from = self.objective.motion().map_or(0, |term| term.gradient_from(first));
+        self.most_steps() - from
+    }
+
+    /// Bytes of [`Self::memory_budget`] left for states, frames of `pixels` pixels in all samples
+    /// and `size` bytes a value being kept too.
+    #[must_use]
+    pub(crate) fn state_budget(&self, pixels: usize, size: usize) -> usize {
+        let frames = self.objective.motion().map_or(0, MotionTerm::stored_frames);
+        self.memory_budget.saturating_sub(frames * 3 * pixels * size)
+    }
+
     /// Refuses what could not be trained, naming the flag.
     pub fn validate(&self) -> Result<()> {
+        self.objective.validate()?;
         let within = |flag: &str, found: f64, ok: bool, expected: &str| {
             if ok {
                 Ok(())
@@ -123,6 +163,10 @@ impl TrainSettings {
             u64::from(self.steps_min) + 1,
             100_001,
         )?;
+        if self.most_steps() > Self::MAX_STEPS {
+            let expected = format!("at most {} in an iteration, over all its frames", Self::MAX_STEPS);
+            return Err(Error::invalid("steps", self.most_steps(), expected));
+        }
         let rate = self.learning_rate;
         within(
             "--learning-rate",

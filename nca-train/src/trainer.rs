@@ -4,8 +4,10 @@ use nca_core::backend::{AdamStep, Backend, download_params, upload_params, zero_
 use nca_core::philox::derive_seed;
 use nca_core::{Error, Grid, Nca, NcaConfig, Params, Real, Result, Rollout, param_sizes};
 use serde::{Deserialize, Serialize};
+use spynet::SpyNetWeights;
 
-use crate::loss::AppearanceLoss;
+use crate::loss::{AppearanceLoss, MotionLoss};
+use crate::objective::MotionTerm;
 use crate::pool::{Draw, Pool};
 use crate::settings::TrainSettings;
 
@@ -14,24 +16,32 @@ use crate::settings::TrainSettings;
 pub struct Iteration {
     /// Its number, counted from 0.
     pub iteration: u64,
-    /// The objective: appearance plus overflow loss.
+    /// The sum of the losses below.
     pub loss: f64,
-    /// Appearance loss.
-    pub appearance_loss: f64,
+    /// Appearance loss, if the objective asks for a look.
+    pub appearance_loss: Option<f64>,
+    /// Motion loss, weighted, if the objective asks for motion.
+    pub motion_loss: Option<f64>,
+    /// Ψ of the iteration's frames, pixels per frame, from which the motion loss follows.
+    ///
+    /// The frames are those of the objective's [`MotionTerm`]: not clipped, early in a state's life
+    /// now and then, and perhaps paired otherwise than when Ψ is measured.
+    pub psi: Option<f64>,
     /// Overflow loss, weighted.
     pub overflow_loss: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Steps of the rollout.
+    /// Steps of the rollout, those between frames included.
     pub steps: u32,
 }
 
 /// Slots of the scalar buffer that an iteration downloads once.
 const APPEARANCE: usize = 0;
 const OVERFLOW: usize = 1;
-const NORMS: usize = 2;
-/// Two losses and the gradient norms of at most four tensors.
-const SCALARS: usize = 6;
+const PSI: usize = 2;
+const NORMS: usize = 3;
+/// Two losses, Ψ, and the gradient norms of at most four tensors.
+const SCALARS: usize = 7;
 
 /// Trains one automaton.
 ///
@@ -43,14 +53,15 @@ pub struct Trainer<'b, B: Backend> {
     settings: TrainSettings,
     seed: u64,
     iteration: u64,
-    loss: Box<dyn AppearanceLoss<B> + 'b>,
+    appearance: Option<Box<dyn AppearanceLoss<B> + 'b>>,
+    motion: Option<(MotionTerm, MotionLoss<B>)>,
     params: Params<B::Buffer>,
     grads: Params<B::Buffer>,
     first_moments: Params<B::Buffer>,
     second_moments: Params<B::Buffer>,
     pool: Pool<B>,
     rollout: Rollout<B>,
-    /// Start states, then the overflow loss's gradient, `[B,C,H,W]`.
+    /// Start states, then gradients on their way to the rollout's, `[B,C,H,W]`.
     batch: B::Buffer,
     rgb: B::Buffer,
     g_rgb: B::Buffer,
@@ -75,7 +86,7 @@ pub struct TrainState<T> {
 }
 
 impl<'b, B: Backend> Trainer<'b, B> {
-    /// A trainer at iteration 0 of `nca`; `seed` decides everything random.
+    /// A trainer at iteration 0 of `nca`, for the appearance alone; `seed` decides everything random.
     pub fn new(
         backend: &'b B,
         nca: &Nca,
@@ -83,18 +94,54 @@ impl<'b, B: Backend> Trainer<'b, B> {
         loss: Box<dyn AppearanceLoss<B> + 'b>,
         seed: u64,
     ) -> Result<Self> {
+        Self::with_objective(backend, nca, settings, Some(loss), None, seed)
+    }
+
+    /// A trainer for any objective of `settings`: `appearance` compares pictures with the exemplar,
+    /// the network of `flow` sees motion.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless exactly those are given that the objective has terms for.
+    pub fn with_objective(
+        backend: &'b B,
+        nca: &Nca,
+        settings: TrainSettings,
+        appearance: Option<Box<dyn AppearanceLoss<B> + 'b>>,
+        flow: Option<&SpyNetWeights>,
+        seed: u64,
+    ) -> Result<Self> {
         settings.validate()?;
+        let term = settings.objective.motion();
+        if appearance.is_some() != settings.objective.has_appearance() || flow.is_some() != term.is_some() {
+            let given = |is: bool| if is { "given" } else { "not given" };
+            return Err(Error::invalid(
+                "losses of the trainer",
+                format!(
+                    "appearance {}, flow network {}",
+                    given(appearance.is_some()),
+                    given(flow.is_some())
+                ),
+                format!("what the objective '{}' asks for", settings.objective.name()),
+            ));
+        }
         nca.validate()?;
         let config = nca.config.clone();
         let grid = Grid::new(settings.batch, settings.size, settings.size);
+        let motion = match (term, flow) {
+            (Some(term), Some(weights)) => Some((term.clone(), MotionLoss::new(backend, term, weights, grid)?)),
+            _ => None,
+        };
+        let states = settings.state_budget(grid.cells(), size_of::<B::Elem>());
         Ok(Self {
             backend,
+            appearance,
+            motion,
             params: upload_params(backend, &nca.params)?,
             grads: zero_params(backend, &config)?,
             first_moments: zero_params(backend, &config)?,
             second_moments: zero_params(backend, &config)?,
             pool: Pool::new(backend, &config, grid, settings.pool, seed)?,
-            rollout: Rollout::new(backend, &config, grid, settings.steps_max, settings.memory_budget)?,
+            rollout: Rollout::new(backend, &config, grid, settings.most_gradient_steps(), states)?,
             batch: backend.zeros(config.channels * grid.cells())?,
             rgb: backend.zeros(3 * grid.cells())?,
             g_rgb: backend.zeros(3 * grid.cells())?,
@@ -112,7 +159,6 @@ impl<'b, B: Backend> Trainer<'b, B> {
             settings,
             seed,
             iteration: 0,
-            loss,
         })
     }
 
@@ -132,6 +178,15 @@ impl<'b, B: Backend> Trainer<'b, B> {
         let iteration = self.iteration;
         let draw = Draw::new(settings, self.seed, iteration);
         let rollout_seed = derive_seed(self.seed, iteration);
+        let overflow_weight = settings.overflow_weight;
+        let adam = AdamStep {
+            learning_rate: settings.learning_rate_at(iteration),
+            beta1: settings.beta1,
+            beta2: settings.beta2,
+            epsilon: settings.epsilon,
+            weight_decay: settings.weight_decay,
+            step: iteration + 1,
+        };
 
         for (slot, &entry) in draw.entries.iter().enumerate() {
             self.pool.take(backend, entry, &mut self.batch, slot)?;
@@ -140,38 +195,31 @@ impl<'b, B: Backend> Trainer<'b, B> {
             self.pool
                 .reseed(backend, &self.config, grid, self.seed, iteration, &mut self.batch, 0)?;
         }
-        self.rollout.forward(
-            backend,
-            &self.params,
-            &self.batch,
-            rollout_seed,
-            draw.steps,
-            &[],
-            |_, _| Ok(()),
-        )?;
-
         backend.fill(0.0, &mut self.scalars)?;
+        let steps = self.forward(rollout_seed, draw.steps)?;
+        let slope = self.motion_slope()?;
+
         let (last, g_last) = self.rollout.last_and_grad_mut();
-        backend.rgb(&self.config, grid, last, &mut self.rgb)?;
-        self.loss.evaluate(
-            backend,
-            rollout_seed,
-            &self.rgb,
-            Some(&mut self.g_rgb),
-            &mut self.scalars,
-            APPEARANCE,
-        )?;
+        match &mut self.appearance {
+            Some(appearance) => {
+                backend.rgb(&self.config, grid, last, &mut self.rgb)?;
+                let (g_rgb, scalars) = (Some(&mut self.g_rgb), &mut self.scalars);
+                appearance.evaluate(backend, rollout_seed, &self.rgb, g_rgb, scalars, APPEARANCE)?;
+            }
+            None => backend.fill(0.0, &mut self.g_rgb)?,
+        }
+        if let Some((term, motion)) = &self.motion {
+            backend.axpy(slope, motion.gradient(term.pair_count())?, &mut self.g_rgb)?;
+        }
         backend.rgb_backward(&self.config, grid, last, &self.g_rgb, g_last)?;
-        let weight = settings.overflow_weight;
-        backend.overflow(weight, last, &mut self.scalars, OVERFLOW)?;
-        backend.overflow_backward(weight, last, &mut self.batch)?;
+        backend.overflow(overflow_weight, last, &mut self.scalars, OVERFLOW)?;
+        backend.overflow_backward(overflow_weight, last, &mut self.batch)?;
         backend.axpy(1.0, &self.batch, g_last)?;
 
         for grad in self.grads.iter_mut() {
             backend.fill(0.0, grad)?;
         }
-        self.rollout
-            .backward(backend, &self.params, &mut self.grads, &[], |_, _, _| Ok(()))?;
+        self.backward(draw.steps, slope)?;
         let epsilon = TrainSettings::NORMALIZE_EPSILON;
         for (i, grad) in self.grads.iter_mut().enumerate() {
             let slot = NORMS + i;
@@ -183,14 +231,6 @@ impl<'b, B: Backend> Trainer<'b, B> {
         }
         let scalars = self.finite_scalars()?;
 
-        let adam = AdamStep {
-            learning_rate: settings.learning_rate_at(iteration),
-            beta1: settings.beta1,
-            beta2: settings.beta2,
-            epsilon: settings.epsilon,
-            weight_decay: settings.weight_decay,
-            step: iteration + 1,
-        };
         let moments = self.first_moments.iter_mut().zip(self.second_moments.iter_mut());
         for ((param, grad), (m, v)) in self.params.iter_mut().zip(self.grads.iter()).zip(moments) {
             backend.adam(&adam, grad, param, m, v)?;
@@ -199,21 +239,91 @@ impl<'b, B: Backend> Trainer<'b, B> {
             self.pool.put(backend, self.rollout.last(), slot, entry)?;
         }
         self.iteration += 1;
+        let psi = self.motion.is_some().then_some(scalars[PSI]);
+        let appearance_loss = self.appearance.is_some().then_some(scalars[APPEARANCE]);
+        let motion_loss = self.motion.as_ref().map(|(term, _)| term.loss(scalars[PSI]));
         Ok(Iteration {
             iteration,
-            loss: scalars[APPEARANCE] + scalars[OVERFLOW],
-            appearance_loss: scalars[APPEARANCE],
+            loss: appearance_loss.unwrap_or(0.0) + motion_loss.unwrap_or(0.0) + scalars[OVERFLOW],
+            appearance_loss,
+            motion_loss,
+            psi,
             overflow_loss: scalars[OVERFLOW],
             learning_rate: adam.learning_rate,
-            steps: draw.steps,
+            steps,
         })
     }
 
-    /// Losses and gradient norms of the iteration, the only values it downloads.
-    fn finite_scalars(&self) -> Result<[f64; SCALARS]> {
+    /// Runs the start states in `batch` for `first` steps and on over the frames, if there are any.
+    /// Ψ ends in its slot. The number of all steps is returned.
+    fn forward(&mut self, seed: u64, first: u32) -> Result<u32> {
+        let (backend, config) = (self.backend, &self.config);
+        let Some((term, motion)) = &mut self.motion else {
+            let nothing = |_: u32, _: &B::Buffer| Ok(());
+            self.rollout
+                .forward(backend, &self.params, &self.batch, seed, first, &[], nothing)?;
+            return Ok(first);
+        };
+        motion.begin();
+        let frames: Vec<u32> = (0..term.frames).map(|index| term.step_of(first, index)).collect();
+        let (from, steps, scalars) = (term.gradient_from(first), first + term.steps(), &mut self.scalars);
+        self.rollout.forward_from(
+            backend,
+            &self.params,
+            &self.batch,
+            seed,
+            from,
+            steps,
+            &frames,
+            |_, state| motion.push(backend, config, state, scalars, PSI),
+        )?;
+        Ok(steps)
+    }
+
+    /// The derivative of the motion loss with respect to Ψ; 0 where there is none.
+    fn motion_slope(&self) -> Result<f64> {
+        let Some((term, _)) = &self.motion else {
+            return Ok(0.0);
+        };
+        // Only with a target it depends on Ψ, and only then the device is waited for.
+        let psi = match term.target {
+            None => 0.0,
+            Some(_) => self.scalars()?[PSI],
+        };
+        Ok(term.slope(psi))
+    }
+
+    /// Backward through the rollout; the gradients of all frames but the last, whose gradient is part
+    /// of the last state's, enter on the way.
+    fn backward(&mut self, first: u32, slope: f64) -> Result<()> {
+        let (backend, config, grid) = (self.backend, &self.config, self.rollout.grid());
+        let Some((term, motion)) = &self.motion else {
+            let nothing = |_: u32, _: &B::Buffer, _: &mut B::Buffer| Ok(());
+            return self
+                .rollout
+                .backward(backend, &self.params, &mut self.grads, &[], nothing);
+        };
+        let inner = term.first_in_window()..term.pair_count();
+        let frames: Vec<u32> = inner.map(|index| term.step_of(first, index)).collect();
+        let g_state = &mut self.batch;
+        self.rollout
+            .backward(backend, &self.params, &mut self.grads, &frames, |step, state, grad| {
+                let index = (step - first) / term.steps_per_frame;
+                backend.rgb_backward(config, grid, state, motion.gradient(index as usize)?, g_state)?;
+                backend.axpy(slope, g_state, grad)
+            })
+    }
+
+    /// Losses, Ψ and gradient norms of the iteration, the only values it downloads.
+    fn scalars(&self) -> Result<[f64; SCALARS]> {
         let mut host = [B::Elem::default(); SCALARS];
         self.backend.download(&self.scalars, &mut host)?;
-        let scalars = host.map(Real::to_f64);
+        Ok(host.map(Real::to_f64))
+    }
+
+    /// As [`Self::scalars`], which must be finite.
+    fn finite_scalars(&self) -> Result<[f64; SCALARS]> {
+        let scalars = self.scalars()?;
         for (i, value) in scalars.iter().enumerate() {
             if !value.is_finite() {
                 return Err(Error::NonFinite {

@@ -110,6 +110,8 @@ impl Made {
                     loss
                 },
                 appearance_loss: loss,
+                motion_loss: None,
+                psi_training: None,
                 overflow_loss: 0.0,
                 learning_rate: 1e-3,
                 steps: 48,

@@ -42,6 +42,21 @@ impl FlowChoice {
         }
     }
 
+    /// The weights of the network: training can follow its flow's derivative.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a method that has no derivative.
+    pub fn network(&self) -> Result<&SpyNetWeights> {
+        match self {
+            Self::SpyNet(weights) => Ok(weights),
+            Self::Classical => Err(Error::invalid(
+                "--flow",
+                "classical, which has no derivative",
+                "spynet where the objective asks for motion",
+            )),
+        }
+    }
+
     /// The estimator on `backend`.
     pub fn estimator<'b, B: Backend<Elem = f32>>(&self, backend: &'b B) -> Result<Box<dyn FlowEstimator + 'b>> {
         Ok(match self {
@@ -63,5 +78,10 @@ mod tests {
         assert!(refused("classical", Some("w.safetensors")).contains("w.safetensors"));
         assert!(refused("spynet", Some("none.safetensors")).contains("none.safetensors"));
         assert_eq!(FlowChoice::new("classical", None).unwrap(), FlowChoice::Classical);
+        let error = FlowChoice::Classical.network().unwrap_err().to_string();
+        assert!(
+            error.contains("--flow is classical") && error.contains("spynet"),
+            "{error}"
+        );
     }
 }

@@ -6,6 +6,9 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, P
 use nca_train::report::{ModelRecord, Status};
 use nca_train::sweep::Event;
 
+/// Iterations that take longer are announced with their time.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// Two bars on standard error: the sweep, and the model in training.
 pub(crate) struct SweepProgress {
     bars: MultiProgress,
@@ -45,15 +48,23 @@ impl SweepProgress {
                 models,
                 done,
                 estimate,
+                iteration,
                 directory,
             } => {
                 let time = estimate.map_or_else(String::new, |t| format!(", about {}", HumanDuration(t)));
+                // Who asks for a hundred frames should know before the first iteration ends.
+                let each = iteration.filter(|t| *t >= SLOW).map_or_else(String::new, |t| {
+                    format!(" ({} an iteration, as timed pieces of it say)", HumanDuration(t))
+                });
                 let already = if *done > 0 {
                     format!(", {done} of them done")
                 } else {
                     String::new()
                 };
-                self.say(&format!("{models} models{already}{time} → {}", directory.display()));
+                self.say(&format!(
+                    "{models} models{already}{time}{each} → {}",
+                    directory.display()
+                ));
                 self.sweep.set_length(*models as u64);
                 self.sweep.set_position(*done as u64);
                 self.sweep.enable_steady_tick(Duration::from_secs(1));
@@ -66,8 +77,12 @@ impl SweepProgress {
             }
             Event::Trained { iteration, psi } => {
                 self.model.set_position(iteration.iteration + 1);
-                let psi = psi.map_or_else(String::new, |psi| format!("  Ψ {psi:.3} px/frame"));
-                self.model.set_message(format!("loss {:.4}{psi}", iteration.loss));
+                let shown = psi.map_or_else(String::new, |psi| format!("  Ψ {psi:.3} px/frame"));
+                let seen = iteration
+                    .psi
+                    .map_or_else(String::new, |psi| format!("  in training {psi:.3}"));
+                self.model
+                    .set_message(format!("loss {:.4}{shown}{seen}", iteration.loss));
             }
             Event::Measuring { done, total } => {
                 self.model.set_message(format!("measuring Ψ: frame {done} of {total}"));

@@ -1,5 +1,6 @@
-//! Losses on the picture of a state.
+//! Losses on the picture of a state, and on the motion of several.
 
+mod motion;
 mod patch;
 pub(crate) mod pyramid;
 mod vgg;
@@ -7,6 +8,7 @@ mod vgg_gram;
 mod vgg_ot;
 mod vgg_slw;
 
+pub use motion::MotionLoss;
 pub use patch::{PatchLoss, PatchSettings};
 pub use vgg::{LayerLoss, LayerTarget, VggLoss};
 pub use vgg_gram::{GramLayer, VggGram};

@@ -102,8 +102,13 @@ impl Collection {
             unique.join(" or ")
         }
         let seeds = self.seeds().len();
+        let objectives = list(self.models.iter().map(|model| model.result.objective.as_str()));
+        let objective = match objectives.as_str() {
+            "" | "appearance" => String::new(),
+            other => format!("; trained for {other}"),
+        };
         format!(
-            "Frames {} steps apart; {} flow; {seeds} seed{}",
+            "Frames {} steps apart; {} flow; {seeds} seed{}{objective}",
             list(self.records().map(|r| r.steps_per_frame)),
             list(self.records().map(|r| r.flow.as_str())),
             if seeds == 1 { "" } else { "s" }

@@ -34,6 +34,8 @@ struct Curves {
     loss: Vec<Line>,
     /// Iterations that a point of a loss curve stands for.
     window: usize,
+    /// Whether some Ψ is that of training frames.
+    training: bool,
     /// The last iteration of all.
     last: u64,
 }
@@ -45,6 +47,7 @@ impl Curves {
             psi: Vec::new(),
             loss: Vec::new(),
             window: 1,
+            training: models().any(|model| is_motion_trained(&model.metrics)),
             last: models()
                 .filter_map(|model| model.metrics.last())
                 .map(|row| row.iteration)
@@ -144,6 +147,9 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
     if curves.window > 1 {
         note += &format!("; loss averaged over {} iterations", curves.window);
     }
+    if curves.training {
+        note += "; Ψ of models trained for motion is that of their training frames";
+    }
     if layout.loss_cut {
         note += "; larger losses run along the upper edge";
     }
@@ -193,7 +199,17 @@ fn draw_column(figure: &mut Figure, curves: &Curves, layout: &Layout, column: us
     }
 }
 
+/// Whether training itself computed Ψ.
+fn is_motion_trained(rows: &[MetricRow]) -> bool {
+    rows.iter().any(|row| row.psi_training.is_some())
+}
+
+/// Ψ as it was measured, or, of models trained for motion, as training saw it: it saw it far more often.
 fn psi_points(model: &ModelResult) -> Vec<Point> {
+    if is_motion_trained(&model.metrics) {
+        let points = |row: &MetricRow| row.psi_training;
+        return averaged(&model.metrics, points).0;
+    }
     let rows = model.metrics.iter();
     rows.filter_map(|row| Some((row.iteration as f64, row.psi?)))
         .filter(|p| p.1.is_finite())
@@ -202,10 +218,15 @@ fn psi_points(model: &ModelResult) -> Vec<Point> {
 
 /// The loss, averaged over windows of the returned length, which is 1 for short runs.
 fn loss_points(rows: &[MetricRow]) -> (Vec<Point>, usize) {
+    averaged(rows, |row| Some(row.loss))
+}
+
+/// What `value` finds in the rows, averaged over windows of the returned length.
+fn averaged(rows: &[MetricRow], value: impl Fn(&MetricRow) -> Option<f64>) -> (Vec<Point>, usize) {
     let window = rows.len().div_ceil(MAX_POINTS);
     let points = rows.chunks(window.max(1)).filter_map(|chunk| {
         let iteration = stats::mean(chunk.iter().map(|row| row.iteration as f64))?;
-        Some((iteration, stats::mean(chunk.iter().map(|row| row.loss))?))
+        Some((iteration, stats::mean(chunk.iter().filter_map(&value))?))
     });
     (points.collect(), window)
 }

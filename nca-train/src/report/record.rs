@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::objective::Objective;
+
 /// Version of `result.json`.
 pub const RESULT_FORMAT: u32 = 1;
 
@@ -108,8 +110,11 @@ impl ModelRecord {
 pub struct ResultFile {
     /// Layout version, [`RESULT_FORMAT`].
     pub format: u32,
-    /// Name of the appearance loss it was trained with.
+    /// Name of the appearance loss it was trained with; `none` if only for motion.
     pub appearance: String,
+    /// Name of its objective: appearance, motion or both.
+    #[serde(default = "appearance")]
+    pub objective: String,
     /// Its row of the table.
     #[serde(flatten)]
     pub record: ModelRecord,
@@ -118,12 +123,13 @@ pub struct ResultFile {
 }
 
 impl ResultFile {
-    /// A result in the current layout.
+    /// A result in the current layout of a model trained for its appearance.
     #[must_use]
     pub fn new(record: ModelRecord, appearance: impl Into<String>, psi_series: Vec<f64>) -> Self {
         Self {
             format: RESULT_FORMAT,
             appearance: appearance.into(),
+            objective: self::appearance(),
             record,
             psi_series,
         }
@@ -140,9 +146,15 @@ pub struct MetricRow {
     /// Total loss.
     #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
-    /// Its appearance term.
+    /// Its appearance term; NaN where the objective has none.
     #[serde(deserialize_with = "null_is_nan")]
     pub appearance_loss: f64,
+    /// Its motion term, where the objective has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_loss: Option<f64>,
+    /// Ψ of the iteration's own frames, pixels per frame, where the objective asks for motion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psi_training: Option<f64>,
     /// Its overflow term.
     #[serde(deserialize_with = "null_is_nan")]
     pub overflow_loss: f64,
@@ -158,6 +170,11 @@ pub struct MetricRow {
     /// Standard error of Ψ, pixels per frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub psi_se: Option<f64>,
+}
+
+/// The objective of results that do not name it.
+fn appearance() -> String {
+    Objective::Appearance.name().to_owned()
 }
 
 fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -201,6 +218,10 @@ mod tests {
         let text = serde_json::to_string(&written).unwrap();
         assert!(text.contains("\"psi\":0.30000000000000004"), "{text}");
         let read: ResultFile = serde_json::from_str(&text).unwrap();
+        // Results of before there was a choice do not name their objective.
+        let older = text.replace("\"objective\":\"appearance\",", "");
+        assert_ne!(older, text);
+        assert_eq!(serde_json::from_str::<ResultFile>(&older).unwrap(), read);
         let mut expected = written;
         expected.record.appearance_loss = None;
         expected.record.loss = None;
@@ -213,6 +234,8 @@ mod tests {
             iteration: 7,
             loss: f64::NAN,
             appearance_loss: 1.5,
+            motion_loss: None,
+            psi_training: None,
             overflow_loss: f64::INFINITY,
             learning_rate: 1e-3,
             steps: 40,

@@ -36,6 +36,8 @@ fn model(texture: &str, channels: usize, hidden: usize, seed: u64, status: Statu
         iteration,
         loss: scale * 100.0 / iteration as f64,
         appearance_loss: 1.0,
+        motion_loss: None,
+        psi_training: None,
         overflow_loss: 0.0,
         learning_rate: 1e-3,
         steps: 32,

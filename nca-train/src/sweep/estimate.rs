@@ -1,16 +1,20 @@
 //! How long a sweep will take, from a few timed iterations.
+//!
+//! An iteration with many frames of motion is not run for it: one with two frames is timed and one with
+//! three, which tells what a further frame costs, and the steps that checkpointing recomputes are
+//! counted.
 
 use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
-use nca_core::{Grid, Nca, Result, Simulation};
-use spynet::FlowEstimator;
+use nca_core::{Grid, Nca, Result, Rollout, Simulation};
+use spynet::{FlowEstimator, SpyNetWeights};
 
+use super::model::trainer;
 use super::settings::{ModelSpec, SweepSettings};
-use crate::loss::appearance;
+use crate::objective::{MotionTerm, Objective};
 use crate::settings::TrainSettings;
 use crate::texture::Texture;
-use crate::trainer::Trainer;
 
 /// Seconds that the parts of a model's life take.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +55,7 @@ impl Estimate {
         settings: &SweepSettings,
         texture: &Texture,
         flow: &dyn FlowEstimator,
+        network: Option<&SpyNetWeights>,
     ) -> Result<Self> {
         let extremes = |values: &[usize]| {
             let low = values.iter().copied().min().unwrap_or(0);
@@ -63,7 +68,7 @@ impl Estimate {
                 corners[i][j] = match (i, j) {
                     (1, _) if channels[0] == channels[1] => corners[0][j],
                     (_, 1) if hidden[0] == hidden[1] => corners[i][0],
-                    _ => Some(time_model(backend, settings, texture, c, d)?),
+                    _ => Some(time_model(backend, settings, texture, network, c, d)?),
                 };
             }
         }
@@ -82,8 +87,12 @@ impl Estimate {
         })
     }
 
-    /// Time of one model from its start.
-    pub(super) fn model(&self, settings: &SweepSettings, spec: &ModelSpec) -> Duration {
+    /// Time of one training iteration of a model.
+    pub(super) fn iteration(&self, spec: &ModelSpec) -> Duration {
+        duration(self.cost(spec).iteration)
+    }
+
+    fn cost(&self, spec: &ModelSpec) -> Cost {
         let position = |[low, high]: [usize; 2], at: usize| {
             if low == high {
                 0.0
@@ -96,7 +105,12 @@ impl Estimate {
             position(self.hidden, spec.hidden),
         );
         let [few, many] = self.corners.map(|[low, high]| low.mix(high, t));
-        let cost = few.mix(many, s);
+        few.mix(many, s)
+    }
+
+    /// Time of one model from its start.
+    pub(super) fn model(&self, settings: &SweepSettings, spec: &ModelSpec) -> Duration {
+        let cost = self.cost(spec);
         let iterations = settings.train.iterations as f64;
         let measure = &settings.measure;
         let measurement = |pairs: usize| {
@@ -108,49 +122,102 @@ impl Estimate {
             every => (iterations / every as f64).floor() * measurement(measure.training_pairs),
         };
         let seconds = iterations * cost.iteration + during + measurement(measure.pairs);
-        Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+        duration(seconds)
     }
 }
 
-/// Times two iterations of mean length, and some steps, of an untrained model.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// Times iterations of mean length, and some steps, of an untrained model.
 fn time_model<B: Backend<Elem = f32>>(
     backend: &B,
     settings: &SweepSettings,
     texture: &Texture,
+    network: Option<&SpyNetWeights>,
     channels: usize,
     hidden: usize,
 ) -> Result<Cost> {
-    const ITERATIONS: u32 = 2;
     const STEPS: u32 = 16;
     let train = &settings.train;
-    let mean_steps = u32::midpoint(train.steps_min, train.steps_max);
+    let mean_steps = u32::midpoint(train.steps_min, train.steps_max - 1);
     let brief = TrainSettings {
         pool: train.batch,
         steps_min: mean_steps,
         steps_max: mean_steps + 1,
         ..train.clone()
     };
-    let nca = Nca::new(settings.config(channels, hidden)?, 0)?;
-    let loss = appearance(
-        &settings.appearance,
-        settings.vgg.as_deref(),
-        backend,
-        texture,
-        train.batch,
-    )?;
-    let mut trainer = Trainer::new(backend, &nca, brief, loss, 0)?;
-    // The first iteration allocates.
-    trainer.step()?;
-    let start = Instant::now();
-    for _ in 0..ITERATIONS {
-        trainer.step()?;
-    }
-    let iteration = start.elapsed().as_secs_f64() / f64::from(ITERATIONS);
+    let nca = settings.initial(channels, hidden, 0)?;
     let mut simulation = Simulation::new(backend, &nca, Grid::square(train.size), 0)?;
     simulation.run(1)?;
     let start = Instant::now();
     simulation.run(STEPS)?;
     backend.synchronize()?;
     let step = start.elapsed().as_secs_f64() / f64::from(STEPS);
+
+    let time = |objective: Objective| {
+        let brief = TrainSettings {
+            objective,
+            ..brief.clone()
+        };
+        time_iteration(backend, settings, &nca, brief, texture, network)
+    };
+    let Some(term) = train.objective.motion() else {
+        return Ok(Cost {
+            iteration: time(Objective::Appearance)?,
+            step,
+        });
+    };
+    let with = |frames: usize, window: Option<usize>| {
+        time(Objective::new(
+            train.objective.name(),
+            MotionTerm {
+                frames,
+                window,
+                ..term.clone()
+            },
+        )?)
+    };
+    // Pairs within the window and before it.
+    let inside = term.window.unwrap_or(term.pair_count());
+    let before = term.pair_count() - inside;
+    let narrow = term.window.map(|_| 1);
+    let mut iteration = with(2, narrow)?;
+    let shortest = iteration;
+    if inside > 1 {
+        iteration += (inside - 1) as f64 * (with(3, term.window.map(|_| 2))? - shortest).max(0.0);
+    }
+    if before > 0 {
+        iteration += before as f64 * (with(3, narrow)? - shortest).max(0.0);
+    }
+    // The short iterations kept every state.
+    let grid = Grid::new(train.batch, train.size, train.size);
+    let (steps, budget) = (
+        brief.most_gradient_steps(),
+        train.state_budget(grid.cells(), size_of::<f32>()),
+    );
+    let rollout = Rollout::new(backend, &nca.config, grid, steps, budget)?;
+    iteration += rollout.recomputed(steps) as f64 * train.batch as f64 * step;
     Ok(Cost { iteration, step })
+}
+
+/// Seconds of an iteration.
+fn time_iteration<B: Backend<Elem = f32>>(
+    backend: &B,
+    settings: &SweepSettings,
+    nca: &Nca,
+    train: TrainSettings,
+    texture: &Texture,
+    network: Option<&SpyNetWeights>,
+) -> Result<f64> {
+    const ITERATIONS: u32 = 2;
+    let mut trainer = trainer(backend, settings, nca, train, texture, network, 0)?;
+    // The first iteration allocates.
+    trainer.step()?;
+    let start = Instant::now();
+    for _ in 0..ITERATIONS {
+        trainer.step()?;
+    }
+    Ok(start.elapsed().as_secs_f64() / f64::from(ITERATIONS))
 }

@@ -10,7 +10,7 @@ use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Nca, Result};
 use serde::Serialize;
-use spynet::FlowEstimator;
+use spynet::{FlowEstimator, SpyNetWeights};
 
 use super::runner::Event;
 use super::settings::{ModelSpec, SWEEP_FORMAT, SweepSettings};
@@ -20,6 +20,7 @@ use crate::loss::appearance;
 use crate::motion::{Motion, MotionSettings, measure_motion};
 use crate::report::layout::ModelDir;
 use crate::report::{MetricRow, ModelRecord, ResultFile, Status};
+use crate::settings::TrainSettings;
 use crate::texture::{Texture, rgb_image};
 use crate::trainer::{Iteration, Trainer};
 
@@ -38,6 +39,8 @@ pub(super) struct ModelRun<'a, B: Backend<Elem = f32>> {
     pub(super) spec: &'a ModelSpec,
     pub(super) texture: &'a Texture,
     pub(super) flow: &'a dyn FlowEstimator,
+    /// The network that training follows, if the objective asks for motion.
+    pub(super) network: Option<&'a SpyNetWeights>,
     pub(super) directory: ModelDir,
     /// Time between checkpoints.
     pub(super) checkpoint_every: Duration,
@@ -51,7 +54,9 @@ struct ConfigFile<'a> {
     seed: u64,
     model: &'a nca_core::NcaConfig,
     appearance: &'a str,
-    train: &'a crate::settings::TrainSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<&'a Path>,
+    train: &'a TrainSettings,
     measure: &'a super::settings::MeasureSettings,
 }
 
@@ -61,16 +66,15 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     pub(super) fn run(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<ModelRecord> {
         let directory = self.directory.path();
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
-        let nca = Nca::new(
-            self.settings.config(self.spec.channels, self.spec.hidden)?,
-            self.spec.seed,
-        )?;
+        let spec = self.spec;
+        let nca = self.settings.initial(spec.channels, spec.hidden, spec.seed)?;
         let config = ConfigFile {
             format: SWEEP_FORMAT,
             texture: &self.texture.name,
             seed: self.spec.seed,
             model: &nca.config,
-            appearance: &self.settings.appearance,
+            appearance: self.settings.appearance_name(),
+            init: self.settings.init.as_deref(),
             train: &self.settings.train,
             measure: &self.settings.measure,
         };
@@ -78,10 +82,16 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         let config = json(&self.directory.config(), &config)?;
         write_text(&self.directory.config(), &config)?;
 
-        let settings = self.settings;
-        let (name, vgg) = (&settings.appearance, settings.vgg.as_deref());
-        let loss = appearance(name, vgg, self.backend, self.texture, settings.train.batch)?;
-        let mut trainer = Trainer::new(self.backend, &nca, settings.train.clone(), loss, self.spec.seed)?;
+        let train = self.settings.train.clone();
+        let mut trainer = trainer(
+            self.backend,
+            self.settings,
+            &nca,
+            train,
+            self.texture,
+            self.network,
+            spec.seed,
+        )?;
         let mut log = Log::default();
         self.restore(&mut trainer, &mut log, &nca, &config)?;
         observe(Event::Started {
@@ -140,7 +150,10 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
 
     /// Writes `result.json`, the sign that the model is done, and removes the checkpoint.
     fn finish(&self, record: ModelRecord, psi_series: Vec<f64>) -> Result<ModelRecord> {
-        let result = ResultFile::new(record.clone(), self.settings.appearance.as_str(), psi_series);
+        let result = ResultFile {
+            objective: self.settings.train.objective.name().to_owned(),
+            ..ResultFile::new(record.clone(), self.settings.appearance_name(), psi_series)
+        };
         let path = self.directory.result();
         write_text(&path, &json(&path, &result)?)?;
         let state = self.directory.path().join(STATE_FILE);
@@ -310,6 +323,26 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     }
 }
 
+/// The trainer of a model of the sweep of `settings`, which may be trained otherwise: `train` says how.
+pub(super) fn trainer<'b, B: Backend<Elem = f32>>(
+    backend: &'b B,
+    settings: &SweepSettings,
+    nca: &Nca,
+    train: TrainSettings,
+    texture: &Texture,
+    network: Option<&SpyNetWeights>,
+    seed: u64,
+) -> Result<Trainer<'b, B>> {
+    let loss = if train.objective.has_appearance() {
+        let (name, vgg) = (&settings.appearance, settings.vgg.as_deref());
+        Some(appearance(name, vgg, backend, texture, train.batch)?)
+    } else {
+        None
+    };
+    let network = network.filter(|_| train.objective.motion().is_some());
+    Trainer::with_objective(backend, nca, train, loss, network, seed)
+}
+
 /// The outcome of the final measurement.
 struct Measured {
     motion: Motion,
@@ -328,7 +361,9 @@ fn metric_row(iteration: &Iteration, seconds: f64, motion: Option<&Motion>) -> M
     MetricRow {
         iteration: iteration.iteration + 1,
         loss: iteration.loss,
-        appearance_loss: iteration.appearance_loss,
+        appearance_loss: iteration.appearance_loss.unwrap_or(f64::NAN),
+        motion_loss: iteration.motion_loss,
+        psi_training: iteration.psi,
         overflow_loss: iteration.overflow_loss,
         learning_rate: iteration.learning_rate,
         steps: iteration.steps,

@@ -8,7 +8,7 @@ use nca_core::backend::Backend;
 use nca_core::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use spynet::{FlowChoice, FlowEstimator};
+use spynet::{FlowChoice, FlowEstimator, SpyNetWeights};
 
 use super::estimate::Estimate;
 use super::model::{ModelRun, json, save_png, write_text};
@@ -32,6 +32,8 @@ pub enum Event<'a> {
         done: usize,
         /// Time for the rest, from timed iterations; `None` if nothing is left.
         estimate: Option<Duration>,
+        /// Time of one training iteration of the first model left, which the estimate goes by.
+        iteration: Option<Duration>,
         /// Where the results go.
         directory: &'a Path,
     },
@@ -138,6 +140,14 @@ impl Sweep {
             .map_err(|_| Error::invalid("--checkpoint-seconds", checkpoint_seconds, "a number of at least 0"))?;
         // Nothing is written before everything that can be wrong has been looked at.
         let flow = FlowChoice::new(&settings.measure.flow, settings.measure.flow_weights.as_deref())?;
+        if settings.train.objective.motion().is_some() {
+            flow.network()?;
+        }
+        if settings.init.is_some()
+            && let Some(spec) = settings.models().first()
+        {
+            settings.initial(spec.channels, spec.hidden, spec.seed)?;
+        }
         let textures = load_textures(&settings)?;
         match Self::settings_of(directory)? {
             Some(earlier) if earlier != settings => {
@@ -211,6 +221,12 @@ impl Sweep {
         self.settings.models().get(index).map(|spec| self.directory_of(spec))
     }
 
+    /// The network that training follows, if the objective asks for motion.
+    fn network(&self) -> Result<Option<&SpyNetWeights>> {
+        let motion = self.settings.train.objective.motion();
+        motion.map(|_| self.flow.network()).transpose()
+    }
+
     fn directory_of(&self, spec: &ModelSpec) -> ModelDir {
         let texture = &self.textures[spec.texture].name;
         ModelDir::of(&self.directory, texture, spec.channels, spec.hidden, spec.seed)
@@ -241,6 +257,7 @@ impl Sweep {
             models: models.len(),
             done: records.len(),
             estimate: plan.remaining(),
+            iteration: plan.iteration,
             directory: &self.directory,
         });
         for spec in left {
@@ -250,6 +267,7 @@ impl Sweep {
                 spec,
                 texture: &self.textures[spec.texture],
                 flow: flow.as_ref(),
+                network: self.network()?,
                 directory: self.directory_of(spec),
                 checkpoint_every: self.checkpoint_every,
             };
@@ -287,6 +305,8 @@ impl Sweep {
 struct Plan {
     /// Estimated seconds of the models left, the next one last.
     left: Vec<f64>,
+    /// Time of one iteration of the next model.
+    iteration: Option<Duration>,
     estimated: f64,
     started: Instant,
 }
@@ -298,16 +318,18 @@ impl Plan {
         left: &[&ModelSpec],
         flow: &dyn FlowEstimator,
     ) -> Result<Self> {
-        let mut seconds = Vec::new();
+        let (mut seconds, mut iteration) = (Vec::new(), None);
         if let Some(first) = left.first() {
             let texture = &sweep.textures[first.texture];
-            let estimate = Estimate::measure(backend, &sweep.settings, texture, flow)?;
+            let estimate = Estimate::measure(backend, &sweep.settings, texture, flow, sweep.network()?)?;
+            iteration = Some(estimate.iteration(first));
             for spec in left.iter().rev() {
                 seconds.push(estimate.model(&sweep.settings, spec).as_secs_f64());
             }
         }
         Ok(Self {
             left: seconds,
+            iteration,
             estimated: 0.0,
             started: Instant::now(),
         })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nca_core::{Error, NcaConfig, Preset, Result};
+use nca_core::{Error, Nca, NcaConfig, Preset, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::APPEARANCES;
@@ -110,6 +110,10 @@ pub struct SweepSettings {
     pub appearance: String,
     /// Weights of the features it compares, where it does.
     pub vgg: Option<PathBuf>,
+    /// Model that training starts from, instead of random weights; it has the channels, hidden neurons
+    /// and conventions of the models trained.
+    #[serde(default)]
+    pub init: Option<PathBuf>,
     /// Training.
     pub train: TrainSettings,
     /// Measuring.
@@ -155,11 +159,20 @@ impl SweepSettings {
             backend: backend.to_owned(),
             appearance: "patch".to_owned(),
             vgg: None,
+            init: None,
             train,
             measure,
         };
         match preset {
-            SweepPreset::Paper | SweepPreset::Notebook => paper,
+            SweepPreset::Paper => paper,
+            // Its objective needs the derivative of the flow.
+            SweepPreset::Notebook => Self {
+                measure: MeasureSettings {
+                    flow: "spynet".to_owned(),
+                    ..paper.measure
+                },
+                ..paper
+            },
             SweepPreset::Quick => Self {
                 channels: vec![6, 8, 12],
                 hidden: vec![16, 32, 64],
@@ -208,9 +221,36 @@ impl SweepSettings {
         models
     }
 
-    /// Conventions of the model (C, D).
+    /// Conventions of the model (C, D) that starts from random weights.
     pub fn config(&self, channels: usize, hidden: usize) -> Result<NcaConfig> {
         NcaConfig::preset(self.preset.model(), channels, hidden)
+    }
+
+    /// The model (C, D) before training: random weights drawn with `seed`, or those of
+    /// [`SweepSettings::init`].
+    pub fn initial(&self, channels: usize, hidden: usize, seed: u64) -> Result<Nca> {
+        let Some(path) = &self.init else {
+            return Nca::new(self.config(channels, hidden)?, seed);
+        };
+        let nca = Nca::load(path, Some(self.preset.model()))?;
+        if (nca.config.channels, nca.config.hidden) != (channels, hidden) {
+            return Err(Error::format(
+                path,
+                format!("C = {}, D = {}", nca.config.channels, nca.config.hidden),
+                format!("a model of C = {channels}, D = {hidden}, as --channels and --hidden say"),
+            ));
+        }
+        Ok(nca)
+    }
+
+    /// Name of the appearance loss as results record it.
+    #[must_use]
+    pub fn appearance_name(&self) -> &str {
+        if self.train.objective.has_appearance() {
+            &self.appearance
+        } else {
+            "none"
+        }
     }
 
     /// Refuses what could not be run, naming the flag.
@@ -263,6 +303,12 @@ impl SweepSettings {
         }
         if !APPEARANCES.contains(&self.appearance.as_str()) {
             return Err(Error::invalid("--appearance", &self.appearance, APPEARANCES.join(", ")));
+        }
+        if !self.train.objective.has_appearance()
+            && let Some(vgg) = &self.vgg
+        {
+            let found = format!("{} for an objective without appearance", vgg.display());
+            return Err(Error::invalid("--vgg", found, "--objective appearance or both with it"));
         }
         if self.appearance == "patch"
             && let Some(vgg) = &self.vgg
@@ -325,6 +371,7 @@ impl FromStr for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objective::{MotionTerm, Objective};
 
     #[test]
     fn paper_grid_has_512_models() {
@@ -359,5 +406,17 @@ mod tests {
         assert!(refused(|s| s.train.size = 7).contains("--size is 7"));
         assert!(refused(|s| s.train.learning_rate = f64::NAN).contains("--learning-rate is NaN"));
         assert!(refused(|s| s.measure.steps_per_frame = 0).contains("--steps-per-frame"));
+        let moving = |s: &mut SweepSettings| {
+            s.train.objective = Objective::Motion(MotionTerm {
+                weight: 0.0,
+                ..MotionTerm::default()
+            });
+        };
+        assert!(refused(moving).contains("--motion-weight is 0"));
+        let seeing = |s: &mut SweepSettings| {
+            s.train.objective = Objective::Motion(MotionTerm::default());
+            s.vgg = Some("vgg.safetensors".into());
+        };
+        assert!(refused(seeing).contains("--vgg is vgg.safetensors for an objective without appearance"));
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use nca_core::Error;
 use nca_core::backend::Backend;
+use nca_train::objective::{MotionTerm, Objective, Pairing};
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::FlowChoice;
 
@@ -59,6 +61,88 @@ impl FlowMethodArgs {
     }
 }
 
+/// What motion training asks for.
+///
+/// These make a model that moves as strongly as you like: see the section on steering in README.md.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Motion as an objective (needs --flow spynet)")]
+pub(crate) struct MotionArgs {
+    /// What training is after: appearance, motion or both [default: both if a flag below is given,
+    /// else what the preset says, appearance but for notebook]
+    #[arg(long, value_name = "NAME", help_heading = None)]
+    objective: Option<String>,
+    /// Factor of the motion loss: the objective gains X·Ψ, so a positive one asks for more motion
+    /// and a negative one for less; with --motion-target the loss is X·|Ψ − target|
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    motion_weight: Option<f64>,
+    /// Ψ to be reached, in pixels per frame
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    motion_target: Option<f64>,
+    /// Frames of an iteration, --steps-per-frame steps apart, at the end of its rollout
+    #[arg(long, value_name = "N")]
+    motion_frames: Option<usize>,
+    /// Pairs whose flow counts: successive (the paper's) or last (from the last frame to each
+    /// earlier one, the notebook's)
+    #[arg(long, value_name = "NAME")]
+    motion_pairs: Option<Pairing>,
+    /// Let the gradient flow back through the steps of the last N pairs only
+    #[arg(long, value_name = "N")]
+    motion_window: Option<usize>,
+}
+
+impl MotionArgs {
+    /// Name and value of a flag that was given, `--objective` aside.
+    fn given(&self) -> Option<String> {
+        let flags = [
+            ("--motion-weight", self.motion_weight.map(|v| v.to_string())),
+            ("--motion-target", self.motion_target.map(|v| v.to_string())),
+            ("--motion-frames", self.motion_frames.map(|v| v.to_string())),
+            ("--motion-pairs", self.motion_pairs.map(|v| v.to_string())),
+            ("--motion-window", self.motion_window.map(|v| v.to_string())),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(flag, value)| Some(format!("{flag} {}", value?)))
+    }
+
+    /// Overwrites in `settings` what was given; frames of training are as far apart as those of
+    /// measuring.
+    fn apply(&self, settings: &mut SweepSettings, steps_per_frame: Option<u32>) -> nca_core::Result<()> {
+        let current = &settings.train.objective;
+        let given = self.given();
+        let name = match (&self.objective, &given) {
+            (Some(name), _) => name.as_str(),
+            (None, Some(_)) if current.motion().is_none() => "both",
+            (None, _) => current.name(),
+        };
+        let term = current.motion().cloned().unwrap_or(MotionTerm {
+            steps_per_frame: settings.measure.steps_per_frame,
+            ..MotionTerm::default()
+        });
+        let mut objective = Objective::new(name, term)?;
+        match (objective.motion_mut(), given) {
+            (None, Some(flag)) => {
+                return Err(Error::invalid(
+                    "--objective",
+                    format!("{name} with {flag}"),
+                    "motion or both with it",
+                ));
+            }
+            (None, None) => {}
+            (Some(term), _) => {
+                term.weight = self.motion_weight.unwrap_or(term.weight);
+                term.target = self.motion_target.or(term.target);
+                term.frames = self.motion_frames.unwrap_or(term.frames);
+                term.pairs = self.motion_pairs.unwrap_or(term.pairs);
+                term.window = self.motion_window.or(term.window);
+                term.steps_per_frame = steps_per_frame.unwrap_or(term.steps_per_frame);
+            }
+        }
+        settings.train.objective = objective;
+        Ok(())
+    }
+}
+
 /// What `sweep` and `train` share.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TrainingArgs {
@@ -90,6 +174,9 @@ pub(crate) struct TrainingArgs {
     /// One more than the most steps of a training rollout
     #[arg(long, value_name = "N")]
     pub(crate) steps_max: Option<u32>,
+    /// Factor of the loss on states beyond ±1
+    #[arg(long, value_name = "X")]
+    pub(crate) overflow_weight: Option<f64>,
     /// MiB of states kept for the backward pass; what does not fit is recomputed
     #[arg(long, value_name = "MIB")]
     pub(crate) memory_budget: Option<usize>,
@@ -101,6 +188,8 @@ pub(crate) struct TrainingArgs {
     pub(crate) steps_per_frame: Option<u32>,
     #[command(flatten)]
     pub(crate) flow: FlowMethodArgs,
+    #[command(flatten)]
+    pub(crate) motion: MotionArgs,
     /// Appearance loss: patch (needs no weights), vgg-ot, vgg-slw or vgg-gram [default: vgg-ot with
     /// --vgg, else patch]
     #[arg(long, value_name = "NAME")]
@@ -135,7 +224,7 @@ pub(crate) struct TrainingArgs {
 
 impl TrainingArgs {
     /// Overwrites in `settings` what was given.
-    pub(crate) fn apply(&self, settings: &mut SweepSettings) {
+    pub(crate) fn apply(&self, settings: &mut SweepSettings) -> nca_core::Result<()> {
         fn set<T: Clone>(target: &mut T, given: Option<&T>) {
             if let Some(value) = given {
                 *target = value.clone();
@@ -166,6 +255,7 @@ impl TrainingArgs {
         set(&mut train.learning_rate, self.learning_rate.as_ref());
         set(&mut train.steps_min, self.steps_min.as_ref());
         set(&mut train.steps_max, self.steps_max.as_ref());
+        set(&mut train.overflow_weight, self.overflow_weight.as_ref());
         if let Some(mib) = self.memory_budget {
             train.memory_budget = mib.saturating_mul(1 << 20);
         }
@@ -183,6 +273,20 @@ impl TrainingArgs {
         if let Some(seed) = self.seed {
             let count = settings.seeds.len() as u64;
             settings.seeds = (0..count).map(|i| seed.wrapping_add(i)).collect();
+        }
+        self.motion.apply(settings, self.steps_per_frame)?;
+        let objective = &settings.train.objective;
+        if objective.motion().is_some() && self.flow.flow.is_none() {
+            // The other estimator has no derivative.
+            settings.measure.flow = "spynet".to_owned();
+        }
+        match &self.appearance {
+            Some(name) if !objective.has_appearance() => Err(Error::invalid(
+                "--appearance",
+                format!("{name} with the objective '{}'", objective.name()),
+                "--objective appearance or both with it",
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -211,7 +315,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
         let first = settings.seeds.first().copied().unwrap_or(0);
         settings.seeds = (0..count).map(|i| first.wrapping_add(i)).collect();
     }
-    training.apply(&mut settings);
+    training.apply(&mut settings)?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let outcome = training.backend.run(RunSweep {
         sweep: &sweep,

@@ -16,12 +16,16 @@ pub(crate) struct TrainArgs {
     /// Conventions to start from: quick, paper or notebook
     #[arg(long, default_value = "quick")]
     preset: SweepPreset,
-    /// Channels, C
-    #[arg(long, value_name = "N", default_value_t = 12)]
-    channels: usize,
-    /// Hidden neurons, D
-    #[arg(long, value_name = "N", default_value_t = 96)]
-    hidden: usize,
+    /// Channels, C [default: 12, or those of --init]
+    #[arg(long, value_name = "N")]
+    channels: Option<usize>,
+    /// Hidden neurons, D [default: 96, or those of --init]
+    #[arg(long, value_name = "N")]
+    hidden: Option<usize>,
+    /// Start from this model (safetensors) instead of random weights, under its own conventions: to
+    /// train it further, or for something else
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     #[command(flatten)]
     training: TrainingArgs,
     /// Also save the trained model here (safetensors)
@@ -31,6 +35,8 @@ pub(crate) struct TrainArgs {
 
 /// `train` trains one model for longer than `quick` trains each of nine.
 const QUICK_ITERATIONS: u64 = 2000;
+/// Channels and hidden neurons of a model that starts from random weights.
+const ARCHITECTURE: (usize, usize) = (12, 96);
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let training = &args.training;
@@ -43,6 +49,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     } else {
         None
     };
+    let architecture = match &args.init {
+        Some(path) => {
+            let config = Nca::load(path, Some(args.preset.model()))?.config;
+            (config.channels, config.hidden)
+        }
+        None => ARCHITECTURE,
+    };
     let mut settings = earlier.unwrap_or_else(|| {
         let mut settings = SweepSettings::preset(args.preset, training.backend.resolved());
         if args.preset == SweepPreset::Quick {
@@ -52,11 +65,20 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
             settings.train.size = 64;
         }
         settings.textures.truncate(1);
-        settings.channels = vec![args.channels];
-        settings.hidden = vec![args.hidden];
+        settings.channels = vec![architecture.0];
+        settings.hidden = vec![architecture.1];
         settings
     });
-    training.apply(&mut settings);
+    if let Some(channels) = args.channels {
+        settings.channels = vec![channels];
+    }
+    if let Some(hidden) = args.hidden {
+        settings.hidden = vec![hidden];
+    }
+    if args.init.is_some() {
+        settings.init.clone_from(&args.init);
+    }
+    training.apply(&mut settings)?;
     if settings.textures.len() > 1 {
         return Err(Error::invalid(
             "--texture",
