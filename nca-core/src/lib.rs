@@ -33,4 +33,4 @@ pub use params::{HostParams, Params, param_sizes};
 pub use perception::{IDENTITY, Kernel, LAPLACIAN_8, LAPLACIAN_12, Perception, SOBEL_X, SOBEL_Y};
 pub use real::Real;
 pub use rollout::Rollout;
-pub use simulation::{Simulation, seed_state};
+pub use simulation::{Simulation, fill_seed_state, seed_state};

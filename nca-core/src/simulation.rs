@@ -14,20 +14,25 @@ use crate::real::Real;
 /// `(seed, b)`.
 #[must_use]
 pub fn seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64) -> Vec<T> {
+    let mut state = vec![T::zero(); grid.batch * config.channels * grid.plane()];
+    fill_seed_state(config, grid, seed, &mut state);
+    state
+}
+
+/// As [`seed_state`], into a slice: whole samples `[C,H,W]` of it, as many as there are.
+pub fn fill_seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64, state: &mut [T]) {
     let sample = config.channels * grid.plane();
-    let mut state = vec![T::zero(); grid.batch * sample];
     if sample == 0 {
-        return state;
+        return;
     }
     for (slot, values) in state.chunks_exact_mut(sample).enumerate() {
         let mut rng = PhiloxRng::new(seed, Stream::State, slot as u64);
         match config.seed {
-            SeedState::Zeros => {}
+            SeedState::Zeros => values.fill(T::zero()),
             SeedState::Normal => values.fill_with(|| T::of(rng.normal())),
             SeedState::Uniform => values.fill_with(|| T::of(rng.uniform_in(-1.0, 1.0))),
         }
     }
-    state
 }
 
 /// An automaton running on a backend.

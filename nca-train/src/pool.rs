@@ -1,8 +1,8 @@
 //! The pool of states that training returns to, so that automata learn to persist.
 
 use nca_core::backend::Device;
-use nca_core::philox::{PhiloxRng, Stream};
-use nca_core::{Error, Grid, NcaConfig, Result, check_len, seed_state};
+use nca_core::philox::{PhiloxRng, Stream, derive_seed};
+use nca_core::{Error, Grid, NcaConfig, Result, check_len, fill_seed_state};
 
 use crate::settings::TrainSettings;
 
@@ -33,6 +33,9 @@ pub struct Pool<B: Device> {
     /// Elements of one state, `C·H·W`.
     state_len: usize,
     size: usize,
+    /// A seed state on its way, on the host and on the device.
+    host_seed: Vec<B::Elem>,
+    seed: B::Buffer,
 }
 
 impl<B: Device> Pool<B> {
@@ -43,18 +46,20 @@ impl<B: Device> Pool<B> {
             states: backend.zeros(size * state_len)?,
             state_len,
             size,
+            host_seed: vec![B::Elem::default(); state_len],
+            seed: backend.zeros(state_len)?,
         };
         for entry in 0..size {
-            let state = backend.buffer(&Self::fresh(config, grid, seed, entry as u64))?;
-            pool.put(backend, &state, 0, entry)?;
+            pool.draw_seed(backend, config, grid, seed, entry as u64)?;
+            backend.copy(&pool.seed, 0, &mut pool.states, entry * state_len, state_len)?;
         }
         Ok(pool)
     }
 
-    /// One seed state `[C,H,W]`; `index` tells random ones apart.
-    fn fresh(config: &NcaConfig, grid: Grid, seed: u64, index: u64) -> Vec<B::Elem> {
-        let single = Grid { batch: 1, ..grid };
-        seed_state(config, single, nca_core::philox::derive_seed(seed, index))
+    /// Sets `self.seed` to a seed state `[C,H,W]`; `index` tells random ones apart.
+    fn draw_seed(&mut self, backend: &B, config: &NcaConfig, grid: Grid, seed: u64, index: u64) -> Result<()> {
+        fill_seed_state(config, grid, derive_seed(seed, index), &mut self.host_seed);
+        backend.upload(&self.host_seed, &mut self.seed)
     }
 
     /// Copies entry `entry` into batch slot `slot` of `batch [B,C,H,W]`.
@@ -71,7 +76,7 @@ impl<B: Device> Pool<B> {
 
     /// Overwrites batch slot `slot` of `batch` with a seed state; `index` tells random ones apart.
     pub fn reseed(
-        &self,
+        &mut self,
         backend: &B,
         config: &NcaConfig,
         grid: Grid,
@@ -81,9 +86,8 @@ impl<B: Device> Pool<B> {
         slot: usize,
     ) -> Result<()> {
         // Indices from `size` on are not those of the initial entries.
-        let state = Self::fresh(config, grid, seed, self.size as u64 + index);
-        let state = backend.buffer(&state)?;
-        backend.copy(&state, 0, batch, slot * self.state_len, self.state_len)
+        self.draw_seed(backend, config, grid, seed, self.size as u64 + index)?;
+        backend.copy(&self.seed, 0, batch, slot * self.state_len, self.state_len)
     }
 
     /// All states, `[P,C,H,W]`.

@@ -3,12 +3,13 @@
 use nca_core::cpu::Cpu;
 use nca_core::{Error, Nca, Preset};
 use nca_train::loss::{PatchLoss, PatchSettings};
-use nca_train::{Texture, TrainSettings, Trainer};
+use nca_train::{Objective, Texture, TrainSettings, Trainer};
 
 const SIZE: usize = 16;
 
 fn settings(preset: Preset) -> TrainSettings {
     TrainSettings {
+        objective: Objective::Appearance,
         size: SIZE,
         batch: 2,
         pool: 5,

@@ -65,8 +65,57 @@ fn impossible_flags() {
         &["--texture", "bubbly"],
     );
     sweep(&["--checkpoint-seconds=-3"], &["--checkpoint-seconds"]);
+    sweep(
+        &["--objective", "beauty"],
+        &["--objective is beauty", "appearance, motion, both"],
+    );
+    sweep(&["--motion-weight", "0"], &["--motion-weight is 0"]);
+    sweep(&["--motion-weight", "NaN"], &["--motion-weight is NaN"]);
+    sweep(
+        &["--motion-target", "1", "--motion-weight", "-2"],
+        &["--motion-weight is -2", "--motion-target"],
+    );
+    sweep(&["--motion-target", "-1"], &["--motion-target is -1"]);
+    sweep(&["--motion-frames", "1"], &["--motion-frames is 1", "2 to"]);
+    sweep(&["--motion-pairs", "all"], &["--motion-pairs", "successive or last"]);
+    sweep(&["--motion-window", "2"], &["--motion-window is 2", "1 to 1"]);
+    sweep(
+        &["--objective", "appearance", "--motion-weight", "1"],
+        &["--objective is appearance with --motion-weight 1"],
+    );
+    sweep(
+        &["--objective", "motion", "--appearance", "patch"],
+        &["--appearance is patch with the objective 'motion'"],
+    );
+    sweep(
+        &["--objective", "motion", "--vgg", "vgg.safetensors"],
+        &["--vgg is vgg.safetensors"],
+    );
+    sweep(
+        &["--objective", "both", "--flow", "classical"],
+        &["--flow is classical, which has no derivative", "spynet"],
+    );
+    sweep(&["--clamp", "0"], &["--clamp is 0"]);
+    sweep(&["--overflow-weight=-1"], &["--overflow-weight is -1"]);
     sweep(&["--no-such-flag"], &["--no-such-flag"]);
     assert!(!Path::new(out).exists(), "a refused sweep left something behind");
+}
+
+/// What `train` starts from must be there and fit.
+#[test]
+fn impossible_starts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (model, out) = (path("model.safetensors"), path("run"));
+    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
+    nca.save(&model, &std::collections::BTreeMap::new()).expect("a file");
+    let missing = path("missing.safetensors");
+    refused(&["train", "--out", &out, "--init", &missing], &["missing.safetensors"]);
+    refused(
+        &["train", "--out", &out, "--init", &model, "--channels", "6"],
+        &["model.safetensors", "C = 5, D = 7", "C = 6"],
+    );
+    assert!(!Path::new(&out).exists(), "a refused run left something behind");
 }
 
 #[test]

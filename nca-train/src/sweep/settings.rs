@@ -114,6 +114,9 @@ pub struct SweepSettings {
     /// and conventions of the models trained.
     #[serde(default)]
     pub init: Option<PathBuf>,
+    /// Bound of the states' magnitude after each step, in place of the conventions' own.
+    #[serde(default)]
+    pub clamp: Option<f64>,
     /// Training.
     pub train: TrainSettings,
     /// Measuring.
@@ -160,13 +163,16 @@ impl SweepSettings {
             appearance: "patch".to_owned(),
             vgg: None,
             init: None,
+            clamp: None,
             train,
             measure,
         };
         match preset {
             SweepPreset::Paper => paper,
-            // Its objective needs the derivative of the flow.
+            // Its objective needs the derivative of the flow; and unbounded, the states of its untrained
+            // automata grow some 1.5-fold a step and leave the numbers of f32 after 200.
             SweepPreset::Notebook => Self {
+                clamp: Some(2.0),
                 measure: MeasureSettings {
                     flow: "spynet".to_owned(),
                     ..paper.measure
@@ -223,7 +229,11 @@ impl SweepSettings {
 
     /// Conventions of the model (C, D) that starts from random weights.
     pub fn config(&self, channels: usize, hidden: usize) -> Result<NcaConfig> {
-        NcaConfig::preset(self.preset.model(), channels, hidden)
+        let config = NcaConfig::preset(self.preset.model(), channels, hidden)?;
+        Ok(NcaConfig {
+            clamp: self.clamp.or(config.clamp),
+            ..config
+        })
     }
 
     /// The model (C, D) before training: random weights drawn with `seed`, or those of
@@ -232,7 +242,8 @@ impl SweepSettings {
         let Some(path) = &self.init else {
             return Nca::new(self.config(channels, hidden)?, seed);
         };
-        let nca = Nca::load(path, Some(self.preset.model()))?;
+        let mut nca = Nca::load(path, Some(self.preset.model()))?;
+        nca.config.clamp = self.clamp.or(nca.config.clamp);
         if (nca.config.channels, nca.config.hidden) != (channels, hidden) {
             return Err(Error::format(
                 path,
@@ -300,6 +311,11 @@ impl SweepSettings {
             if value < least {
                 return Err(Error::invalid(flag, value, format!("at least {least}")));
             }
+        }
+        if let Some(clamp) = self.clamp
+            && !(clamp > 0.0 && clamp.is_finite())
+        {
+            return Err(Error::invalid("--clamp", clamp, "a positive number"));
         }
         if !APPEARANCES.contains(&self.appearance.as_str()) {
             return Err(Error::invalid("--appearance", &self.appearance, APPEARANCES.join(", ")));

@@ -174,6 +174,9 @@ pub(crate) struct TrainingArgs {
     /// One more than the most steps of a training rollout
     #[arg(long, value_name = "N")]
     pub(crate) steps_max: Option<u32>,
+    /// Bound states to ±X after each step [default: as the preset's automata do]
+    #[arg(long, value_name = "X")]
+    pub(crate) clamp: Option<f64>,
     /// Factor of the loss on states beyond ±1
     #[arg(long, value_name = "X")]
     pub(crate) overflow_weight: Option<f64>,
@@ -241,6 +244,7 @@ impl TrainingArgs {
         if self.dtd.is_some() {
             settings.dtd.clone_from(&self.dtd);
         }
+        settings.clamp = self.clamp.or(settings.clamp);
         let train = &mut settings.train;
         set(&mut train.size, self.size.as_ref());
         if let Some(iterations) = self.iterations {
