@@ -1,4 +1,8 @@
 //! Training automata, measuring how strongly they move, and sweeping over architectures.
+//!
+//! [`Trainer`] runs the iterations; [`objective`] says what they are after: to look like a [`Texture`]
+//! (the losses of [`loss`]), to move at a given strength, or both. [`motion`] and [`distance`] measure
+//! what has come of it, [`sweep`] does so for many architectures, and [`report`] shows it.
 
 pub mod animation;
 pub mod distance;
