@@ -189,7 +189,7 @@ impl Oracle {
                 step,
             };
             backend.rollout(config, grid, params, key, 1, &mut x, &mut spare, &mut scratch)?;
-            if step + 1 >= draw.steps && (step + 1 - draw.steps) % term.steps_per_frame == 0 {
+            if step + 1 >= draw.steps && (step + 1 - draw.steps).is_multiple_of(term.steps_per_frame) {
                 let mut rgb = backend.zeros(3 * grid.cells())?;
                 backend.rgb(config, grid, &x, &mut rgb)?;
                 frames.push(rgb);

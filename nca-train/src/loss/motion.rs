@@ -92,7 +92,7 @@ impl<B: Backend> MotionLoss<B> {
         match self.term.pairs {
             Pairing::Successive if index > 0 => self.successive(backend, index, out, slot),
             Pairing::Successive => self.clear_gradient(backend, 0),
-            Pairing::Last if self.seen == self.term.frames => self.from_last(backend, out, slot),
+            Pairing::Last if self.seen == self.term.frames => self.pairs_with_last(backend, out, slot),
             Pairing::Last => {
                 let len = 3 * self.grid.cells();
                 backend.copy(&self.current, 0, &mut self.stored[index], 0, len)
@@ -134,7 +134,7 @@ impl<B: Backend> MotionLoss<B> {
 
     /// All pairs of the frame seen last with an earlier one. Each earlier frame is needed no more
     /// once its pair is done, and gives its place to its gradient.
-    fn from_last(&mut self, backend: &B, out: &mut B::Buffer, slot: usize) -> Result<()> {
+    fn pairs_with_last(&mut self, backend: &B, out: &mut B::Buffer, slot: usize) -> Result<()> {
         let last = self.term.pair_count();
         self.clear_gradient(backend, last)?;
         for earlier in 0..last {
