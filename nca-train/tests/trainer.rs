@@ -78,7 +78,7 @@ fn the_loss_falls() {
     let mut trainer = trainer(&backend, &nca, settings);
     // The first hundred iterations or so are spent on states that overflow.
     let losses: Vec<f64> = (0..300)
-        .map(|_| trainer.step().expect("finite").appearance_loss)
+        .map(|_| trainer.step().expect("finite").appearance_loss.expect("a look"))
         .collect();
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (before, after) = (mean(&losses[..5]), mean(&losses[280..]));
