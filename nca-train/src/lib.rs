@@ -11,6 +11,7 @@ pub mod loss;
 pub mod motion;
 pub mod objective;
 pub mod picture;
+mod plot;
 mod pool;
 pub mod report;
 mod settings;

@@ -194,7 +194,11 @@ fn a_small_sweep_gives_every_file() {
         "contact_sheet.png",
         "plots/heatmap.svg",
         "plots/heatmap.png",
+        "plots/heatmap.csv",
+        "plots/standard_error.svg",
         "plots/heatmap_bubbly.svg",
+        "plots/architecture.csv",
+        "plots/curves_bubbly.csv",
         "plots/architecture.svg",
         "plots/architecture.png",
         "plots/curves_bubbly.svg",
@@ -238,29 +242,87 @@ fn a_small_sweep_gives_every_file() {
     assert!(text.contains("![contact sheet](<contact_sheet.png>)"), "{text}");
 }
 
+/// The texts of an SVG file, which must be a document in XML.
+fn svg_texts(place: &Place, stem: &str) -> Vec<String> {
+    let path = layout::plots_dir(&place.path).join(stem).with_extension("svg");
+    let text = fs::read_to_string(path).unwrap();
+    assert!(!text.contains("NaN") && !text.contains("inf"), "{stem}");
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+    texts.filter_map(|node| Some(node.text()?.trim().to_owned())).collect()
+}
+
 #[test]
 fn svg_is_wellformed_and_keeps_its_text() {
     let (place, _) = report("svg", &Made::small());
-    let read =
-        |stem: &str| fs::read_to_string(layout::plots_dir(&place.path).join(stem).with_extension("svg")).unwrap();
-    let heatmap = read("heatmap");
+    let holds = |texts: &[String], part: &str| texts.iter().any(|text| text.contains(part));
+    let heatmap = svg_texts(&place, "heatmap");
     for text in [
         "Ψ (px/frame)",
         "Hidden neurons D",
         "Channels C",
         "bubbly",
+        "mean of all",
         "diverged",
-        ">64<",
-        ">12<",
+        "64",
+        "12",
     ] {
-        assert!(heatmap.contains(text), "{text}");
+        assert!(heatmap.iter().any(|t| t == text), "{text} in {heatmap:?}");
     }
-    assert!(!heatmap.contains("not run"));
-    let architecture = read("architecture");
-    for text in ["Pearson r = ", "Spearman ρ = ", "n = 17", "D/C", "D − C", "C·D"] {
-        assert!(architecture.contains(text), "{text}");
+    assert!(!holds(&heatmap, "not run"));
+    assert!(holds(&svg_texts(&place, "standard_error"), "SE of Ψ (px/frame)"));
+    let architecture = svg_texts(&place, "architecture");
+    for text in [
+        "Pearson r = ",
+        "Spearman ρ = ",
+        "log(D/C)",
+        "D/C",
+        "D − C",
+        "|D − C|",
+        "C·D",
+    ] {
+        assert!(holds(&architecture, text), "{text} in {architecture:?}");
     }
-    assert!(!architecture.contains("NaN") && !heatmap.contains("NaN") && !read("curves_cracked").contains("NaN"));
+    let curves = svg_texts(&place, "curves_cracked");
+    for text in ["Iteration", "Loss", "Ψ (px/frame)", "diverged", "C = 12"] {
+        assert!(holds(&curves, text), "{text} in {curves:?}");
+    }
+}
+
+#[test]
+fn a_plot_comes_with_its_numbers() {
+    let (place, _) = report("numbers", &Made::small());
+    let rows = |stem: &str| -> Vec<std::collections::BTreeMap<String, String>> {
+        let path = layout::plots_dir(&place.path).join(stem).with_extension("csv");
+        csv::Reader::from_path(path)
+            .unwrap()
+            .deserialize()
+            .map(Result::unwrap)
+            .collect()
+    };
+    let heatmap = rows("heatmap");
+    // Two textures and their mean.
+    assert_eq!(heatmap.len(), 3 * 9);
+    let cell = |texture: &str, channels: &str, hidden: &str| {
+        let row = heatmap
+            .iter()
+            .find(|row| row["texture"] == texture && row["channels"] == channels && row["hidden"] == hidden);
+        let row = row.unwrap();
+        let number = |name: &str| row[name].parse::<f64>().ok();
+        (number("psi"), number("psi_se"), row["status"].clone())
+    };
+    let (bubbly, cracked) = (cell("bubbly", "6", "64"), cell("cracked", "6", "64"));
+    let (psi, se) = (
+        bubbly.0.unwrap() + cracked.0.unwrap(),
+        bubbly.1.unwrap().hypot(cracked.1.unwrap()),
+    );
+    let mean = cell("mean of all", "6", "64");
+    assert!((mean.0.unwrap() - psi / 2.0).abs() < 1e-12 && (mean.1.unwrap() - se / 2.0).abs() < 1e-12);
+    assert_eq!(cell("cracked", "12", "16"), (None, None, "diverged".to_owned()));
+    assert_eq!(cell("mean of all", "12", "16").0, cell("bubbly", "12", "16").0);
+    assert_eq!(rows("architecture").len(), 17);
+    let curves = rows("curves_cracked");
+    assert!(curves.iter().any(|row| row["quantity"] == "psi") && curves.iter().any(|row| row["quantity"] == "loss"));
 }
 
 #[test]
@@ -307,9 +369,9 @@ fn seeds_are_averaged_and_half_done_models_listed() {
     let summary = write_report(&place.path).unwrap();
     assert_eq!((summary.ok, summary.diverged, summary.failed), (17, 4, 3));
     assert_eq!(summary.unfinished.len(), 3);
-    let svg = fs::read_to_string(layout::plots_dir(&place.path).join("heatmap.svg")).unwrap();
+    let texts = svg_texts(&place, "heatmap");
     for text in ["diverged", "failed", "a seed without Ψ", "not run", "3 seeds"] {
-        assert!(svg.contains(text), "{text}");
+        assert!(texts.iter().any(|t| t.contains(text)), "{text} in {texts:?}");
     }
 }
 

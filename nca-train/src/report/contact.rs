@@ -1,16 +1,18 @@
 //! The contact sheet: every final frame, arranged by C and D, beside its target.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
 use image::{RgbImage, image_dimensions};
 use nca_core::{Error, Result};
+use plotters::prelude::DrawingBackend;
 
 use super::collect::{Collection, ModelResult};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, rasterize, shorten, text_width};
 use super::layout::ModelDir;
 use super::record::Status;
 use crate::picture::{read_picture, scale_up};
+use crate::plot::{Canvas, Drawn, FAINT_INK, Figure, NO_VALUE, Point, Style, TextPlace, picture, shorten, text_width};
 
 const MARGIN: f64 = 24.0;
 /// Around a block, to its neighbours.
@@ -23,8 +25,8 @@ const HEADER: f64 = 50.0;
 const CAPTION: f64 = 17.0;
 /// Between target and row labels.
 const TARGET_GAP: f64 = 28.0;
-const LABEL: Style = Style::new(13.0, Anchor::Middle);
-const CAPTION_STYLE: Style = Style::new(11.0, Anchor::Middle);
+const LABEL: Style = Style::new(13.0, TextPlace::Center);
+const CAPTION_STYLE: Style = Style::new(11.0, TextPlace::Center);
 
 /// Frames smaller than this are enlarged, by a whole factor: in sheets of few frames, of many.
 const SMALL: [u32; 2] = [144, 96];
@@ -33,10 +35,20 @@ const LARGE: u32 = 256;
 /// Up to so many frames of a texture are few.
 const FEW: usize = 40;
 
-/// A frame and where its upper left corner goes.
-struct Placed {
-    path: PathBuf,
+/// A place for a picture.
+struct Tile {
     at: Point,
+    content: Content,
+    /// Below it.
+    caption: Option<String>,
+}
+
+enum Content {
+    Picture(PathBuf),
+    /// Why there is none.
+    Blank(&'static str),
+    /// There was a model, but it did not get so far.
+    Lost(Status),
 }
 
 /// Draws the sheet: a block for each texture, C downwards and D to the right as in the heat maps,
@@ -49,16 +61,53 @@ pub(super) fn contact_sheet(collection: &Collection) -> Result<Option<RgbImage>>
     let small = SMALL[usize::from(frames_of_a_texture > FEW)];
     let tile = tile_size(collection, small)?;
     let sheet = Sheet::new(collection, tile);
-    let (figure, frames) = sheet.lay_out(collection);
-    let mut page = rasterize(&figure, 1.0)?;
-    for frame in frames {
-        let picture = fit(&read_picture(&frame.path)?, small);
+    let mut page = picture(&sheet).map_err(|e| Error::invalid("contact sheet", e, "one that can be drawn"))?;
+    for (tile_at, path) in sheet.tiles.iter().filter_map(Tile::picture) {
+        let picture = fit(&read_picture(path)?, small);
         // Smaller ones lie in the middle of their tile.
-        let x = frame.at.0 + (tile.0 - f64::from(picture.width())) / 2.0;
-        let y = frame.at.1 + (tile.1 - f64::from(picture.height())) / 2.0;
+        let x = tile_at.0 + (tile.0 - f64::from(picture.width())) / 2.0;
+        let y = tile_at.1 + (tile.1 - f64::from(picture.height())) / 2.0;
         imageops::replace(&mut page, &picture, x.round() as i64, y.round() as i64);
     }
     Ok(Some(page))
+}
+
+impl Tile {
+    /// Where its picture goes, if it has one.
+    fn picture(&self) -> Option<(Point, &Path)> {
+        match &self.content {
+            Content::Picture(path) => Some((self.at, path)),
+            Content::Blank(_) | Content::Lost(_) => None,
+        }
+    }
+
+    /// Of a target, or of a model's frame.
+    fn of_file(at: Point, path: Option<PathBuf>) -> Self {
+        let content = path.map_or(Content::Blank("not kept"), Content::Picture);
+        Self {
+            at,
+            content,
+            caption: None,
+        }
+    }
+
+    fn of_model(at: Point, model: Option<&ModelResult>) -> Self {
+        let Some(model) = model else {
+            return Self {
+                at,
+                content: Content::Blank("not run"),
+                caption: None,
+            };
+        };
+        let record = model.record();
+        let frame = Some(ModelDir::new(&model.path).frame()).filter(|path| path.exists());
+        let mut tile = Self::of_file(at, frame);
+        if record.status != Status::Ok {
+            tile.content = Content::Lost(record.status);
+        }
+        tile.caption = record.measured_psi().map(|psi| format!("Ψ = {psi:.3}"));
+        tile
+    }
 }
 
 /// The frames and targets there are.
@@ -70,7 +119,7 @@ fn pictures(collection: &Collection) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Width and height that the largest picture is shown in.
-fn tile_size(collection: &Collection, small: u32) -> Result<(f64, f64)> {
+fn tile_size(collection: &Collection, small: u32) -> Result<Point> {
     let (mut width, mut height) = (0, 0);
     for path in pictures(collection) {
         let (w, h) = image_dimensions(&path).map_err(|e| Error::format(&path, e, "a picture"))?;
@@ -105,32 +154,36 @@ fn fit(picture: &RgbImage, small: u32) -> RgbImage {
     }
 }
 
-/// The measures of a sheet.
+/// A sheet and everything on it.
 struct Sheet<'a> {
     textures: Vec<&'a str>,
     channels: Vec<usize>,
     hidden: Vec<usize>,
     seeds: Vec<u64>,
-    tile: (f64, f64),
+    tile: Point,
     /// Width of the row labels.
     labels: f64,
+    tiles: Vec<Tile>,
 }
 
 impl<'a> Sheet<'a> {
-    fn new(collection: &'a Collection, tile: (f64, f64)) -> Self {
+    fn new(collection: &'a Collection, tile: Point) -> Self {
         let channels = collection.channels();
         let widest = channels
             .iter()
-            .map(|c| text_width(&row_label(*c), LABEL.size, false))
+            .map(|c| text_width(&row_label(*c), LABEL))
             .fold(0.0, f64::max);
-        Self {
+        let mut sheet = Self {
             textures: collection.textures(),
             channels,
             hidden: collection.hidden(),
             seeds: collection.seeds(),
             tile,
             labels: widest + 10.0,
-        }
+            tiles: Vec::new(),
+        };
+        sheet.tiles = sheet.fill(collection);
+        sheet
     }
 
     /// Width of the frames of an architecture, one for each seed.
@@ -148,14 +201,14 @@ impl<'a> Sheet<'a> {
         self.tile.0 + TARGET_GAP + self.labels
     }
 
-    fn block_size(&self) -> (f64, f64) {
+    fn block_size(&self) -> Point {
         let width = self.grid_left() + self.hidden.len() as f64 * (self.cell_width() + GAP) - GAP;
         let height = HEADER + self.channels.len() as f64 * (self.row_height() + GAP) - GAP;
         (width, height)
     }
 
     /// Size of a page with so many blocks side by side.
-    fn page_size(&self, across: usize) -> (f64, f64) {
+    fn page_size(&self, across: usize) -> Point {
         let (width, height) = self.block_size();
         let down = self.textures.len().div_ceil(across);
         let extent = |count: usize, size: f64| 2.0 * MARGIN + count as f64 * (size + BLOCK_GAP) - BLOCK_GAP;
@@ -174,101 +227,113 @@ impl<'a> Sheet<'a> {
             .unwrap_or(1)
     }
 
-    fn lay_out(&self, collection: &Collection) -> (Figure, Vec<Placed>) {
-        let across = self.across();
-        let (width, height) = self.page_size(across);
-        let mut figure = Figure::new("Final frames", width, height);
-        let mut frames = Vec::new();
-        let (block_width, block_height) = self.block_size();
-        for (i, texture) in self.textures.iter().enumerate() {
-            let origin = (
-                MARGIN + (i % across) as f64 * (block_width + BLOCK_GAP),
-                MARGIN + (i / across) as f64 * (block_height + BLOCK_GAP),
-            );
-            self.draw_block(&mut figure, &mut frames, collection, texture, origin);
-        }
-        (figure, frames)
+    /// Corner of the block of the `index`-th texture.
+    fn block_at(&self, index: usize) -> Point {
+        let (across, (width, height)) = (self.across(), self.block_size());
+        (
+            MARGIN + (index % across) as f64 * (width + BLOCK_GAP),
+            MARGIN + (index / across) as f64 * (height + BLOCK_GAP),
+        )
     }
 
-    fn draw_block(
-        &self,
-        figure: &mut Figure,
-        frames: &mut Vec<Placed>,
-        collection: &Collection,
-        texture: &str,
-        (left, top): Point,
-    ) {
-        let title = Style::new(16.0, Anchor::Start).bold();
-        figure.text((left, top + 14.0), shorten(texture, title, self.block_size().0), title);
-        let header = top + HEADER - 9.0;
-        let first_row = top + HEADER;
-        figure.text((left + self.tile.0 / 2.0, header), "target", LABEL);
-        let target = collection
-            .of_texture(texture)
-            .map(|m| ModelDir::new(&m.path).target())
-            .find(|path| path.exists());
-        match target {
-            Some(path) => frames.push(Placed {
-                path,
-                at: (left, first_row),
-            }),
-            None => self.draw_blank(figure, (left, first_row), "not kept"),
-        }
-        let grid_left = left + self.grid_left();
-        for (column, d) in self.hidden.iter().enumerate() {
-            let x = grid_left + column as f64 * (self.cell_width() + GAP) + self.cell_width() / 2.0;
-            figure.text((x, header), format!("D = {d}"), LABEL);
-        }
-        for (row, &c) in self.channels.iter().enumerate() {
-            let y = first_row + row as f64 * (self.row_height() + GAP);
-            let label = Style::new(LABEL.size, Anchor::End);
-            figure.text_centred((grid_left - 10.0, y + self.tile.1 / 2.0), row_label(c), label);
-            for (column, &d) in self.hidden.iter().enumerate() {
-                for (place, &seed) in self.seeds.iter().enumerate() {
-                    let x = grid_left
-                        + column as f64 * (self.cell_width() + GAP)
-                        + place as f64 * (self.tile.0 + GAP / 3.0);
-                    let model = collection.of_texture(texture).find(|model| {
-                        let r = model.record();
-                        (r.channels, r.hidden, r.seed) == (c, d, seed)
-                    });
-                    self.draw_model(figure, frames, model, (x, y));
+    /// From the corner of a block to that of the cell of an architecture.
+    fn cell_at(&self, row: usize, column: usize) -> Point {
+        (
+            self.grid_left() + column as f64 * (self.cell_width() + GAP),
+            HEADER + row as f64 * (self.row_height() + GAP),
+        )
+    }
+
+    /// Every place for a picture.
+    fn fill(&self, collection: &Collection) -> Vec<Tile> {
+        let mut tiles = Vec::new();
+        for (i, texture) in self.textures.iter().enumerate() {
+            let (left, top) = self.block_at(i);
+            let models: BTreeMap<_, _> = collection
+                .of_texture(texture)
+                .map(|model| {
+                    let r = model.record();
+                    ((r.channels, r.hidden, r.seed), model)
+                })
+                .collect();
+            let mut targets = models.values().map(|m| ModelDir::new(&m.path).target());
+            let target = targets.find(|path| path.exists());
+            tiles.push(Tile::of_file((left, top + HEADER), target));
+            for (row, &c) in self.channels.iter().enumerate() {
+                for (column, &d) in self.hidden.iter().enumerate() {
+                    let (x, y) = self.cell_at(row, column);
+                    for (place, &seed) in self.seeds.iter().enumerate() {
+                        let x = x + place as f64 * (self.tile.0 + GAP / 3.0);
+                        let model = models.get(&(c, d, seed)).copied();
+                        tiles.push(Tile::of_model((left + x, top + y), model));
+                    }
                 }
             }
         }
+        tiles
     }
 
-    fn draw_model(&self, figure: &mut Figure, frames: &mut Vec<Placed>, model: Option<&ModelResult>, at: Point) {
-        let Some(model) = model else {
-            self.draw_blank(figure, at, "not run");
-            return;
-        };
-        let record = model.record();
-        let path = ModelDir::new(&model.path).frame();
-        match record.status {
-            Status::Ok if path.exists() => frames.push(Placed { path, at }),
-            Status::Ok => self.draw_blank(figure, at, "not kept"),
-            Status::Diverged | Status::Failed => {
-                let shade = Color::NO_VALUE;
-                figure.rect(at, self.tile.0, self.tile.1, Paint::fill(shade));
-                self.draw_in_tile(figure, at, record.status.name());
+    fn draw_headings<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, index: usize) -> Drawn<DB> {
+        let (left, top) = self.block_at(index);
+        let title = Style::new(16.0, TextPlace::Left).bold();
+        let name = shorten(self.textures[index], title, self.block_size().0);
+        canvas.text((left, top + 8.0), name, title)?;
+        let header = top + HEADER - 14.0;
+        canvas.text((left + self.tile.0 / 2.0, header), "target", LABEL)?;
+        for (column, d) in self.hidden.iter().enumerate() {
+            let x = left + self.cell_at(0, column).0 + self.cell_width() / 2.0;
+            canvas.text((x, header), format!("D = {d}"), LABEL)?;
+        }
+        for (row, &c) in self.channels.iter().enumerate() {
+            let y = top + self.cell_at(row, 0).1 + self.tile.1 / 2.0;
+            let label = Style::new(LABEL.size, TextPlace::Right);
+            canvas.text((left + self.grid_left() - 10.0, y), row_label(c), label)?;
+        }
+        Ok(())
+    }
+
+    fn draw_tile<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, tile: &Tile) -> Drawn<DB> {
+        let (x, y) = tile.at;
+        let why = match &tile.content {
+            Content::Picture(_) => None,
+            Content::Blank(why) => {
+                canvas.frame(tile.at, self.tile, NO_VALUE)?;
+                Some(*why)
             }
+            Content::Lost(status) => {
+                canvas.fill(tile.at, self.tile, NO_VALUE)?;
+                Some(status.name())
+            }
+        };
+        let middle = x + self.tile.0 / 2.0;
+        if let Some(why) = why {
+            canvas.text((middle, y + self.tile.1 / 2.0), why, CAPTION_STYLE.color(FAINT_INK))?;
         }
-        if let Some(psi) = record.measured_psi() {
-            let at = (at.0 + self.tile.0 / 2.0, at.1 + self.tile.1 + 12.5);
-            figure.text(at, format!("Ψ = {psi:.3}"), CAPTION_STYLE);
+        if let Some(caption) = &tile.caption {
+            canvas.text((middle, y + self.tile.1 + CAPTION / 2.0), caption, CAPTION_STYLE)?;
         }
+        Ok(())
+    }
+}
+
+impl Figure for Sheet<'_> {
+    fn title(&self) -> String {
+        "Final frames".to_owned()
     }
 
-    fn draw_blank(&self, figure: &mut Figure, at: Point, why: &str) {
-        let outline = Paint::line(Color::NO_VALUE, 1.0);
-        figure.rect((at.0 + 0.5, at.1 + 0.5), self.tile.0 - 1.0, self.tile.1 - 1.0, outline);
-        self.draw_in_tile(figure, at, why);
+    fn size(&self) -> Point {
+        self.page_size(self.across())
     }
 
-    fn draw_in_tile(&self, figure: &mut Figure, (x, y): Point, text: &str) {
-        let style = CAPTION_STYLE.color(Color::FAINT_INK);
-        figure.text_centred((x + self.tile.0 / 2.0, y + self.tile.1 / 2.0), text, style);
+    /// All but the pictures.
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        for index in 0..self.textures.len() {
+            self.draw_headings(canvas, index)?;
+        }
+        for tile in &self.tiles {
+            self.draw_tile(canvas, tile)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,201 +1,282 @@
 //! Ψ and loss in the course of training: a column of panels for each C, a line for each D.
 
+use plotters::element::{Circle, Cross};
+use plotters::prelude::DrawingBackend;
+use plotters::series::LineSeries;
+use plotters::style::{Color, RGBColor};
+use serde::Serialize;
+
 use super::collect::{Collection, ModelResult};
-use super::draw::axis::{AxisText, LABEL_SIZE, Panel, Scale, TICK_SIZE};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, ordinal, shorten, text_width};
-use super::record::{MetricRow, Status};
+use super::record::{MetricRow, ModelRecord, Status};
 use super::stats;
+use crate::plot::axis::Scale;
+use crate::plot::chart::{Axis, LABEL, Panel, TICK};
+use crate::plot::{Canvas, Drawn, FAINT_INK, Figure, INK, Point, Style, TextPlace, ordinal, shorten, text_width};
 
 /// Most points of a loss curve: more would not be seen, and make a heavy file.
 const MAX_POINTS: usize = 150;
 /// Most columns side by side.
 const MAX_COLUMNS: usize = 8;
 
+/// Left of the labels of the y axes.
+const MARGIN: f64 = 4.0;
 const TOP: f64 = 62.0;
 const GAP_X: f64 = 22.0;
 /// Between the Ψ and the loss panels of a column.
 const GAP_Y: f64 = 16.0;
 /// Between rows of columns: room for an axis label and a title.
-const BAND_GAP: f64 = 66.0;
-const BOTTOM: f64 = 62.0;
+const BAND_GAP: f64 = 74.0;
+const BOTTOM: f64 = 70.0;
 const LEGEND: f64 = 116.0;
 
 /// A curve and how it ended.
 struct Line {
-    column: usize,
-    color: Color,
+    channels: usize,
+    hidden: usize,
+    seed: u64,
     points: Vec<Point>,
     diverged: bool,
 }
 
-/// What is drawn: a line for each model in either kind of panel.
-struct Curves {
-    psi: Vec<Line>,
-    loss: Vec<Line>,
-    /// Iterations that a point of a loss curve stands for.
-    window: usize,
-    /// Whether some Ψ is that of training frames.
-    training: bool,
-    /// The last iteration of all.
-    last: u64,
+impl Line {
+    fn new(record: &ModelRecord, points: Vec<Point>) -> Self {
+        Self {
+            channels: record.channels,
+            hidden: record.hidden,
+            seed: record.seed,
+            points,
+            diverged: record.status == Status::Diverged,
+        }
+    }
 }
 
-impl Curves {
-    fn of(collection: &Collection, texture: &str, channels: &[usize], hidden: &[usize]) -> Option<Self> {
-        let models = || collection.of_texture(texture).filter(|model| !model.metrics.is_empty());
-        let mut curves = Self {
-            psi: Vec::new(),
-            loss: Vec::new(),
-            window: 1,
-            training: models().any(|model| is_motion_trained(&model.metrics)),
-            last: models()
-                .filter_map(|model| model.metrics.last())
-                .map(|row| row.iteration)
-                .max()?,
-        };
-        for model in models() {
-            let record = model.record();
-            let line = |points| Line {
-                column: channels.partition_point(|&c| c < record.channels),
-                color: ordinal(hidden.partition_point(|&d| d < record.hidden), hidden.len()),
-                points,
-                diverged: record.status == Status::Diverged,
-            };
-            let (loss, window) = loss_points(&model.metrics);
-            curves.psi.push(line(psi_points(model)));
-            curves.loss.push(line(loss));
-            curves.window = curves.window.max(window);
-        }
-        Some(curves)
+/// Training of all models of a texture: a line for each model in either kind of panel.
+pub(super) struct Curves {
+    texture: String,
+    channels: Vec<usize>,
+    hidden: Vec<usize>,
+    psi: Vec<Line>,
+    loss: Vec<Line>,
+    /// The last iteration of all.
+    last: u64,
+    note: String,
+    loss_scale: Scale,
+}
+
+/// A row of the table of curves.
+#[derive(Serialize)]
+pub(super) struct Row {
+    channels: usize,
+    hidden: usize,
+    seed: u64,
+    quantity: &'static str,
+    iteration: f64,
+    value: f64,
+}
+
+/// The curves of a texture; `None` if no model has one.
+pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Curves> {
+    let models = || collection.of_texture(texture).filter(|model| !model.metrics.is_empty());
+    let last = models()
+        .filter_map(|model| Some(model.metrics.last()?.iteration))
+        .max()?;
+    let (mut psi, mut loss, mut longest) = (Vec::new(), Vec::new(), 1);
+    for model in models() {
+        let (points, window) = loss_points(&model.metrics);
+        psi.push(Line::new(model.record(), psi_points(model)));
+        loss.push(Line::new(model.record(), points));
+        longest = longest.max(window);
     }
+    let losses = values(&loss);
+    let shown = without_outliers(losses.clone());
+    let mut note = collection.provenance();
+    if longest > 1 {
+        note += &format!("; loss averaged over {longest} rows of the log");
+    }
+    if models().any(|model| is_motion_trained(&model.metrics)) {
+        note += "; Ψ of models trained for motion is that of their training frames";
+    }
+    if shown.len() < losses.len() {
+        note += "; larger losses run along the upper edge";
+    }
+    Some(Curves {
+        texture: texture.to_owned(),
+        channels: collection.channels(),
+        hidden: collection.hidden(),
+        psi,
+        loss,
+        last,
+        note,
+        loss_scale: Scale::decades(shown),
+    })
 }
 
 /// Where the panels are: columns of two, in bands of at most [`MAX_COLUMNS`].
 struct Layout {
     across: usize,
-    bands: usize,
     /// Left of the first column.
     margin: f64,
-    panel: (f64, f64),
-    iterations: Scale,
-    psi: Scale,
-    loss: Scale,
-    /// Whether losses lie beyond the scale.
-    loss_cut: bool,
+    panel: Point,
+    iterations: Axis,
+    psi: Axis,
+    loss: Axis,
+    page: Point,
 }
 
 impl Layout {
-    fn new(curves: &Curves, columns: usize) -> Self {
+    /// The corner of the Ψ panel of a column; that of the loss is below it.
+    fn corner(&self, column: usize) -> Point {
+        let (place, band) = (column % self.across, column / self.across);
+        (
+            self.margin + place as f64 * (self.panel.0 + GAP_X),
+            TOP + band as f64 * (2.0 * self.panel.1 + GAP_Y + BAND_GAP),
+        )
+    }
+
+    fn panels_height(&self) -> f64 {
+        self.page.1 - TOP - BOTTOM
+    }
+}
+
+impl Curves {
+    fn layout(&self) -> Layout {
+        let columns = self.channels.len();
         let across = columns.clamp(1, MAX_COLUMNS);
         let bands = columns.div_ceil(across);
         let width = ((1180.0 - GAP_X * (across - 1) as f64) / across as f64).clamp(118.0, 300.0);
         let height = if bands > 1 { 118.0 } else { 180.0 };
-        let psi = Scale::linear(values(&curves.psi), true);
-        let losses = values(&curves.loss);
-        let shown = without_outliers(losses.clone());
-        let loss_cut = shown.len() < losses.len();
-        let loss = Scale::decades(shown);
-        Self {
+        let psi = Axis::new(Scale::linear(values(&self.psi), true), height, 26.0);
+        let loss = Axis::new(self.loss_scale, height, 26.0);
+        let margin = MARGIN + psi.room().max(loss.room());
+        let panels = margin + across as f64 * (width + GAP_X) + LEGEND;
+        let note = margin + text_width(&self.note, TICK) + 10.0;
+        let band = 2.0 * height + GAP_Y + BAND_GAP;
+        Layout {
             across,
-            bands,
-            margin: Panel::left_room(&psi, height).max(Panel::left_room(&loss, height)),
+            margin,
             panel: (width, height),
-            iterations: Scale::exactly(0.0, curves.last.max(1) as f64),
+            iterations: Axis::new(Scale::exactly(0.0, self.last.max(1) as f64), width, 42.0),
             psi,
             loss,
-            loss_cut,
+            page: (panels.max(note), TOP + bands as f64 * band - BAND_GAP + BOTTOM),
         }
     }
 
-    fn band_height(&self) -> f64 {
-        2.0 * self.panel.1 + GAP_Y
+    fn color(&self, line: &Line) -> RGBColor {
+        ordinal(self.hidden.partition_point(|&d| d < line.hidden), self.hidden.len())
     }
 
-    fn page(&self) -> (f64, f64) {
-        let width = self.margin + self.across as f64 * (self.panel.0 + GAP_X) + LEGEND;
-        let height = TOP + self.bands as f64 * (self.band_height() + BAND_GAP) - BAND_GAP + BOTTOM;
-        (width, height)
-    }
-
-    /// The Ψ panel of a column and the loss panel below it.
-    fn panels(&self, column: usize) -> [Panel; 2] {
-        let (place, band) = (column % self.across, column / self.across);
-        let (width, height) = self.panel;
+    fn draw_column<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, layout: &Layout, column: usize) -> Drawn<DB> {
+        let place = column % layout.across;
+        let (left, top) = layout.corner(column);
+        let (width, height) = layout.panel;
+        let title = Style::new(LABEL.size, TextPlace::Center).bold();
+        let channels = self.channels[column];
+        canvas.text((left + width / 2.0, top - 12.0), format!("C = {channels}"), title)?;
         let upper = Panel {
-            left: self.margin + place as f64 * (width + GAP_X),
-            top: TOP + band as f64 * (self.band_height() + BAND_GAP),
-            width,
-            height,
-            x: self.iterations,
-            y: self.psi,
+            corner: (left, top),
+            size: layout.panel,
+            x: layout.iterations.clone(),
+            y: layout.psi.clone(),
+            x_label: None,
+            y_label: (place == 0).then_some("Ψ (px/frame)"),
+            // The same for both, so that their labels are in line.
+            side: layout.margin - MARGIN,
+            on_the_right: false,
+            grid: true,
         };
+        let named = place == (layout.across - 1) / 2;
         let lower = Panel {
-            top: upper.bottom() + GAP_Y,
-            y: self.loss,
-            ..upper
+            corner: (left, top + height + GAP_Y),
+            y: layout.loss.clone(),
+            x_label: Some(if named { "Iteration" } else { "" }),
+            y_label: (place == 0).then_some("Loss"),
+            ..upper.clone()
         };
-        [upper, lower]
-    }
-}
-
-/// Training of all models of a texture; `None` if no model has a curve.
-pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Figure> {
-    let (channels, hidden) = (collection.channels(), collection.hidden());
-    let curves = Curves::of(collection, texture, &channels, &hidden)?;
-    let layout = Layout::new(&curves, channels.len());
-    let mut note = collection.provenance();
-    if curves.window > 1 {
-        note += &format!("; loss averaged over {} iterations", curves.window);
-    }
-    if curves.training {
-        note += "; Ψ of models trained for motion is that of their training frames";
-    }
-    if layout.loss_cut {
-        note += "; larger losses run along the upper edge";
-    }
-    let (panels_width, height) = layout.page();
-    let width = panels_width.max(layout.margin + text_width(&note, TICK_SIZE, false) + 10.0);
-    let mut figure = Figure::new(format!("Training on {texture}"), width, height);
-    let title = Style::new(13.0, Anchor::Start).bold();
-    figure.text(
-        (layout.margin, 24.0),
-        shorten(texture, title, width - layout.margin - 10.0),
-        title,
-    );
-    for (column, c) in channels.iter().enumerate() {
-        draw_column(&mut figure, &curves, &layout, column, *c);
-    }
-    let any_diverged = curves.loss.iter().any(|line| line.diverged);
-    let legend = (panels_width - LEGEND + 8.0, TOP);
-    draw_legend(&mut figure, legend, height - TOP - BOTTOM, &hidden, any_diverged);
-    let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-    figure.text((layout.margin, height - 10.0), note, style);
-    Some(figure)
-}
-
-fn draw_column(figure: &mut Figure, curves: &Curves, layout: &Layout, column: usize, channels: usize) {
-    let [upper, lower] = layout.panels(column);
-    let place = column % layout.across;
-    let left = |label| AxisText {
-        tick_labels: place == 0,
-        label: (place == 0).then_some(label),
-    };
-    let bottom = AxisText {
-        tick_labels: true,
-        label: (place == (layout.across - 1) / 2).then_some("Iteration"),
-    };
-    upper.draw(figure, AxisText::default(), left("Ψ (px/frame)"));
-    lower.draw(figure, bottom, left("Loss"));
-    let title = Style::new(LABEL_SIZE, Anchor::Middle).bold();
-    figure.text(
-        (upper.left + upper.width / 2.0, upper.top - 8.0),
-        format!("C = {channels}"),
-        title,
-    );
-    for (panel, lines, dots) in [(&upper, &curves.psi, true), (&lower, &curves.loss, false)] {
-        for line in lines.iter().filter(|line| line.column == column) {
-            draw_line(figure, panel, line, dots);
+        for (panel, lines, dots) in [(upper, &self.psi, true), (lower, &self.loss, false)] {
+            panel.draw(canvas, |chart| {
+                for line in lines.iter().filter(|line| line.channels == channels) {
+                    let color = self.color(line);
+                    let points = || line.points.iter().copied();
+                    chart.draw_series(LineSeries::new(points(), canvas.stroke(color, 1.3)))?;
+                    if dots {
+                        let dot = |point| Circle::new(point, canvas.px(1.7), color.filled());
+                        chart.draw_series(points().map(dot))?;
+                    }
+                    let end = points().last().filter(|_| line.diverged);
+                    let cross = |end| Cross::new(end, canvas.px(3.5), canvas.stroke(color, 1.6));
+                    chart.draw_series(end.map(cross))?;
+                }
+                Ok(())
+            })?;
         }
+        Ok(())
+    }
+
+    fn draw_legend<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, (left, top): Point, room: f64) -> Drawn<DB> {
+        // A long list is set tighter.
+        let line = (room / (self.hidden.len() + 2) as f64).min(16.0);
+        let style = Style::new(TICK.size, TextPlace::Left);
+        canvas.text((left, top + 4.0), "Hidden neurons D", style)?;
+        let mut y = top + 4.0 + line;
+        for (i, d) in self.hidden.iter().enumerate() {
+            canvas.line((left, y), (left + 20.0, y), ordinal(i, self.hidden.len()), 2.2)?;
+            canvas.text((left + 27.0, y), d.to_string(), style)?;
+            y += line;
+        }
+        if self.loss.iter().any(|line| line.diverged) {
+            canvas.cross((left + 10.0, y), 7.0, INK, 1.6)?;
+            canvas.text((left + 27.0, y), "diverged", style)?;
+        }
+        Ok(())
+    }
+}
+
+impl Curves {
+    /// What is drawn, as numbers.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let rows = |lines: &[Line], quantity: &'static str| -> Vec<Row> {
+            let of = |line: &Line| -> Vec<Row> {
+                let row = |&(iteration, value): &Point| Row {
+                    channels: line.channels,
+                    hidden: line.hidden,
+                    seed: line.seed,
+                    quantity,
+                    iteration,
+                    value,
+                };
+                line.points.iter().map(row).collect()
+            };
+            lines.iter().flat_map(of).collect()
+        };
+        let mut table = rows(&self.psi, "psi");
+        table.extend(rows(&self.loss, "loss"));
+        table
+    }
+}
+
+impl Figure for Curves {
+    fn title(&self) -> String {
+        format!("Training on {}", self.texture)
+    }
+
+    fn size(&self) -> Point {
+        self.layout().page
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        let layout = self.layout();
+        let (width, height) = layout.page;
+        let title = Style::new(13.0, TextPlace::Left).bold();
+        let text = shorten(&self.texture, title, width - layout.margin - 10.0);
+        canvas.text((layout.margin, 20.0), text, title)?;
+        for column in 0..self.channels.len() {
+            self.draw_column(canvas, &layout, column)?;
+        }
+        let right = layout.margin + layout.across as f64 * (layout.panel.0 + GAP_X);
+        self.draw_legend(canvas, (right + 8.0, TOP), layout.panels_height())?;
+        let style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
+        canvas.text((layout.margin, height - 14.0), &self.note, style)
     }
 }
 
@@ -246,37 +327,4 @@ fn without_outliers(mut values: Vec<f64>) -> Vec<f64> {
         values.retain(|&v| v <= BOUND_OVER_MEDIAN * median);
     }
     values
-}
-
-fn draw_line(figure: &mut Figure, panel: &Panel, line: &Line, dots: bool) {
-    let points: Vec<Point> = line.points.iter().map(|&(x, y)| panel.at(x, y)).collect();
-    if dots {
-        for &point in &points {
-            figure.circle(point, 1.7, Paint::fill(line.color));
-        }
-    }
-    if line.diverged
-        && let Some(&end) = points.last()
-    {
-        figure.cross(end, 7.0, line.color, 1.6);
-    }
-    figure.path(points, Paint::line(line.color, 1.3));
-}
-
-fn draw_legend(figure: &mut Figure, (left, top): Point, room: f64, hidden: &[usize], any_diverged: bool) {
-    // A long list is set tighter.
-    let line = (room / (hidden.len() + 2) as f64).min(16.0);
-    let style = Style::new(TICK_SIZE, Anchor::Start);
-    figure.text((left, top + 8.0), "Hidden neurons D", style);
-    let mut y = top + 8.0 + line;
-    for (i, d) in hidden.iter().enumerate() {
-        let color = ordinal(i, hidden.len());
-        figure.line((left, y - 3.5), (left + 20.0, y - 3.5), color, 2.2);
-        figure.text((left + 27.0, y), d.to_string(), style);
-        y += line;
-    }
-    if any_diverged {
-        figure.cross((left + 10.0, y - 3.5), 7.0, Color::INK, 1.6);
-        figure.text((left + 27.0, y), "diverged", style);
-    }
 }

@@ -1,34 +1,65 @@
-//! Ψ over the grid of architectures, a panel for each texture.
+//! Ψ and its standard error over the grid of architectures, a panel for each texture.
+
+use plotters::element::{Cross, EmptyElement, PathElement, Polygon, Rectangle, Text};
+use plotters::prelude::DrawingBackend;
+use plotters::style::Color;
+use serde::Serialize;
 
 use super::collect::{Collection, ModelResult};
-use super::draw::axis::{LABEL_SIZE, Scale, TICK_SIZE, Tick, widest_label};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Style, shorten, text_width, viridis};
 use super::record::{ModelRecord, Status};
 use super::stats;
+use crate::plot::axis::Scale;
+use crate::plot::chart::{Axis, Chart, Panel, TICK};
+use crate::plot::{
+    Canvas, Drawn, FAINT_INK, Figure, INK, NO_VALUE, PAPER, Point, Style, TextPlace, contrast, shorten, text_width,
+    viridis,
+};
 
-/// What a cell of the grid knows.
+/// What a cell of a grid knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cell {
     /// No model was run.
     Missing,
-    /// Mean Ψ over the seeds that have one, pixels per frame.
-    Value {
-        psi: f64,
-        /// Whether other seeds have none.
-        some_lost: bool,
-    },
     /// Every seed diverged.
     Diverged,
     /// No seed has a value, and one at least failed.
     Failed,
+    /// Something is known.
+    Measured(Measured),
+}
+
+/// Ψ of an architecture, over its seeds and perhaps textures; pixels per frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Measured {
+    /// Mean.
+    psi: f64,
+    /// Standard error of it.
+    psi_se: Option<f64>,
+    /// Models that have a Ψ.
+    measured: usize,
+    /// Models, of which others may have none.
+    models: usize,
 }
 
 impl Cell {
+    /// Of all seeds of an architecture on one texture.
     fn of(records: &[&ModelRecord]) -> Self {
-        let values: Vec<f64> = records.iter().filter_map(|r| r.measured_psi()).collect();
-        if let Some(psi) = stats::mean(values.iter().copied()) {
-            let some_lost = values.len() < records.len();
-            return Self::Value { psi, some_lost };
+        let psi: Vec<f64> = records.iter().filter_map(|r| r.measured_psi()).collect();
+        if let Some(mean) = stats::mean(psi.iter().copied()) {
+            // One seed scatters over its frame pairs, several over each other.
+            let psi_se = match psi.len() {
+                1 => records
+                    .iter()
+                    .find(|r| r.measured_psi().is_some())
+                    .and_then(|r| r.psi_se),
+                _ => stats::standard_error(&psi),
+            };
+            return Self::Measured(Measured {
+                psi: mean,
+                psi_se: psi_se.filter(|se| se.is_finite()),
+                measured: psi.len(),
+                models: records.len(),
+            });
         }
         match records {
             [] => Self::Missing,
@@ -37,18 +68,168 @@ impl Cell {
         }
     }
 
-    fn psi(self) -> Option<f64> {
+    /// The mean of an architecture over textures; those without a value are left out of it.
+    fn pooled(cells: &[Self]) -> Self {
+        let known: Vec<Measured> = cells.iter().filter_map(|cell| cell.measured()).collect();
+        let Some(psi) = stats::mean(known.iter().map(|m| m.psi)) else {
+            let lost = cells.iter().find(|cell| **cell == Self::Failed);
+            return *lost
+                .or(cells.iter().find(|cell| **cell == Self::Diverged))
+                .unwrap_or(&Self::Missing);
+        };
+        let variance: Option<f64> = known.iter().map(|m| Some(m.psi_se? * m.psi_se?)).sum();
+        let lost = cells
+            .iter()
+            .filter(|c| matches!(c, Self::Diverged | Self::Failed))
+            .count();
+        Self::Measured(Measured {
+            psi,
+            psi_se: variance.map(|sum| sum.sqrt() / known.len() as f64),
+            measured: known.iter().map(|m| m.measured).sum(),
+            models: known.iter().map(|m| m.models).sum::<usize>() + lost,
+        })
+    }
+
+    fn measured(self) -> Option<Measured> {
         match self {
-            Self::Value { psi, .. } => Some(psi),
+            Self::Measured(measured) => Some(measured),
             _ => None,
+        }
+    }
+
+    fn status(self) -> &'static str {
+        match self {
+            Self::Missing => "not run",
+            Self::Measured(_) => "ok",
+            Self::Diverged => "diverged",
+            Self::Failed => "failed",
         }
     }
 }
 
-/// Rows C, columns D.
-struct Grid<'a> {
-    texture: &'a str,
+/// What the colours of a map say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Ψ.
+    Psi,
+    /// Its standard error.
+    Error,
+}
+
+impl Shown {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Psi => "Ψ (px/frame)",
+            Self::Error => "SE of Ψ (px/frame)",
+        }
+    }
+
+    fn of(self, cell: Cell) -> Option<f64> {
+        let measured = cell.measured()?;
+        match self {
+            Self::Psi => Some(measured.psi),
+            Self::Error => measured.psi_se,
+        }
+    }
+}
+
+/// A texture, or all of them: rows C, columns D.
+struct Map {
+    title: String,
     cells: Vec<Vec<Cell>>,
+}
+
+/// Maps that share their colours, and the bar beside them.
+struct Group {
+    shown: Shown,
+    maps: Vec<Map>,
+    /// The value of the brightest colour; 0 if there is no value above it.
+    highest: f64,
+}
+
+/// A row of the table of a heat map.
+#[derive(Serialize)]
+pub(super) struct Row {
+    texture: String,
+    channels: usize,
+    hidden: usize,
+    status: &'static str,
+    psi: Option<f64>,
+    psi_se: Option<f64>,
+    measured: usize,
+    models: usize,
+}
+
+/// Heat maps over (C, D): rows are C and columns D, in the order of the contact sheet.
+pub(super) struct HeatMap {
+    title: String,
+    channels: Vec<usize>,
+    hidden: Vec<usize>,
+    groups: Vec<Group>,
+    notes: Vec<Note>,
+}
+
+/// Of each of `textures`, and, of several, their mean; all with the same colours.
+pub(super) fn heatmap(collection: &Collection, textures: &[&str], shown: &[Shown]) -> HeatMap {
+    let (channels, hidden) = (collection.channels(), collection.hidden());
+    let maps = || -> Vec<Map> {
+        let mut maps: Vec<_> = textures
+            .iter()
+            .map(|t| map(collection, t, &channels, &hidden))
+            .collect();
+        if maps.len() > 1 {
+            maps.push(mean_map(&maps));
+        }
+        maps
+    };
+    let groups: Vec<Group> = shown
+        .iter()
+        .map(|&shown| {
+            let maps = maps();
+            let cells = maps.iter().flat_map(|map| map.cells.iter().flatten());
+            let highest = cells.filter_map(|cell| shown.of(*cell)).fold(0.0, f64::max);
+            Group { shown, maps, highest }
+        })
+        .collect();
+    HeatMap {
+        title: format!("Motion strength of {}", textures.join(", ")),
+        notes: foot_notes(collection, &groups),
+        channels,
+        hidden,
+        groups,
+    }
+}
+
+fn map(collection: &Collection, texture: &str, channels: &[usize], hidden: &[usize]) -> Map {
+    let of = |c: usize, d: usize| {
+        let records: Vec<_> = collection
+            .of_texture(texture)
+            .map(ModelResult::record)
+            .filter(|r| r.channels == c && r.hidden == d)
+            .collect();
+        Cell::of(&records)
+    };
+    Map {
+        title: texture.to_owned(),
+        cells: channels
+            .iter()
+            .map(|&c| hidden.iter().map(|&d| of(c, d)).collect())
+            .collect(),
+    }
+}
+
+fn mean_map(maps: &[Map]) -> Map {
+    let place = |row: usize, column: usize| {
+        let cells: Vec<_> = maps.iter().map(|map| map.cells[row][column]).collect();
+        Cell::pooled(&cells)
+    };
+    let rows = maps[0].cells.iter().enumerate();
+    Map {
+        title: "mean of all".to_owned(),
+        cells: rows
+            .map(|(row, cells)| (0..cells.len()).map(|column| place(row, column)).collect())
+            .collect(),
+    }
 }
 
 const LEFT: f64 = 58.0;
@@ -59,259 +240,320 @@ const GAP_Y: f64 = 78.0;
 const FOOT: f64 = 76.0;
 const BAR_GAP: f64 = 22.0;
 const BAR_WIDTH: f64 = 14.0;
-/// Panels stand side by side up to this width.
+/// Between the bar of a group and the next group.
+const GROUP_GAP: f64 = 70.0;
+/// Panels of a group stand side by side up to this width.
 const MAX_PANELS_WIDTH: f64 = 1250.0;
 
-/// Ψ over (C, D) for each of `textures`, all with the same colours.
-///
-/// Rows are C and columns D, in the order of the contact sheet.
-pub(super) fn heatmap(collection: &Collection, textures: &[&str]) -> Figure {
-    let (channels, hidden) = (collection.channels(), collection.hidden());
-    let grids: Vec<_> = textures
-        .iter()
-        .map(|texture| grid(collection, texture, &channels, &hidden))
-        .collect();
-    let highest = grids
-        .iter()
-        .flat_map(|g| g.cells.iter().flatten())
-        .filter_map(|c| c.psi())
-        .fold(0.0, f64::max);
-    let (columns, rows) = (hidden.len() as f64, channels.len() as f64);
-    let cell = ((340.0 / columns).clamp(30.0, 76.0), (340.0 / rows).clamp(21.0, 56.0));
-    let panel = (columns * cell.0, rows * cell.1);
+/// Sizes and places, pixels.
+struct Layout {
+    cell: Point,
+    panel: Point,
+    /// Panels of a group side by side.
+    across: usize,
+    /// Left edges of the groups' panels.
+    lefts: Vec<f64>,
+    bar_height: f64,
+    page: Point,
+}
 
-    let across = ((MAX_PANELS_WIDTH / (panel.0 + GAP_X)) as usize).max(1);
-    let down = grids.len().div_ceil(across).max(1);
-    let across = grids.len().div_ceil(down).max(1);
-    let panels_width = across as f64 * (panel.0 + GAP_X) - GAP_X;
-    let panels_height = down as f64 * (panel.1 + GAP_Y) - GAP_Y;
-    let foot = foot_notes(collection, &grids);
-    // As high as a panel: a taller bar shows no more.
-    let bar_height = panel.1.max(84.0);
-    let scale = Scale::exactly(0.0, if highest > 0.0 { highest } else { 1.0 });
-    let ticks = scale.ticks((bar_height / 24.0) as usize);
-    let bar_room = 7.0 + widest_label(&ticks) + 12.0 + LABEL_SIZE + 8.0;
-    let widest_note = foot.iter().map(|note| note.width() - NOTE_GAP).fold(0.0, f64::max);
-    let width = LEFT + (panels_width + BAR_GAP + BAR_WIDTH + bar_room).max(widest_note + 10.0);
-    let lines = wrap(&foot, width - LEFT - 10.0);
-    let height = TOP + panels_height + FOOT + FOOT_LINE * (lines.len() - 1) as f64;
-    let mut figure = Figure::new(format!("Motion strength of {}", textures.join(", ")), width, height);
-
-    for (i, grid) in grids.iter().enumerate() {
-        let (column, row) = (i % across, i / across);
-        let origin = (
-            LEFT + column as f64 * (panel.0 + GAP_X),
-            TOP + row as f64 * (panel.1 + GAP_Y),
+impl HeatMap {
+    fn layout(&self) -> Layout {
+        let (columns, rows) = (self.hidden.len() as f64, self.channels.len() as f64);
+        let cell = ((340.0 / columns).clamp(30.0, 76.0), (340.0 / rows).clamp(21.0, 56.0));
+        let panel = (columns * cell.0, rows * cell.1);
+        let count = self.groups.first().map_or(1, |group| group.maps.len());
+        let across = ((MAX_PANELS_WIDTH / (panel.0 + GAP_X)) as usize).max(1);
+        let down = count.div_ceil(across).max(1);
+        let across = count.div_ceil(down).max(1);
+        let panels = (
+            across as f64 * (panel.0 + GAP_X) - GAP_X,
+            down as f64 * (panel.1 + GAP_Y) - GAP_Y,
         );
-        draw_grid(&mut figure, grid, origin, cell, highest);
-        draw_labels(&mut figure, origin, cell, &channels, &hidden, column == 0);
-    }
-    if highest > 0.0 {
-        let left = LEFT + panels_width + BAR_GAP;
-        draw_bar(&mut figure, (left, TOP), bar_height, &scale, &ticks);
-    }
-    for (i, line) in lines.iter().enumerate() {
-        let baseline = height - 14.0 - FOOT_LINE * (lines.len() - 1 - i) as f64;
-        draw_foot(&mut figure, (LEFT, baseline), line);
-    }
-    figure
-}
-
-fn grid<'a>(collection: &Collection, texture: &'a str, channels: &[usize], hidden: &[usize]) -> Grid<'a> {
-    let of = |c: usize, d: usize| {
-        let records: Vec<_> = collection
-            .of_texture(texture)
-            .map(ModelResult::record)
-            .filter(|r| r.channels == c && r.hidden == d)
-            .collect();
-        Cell::of(&records)
-    };
-    let cells = channels
-        .iter()
-        .map(|&c| hidden.iter().map(|&d| of(c, d)).collect())
-        .collect();
-    Grid { texture, cells }
-}
-
-fn draw_grid(figure: &mut Figure, grid: &Grid<'_>, (left, top): Point, cell: (f64, f64), highest: f64) {
-    for (row, cells) in grid.cells.iter().enumerate() {
-        for (column, &value) in cells.iter().enumerate() {
-            let corner = (left + column as f64 * cell.0, top + row as f64 * cell.1);
-            draw_cell(figure, value, corner, cell, highest);
+        // As high as a panel: a taller bar shows no more.
+        let bar_height = panel.1.max(120.0);
+        let mut lefts = Vec::new();
+        let mut right = 0.0;
+        for group in &self.groups {
+            let left = if lefts.is_empty() { LEFT } else { right + GROUP_GAP };
+            lefts.push(left);
+            right = left + panels.0 + BAR_GAP + BAR_WIDTH + bar_axis(group, bar_height).room();
+        }
+        let widest_note = self
+            .notes
+            .iter()
+            .map(|note| note.width() - NOTE_GAP)
+            .fold(0.0, f64::max);
+        let width = (right + 8.0).max(LEFT + widest_note + 10.0);
+        let lines = wrap(&self.notes, width - LEFT - 10.0).len();
+        let height = TOP + panels.1.max(bar_height) + FOOT + FOOT_LINE * (lines - 1) as f64;
+        Layout {
+            cell,
+            panel,
+            across,
+            lefts,
+            bar_height,
+            page: (width, height),
         }
     }
-    let width = grid.cells.first().map_or(0, Vec::len) as f64 * cell.0;
-    let title = Style::new(12.0, Anchor::Middle).bold();
-    figure.text(
-        (left + width / 2.0, top - 10.0),
-        shorten(grid.texture, title, width.max(80.0)),
-        title,
-    );
+
+    fn draw_map<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        (group, map): (&Group, &Map),
+        (left, top): Point,
+        layout: &Layout,
+        leftmost: bool,
+    ) -> Drawn<DB> {
+        let names = |numbers: &[usize]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let channels = Axis::places(names(&self.channels), true);
+        let panel = Panel {
+            corner: (left, top),
+            size: layout.panel,
+            x: Axis::places(names(&self.hidden), false),
+            side: channels.room(),
+            y: channels,
+            x_label: Some("Hidden neurons D"),
+            y_label: Some(if leftmost { "Channels C" } else { "" }),
+            on_the_right: false,
+            grid: false,
+        };
+        let title = Style::new(12.0, TextPlace::Center).bold();
+        let text = shorten(&map.title, title, layout.panel.0.max(80.0));
+        canvas.text((left + layout.panel.0 / 2.0, top - 14.0), text, title)?;
+        panel.draw(canvas, |chart| {
+            for (row, cells) in map.cells.iter().enumerate() {
+                for (column, &cell) in cells.iter().enumerate() {
+                    draw_cell(canvas, chart, group, cell, (column, row), layout.cell)?;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
-fn draw_cell(figure: &mut Figure, cell: Cell, (x, y): Point, (width, height): (f64, f64), highest: f64) {
+impl HeatMap {
+    /// What is drawn, as numbers.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        // Every group shows the same models.
+        for map in self.groups.first().iter().flat_map(|group| &group.maps) {
+            for (&channels, cells) in self.channels.iter().zip(&map.cells) {
+                for (&hidden, cell) in self.hidden.iter().zip(cells) {
+                    let measured = cell.measured();
+                    rows.push(Row {
+                        texture: map.title.clone(),
+                        channels,
+                        hidden,
+                        status: cell.status(),
+                        psi: measured.map(|m| m.psi),
+                        psi_se: measured.and_then(|m| m.psi_se),
+                        measured: measured.map_or(0, |m| m.measured),
+                        models: measured.map_or(0, |m| m.models),
+                    });
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl Figure for HeatMap {
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+
+    fn size(&self) -> Point {
+        self.layout().page
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        let layout = self.layout();
+        for (group, &left) in self.groups.iter().zip(&layout.lefts) {
+            for (i, map) in group.maps.iter().enumerate() {
+                let (column, row) = (i % layout.across, i / layout.across);
+                let corner = (
+                    left + column as f64 * (layout.panel.0 + GAP_X),
+                    TOP + row as f64 * (layout.panel.1 + GAP_Y),
+                );
+                self.draw_map(canvas, (group, map), corner, &layout, column == 0)?;
+            }
+            let panels = layout.across as f64 * (layout.panel.0 + GAP_X) - GAP_X;
+            draw_bar(canvas, group, (left + panels + BAR_GAP, TOP), layout.bar_height)?;
+        }
+        let (width, height) = layout.page;
+        let lines = wrap(&self.notes, width - LEFT - 10.0);
+        for (i, line) in lines.iter().enumerate() {
+            let middle = height - 18.0 - FOOT_LINE * (lines.len() - 1 - i) as f64;
+            draw_foot(canvas, (LEFT, middle), line)?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_cell<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    chart: &mut Chart<'_, DB>,
+    group: &Group,
+    cell: Cell,
+    (column, row): (usize, usize),
+    (width, height): Point,
+) -> Drawn<DB> {
+    let (x, y) = (column as f64, row as f64);
+    let centre = (x + 0.5, y + 0.5);
     // A hair of paper between the cells.
-    const SEAM: f64 = 0.75;
-    let corner = (x + SEAM, y + SEAM);
-    let (inner_width, inner_height) = (width - 2.0 * SEAM, height - 2.0 * SEAM);
-    let centre = (x + width / 2.0, y + height / 2.0);
-    let plain = |color| Paint::fill(color);
+    let seam = canvas.px(0.75);
+    let value = group.shown.of(cell);
+    let background = value.map_or(NO_VALUE, |v| color_of(v, group.highest));
+    let area = chart.plotting_area();
+    if cell != Cell::Missing {
+        let margin = seam.unsigned_abs();
+        let mut block = Rectangle::new([(x, y), (x + 1.0, y + 1.0)], background.filled());
+        block.set_margin(margin, margin, margin, margin);
+        area.draw(&block)?;
+    }
+    let small = width.min(height);
+    let text = |text: &str, style: Style| {
+        let lowered =
+            EmptyElement::at(centre) + Text::new(text.to_owned(), (0, canvas.rise(style)), canvas.style(style));
+        area.draw(&lowered)
+    };
     match cell {
-        Cell::Missing => hatch(figure, corner, inner_width, inner_height),
-        Cell::Value { psi, some_lost } => {
-            let color = viridis(if highest > 0.0 { psi / highest } else { 0.0 });
-            figure.rect(corner, inner_width, inner_height, plain(color));
-            let ink = color.contrast();
-            let text = value_text(psi, highest);
-            let size = (0.5 * height)
-                .min(0.88 * width * TICK_SIZE / text_width(&text, TICK_SIZE, false))
-                .min(10.5);
-            // Smaller than this nobody reads.
-            if size >= 6.5 {
-                figure.text_centred(centre, text, Style::new(size, Anchor::Middle).color(ink));
-            }
-            if some_lost {
-                let (right, leg) = (corner.0 + inner_width, 6.0);
-                let triangle = vec![(right - leg, corner.1), (right, corner.1), (right, corner.1 + leg)];
-                figure.polygon(triangle, plain(ink));
-            }
+        Cell::Missing => {
+            // Around and across.
+            let edges = [
+                (0.03, 0.97),
+                (0.97, 0.97),
+                (0.97, 0.03),
+                (0.03, 0.03),
+                (0.03, 0.97),
+                (0.97, 0.03),
+            ];
+            let line = edges.map(|(dx, dy)| (x + dx, y + dy)).to_vec();
+            area.draw(&PathElement::new(line, canvas.stroke(NO_VALUE, 0.75)))
         }
-        Cell::Diverged => {
-            figure.rect(corner, inner_width, inner_height, plain(Color::NO_VALUE));
-            figure.cross(centre, 0.4 * width.min(height), Color::INK, 1.3);
-        }
-        Cell::Failed => {
-            figure.rect(corner, inner_width, inner_height, plain(Color::NO_VALUE));
-            figure.text_centred(centre, "!", Style::new(0.5 * width.min(height), Anchor::Middle).bold());
+        Cell::Diverged => area.draw(&Cross::new(centre, canvas.px(0.2 * small), canvas.stroke(INK, 1.3))),
+        Cell::Failed => text("!", Style::new(0.5 * small, TextPlace::Center).bold()),
+        Cell::Measured(measured) => {
+            let ink = contrast(background);
+            if let Some(value) = value {
+                let number = value_text(value, group.highest);
+                let size = (0.5 * height)
+                    .min(0.88 * width * TICK.size / text_width(&number, TICK))
+                    .min(10.5);
+                // Smaller than this nobody reads.
+                if size >= 6.5 {
+                    text(&number, Style::new(size, TextPlace::Center).color(ink))?;
+                }
+            }
+            if measured.measured < measured.models {
+                let leg = canvas.px(6.0);
+                let corner = EmptyElement::at((x + 1.0, y))
+                    + Polygon::new(vec![(-leg, seam), (-seam, seam), (-seam, leg)], ink.filled());
+                area.draw(&corner)?;
+            }
+            Ok(())
         }
     }
+}
+
+fn color_of(value: f64, highest: f64) -> plotters::style::RGBColor {
+    viridis(if highest > 0.0 { value / highest } else { 0.0 })
 }
 
 /// Two digits after the point, three or an exponent where the largest value needs them.
-fn value_text(psi: f64, highest: f64) -> String {
+fn value_text(value: f64, highest: f64) -> String {
     match highest {
-        h if h >= 1e3 || (h < 0.01 && h > 0.0) => format!("{psi:.0e}"),
-        h if h >= 10.0 => format!("{psi:.1}"),
-        h if h >= 0.2 => format!("{psi:.2}"),
-        _ => format!("{psi:.3}"),
+        h if h >= 1e3 || (h < 0.01 && h > 0.0) => format!("{value:.0e}"),
+        h if h >= 10.0 => format!("{value:.1}"),
+        h if h >= 0.2 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }
 
-/// Diagonal lines in a rectangle.
-fn hatch(figure: &mut Figure, (x, y): Point, width: f64, height: f64) {
-    const SPACING: f64 = 6.0;
-    let mut offset = SPACING / 2.0;
-    while offset < width + height {
-        // From the left or lower edge up to the upper or right one, along x + y = offset.
-        let from = if offset <= height {
-            (0.0, offset)
-        } else {
-            (offset - height, height)
-        };
-        let to = if offset <= width {
-            (offset, 0.0)
-        } else {
-            (width, offset - width)
-        };
-        figure.line((x + from.0, y + from.1), (x + to.0, y + to.1), Color::NO_VALUE, 0.8);
-        offset += SPACING;
-    }
-    figure.rect((x, y), width, height, Paint::line(Color::NO_VALUE, 0.8));
+fn bar_axis(group: &Group, height: f64) -> Axis {
+    let highest = if group.highest > 0.0 { group.highest } else { 1.0 };
+    Axis::new(Scale::exactly(0.0, highest), height, 24.0)
 }
 
-fn draw_labels(
-    figure: &mut Figure,
-    (left, top): Point,
-    (width, height): (f64, f64),
-    channels: &[usize],
-    hidden: &[usize],
-    leftmost: bool,
-) {
-    let bottom = top + channels.len() as f64 * height;
-    for (column, d) in hidden.iter().enumerate() {
-        let x = left + (column as f64 + 0.5) * width;
-        figure.text((x, bottom + 14.0), d.to_string(), Style::new(TICK_SIZE, Anchor::Middle));
+fn draw_bar<DB: DrawingBackend>(canvas: &Canvas<DB>, group: &Group, corner: Point, height: f64) -> Drawn<DB> {
+    const STEPS: u32 = 128;
+    if group.highest <= 0.0 {
+        return Ok(());
     }
-    for (row, c) in channels.iter().enumerate() {
-        let y = top + (row as f64 + 0.5) * height;
-        figure.text_centred((left - 6.0, y), c.to_string(), Style::new(TICK_SIZE, Anchor::End));
-    }
-    let middle = Style::new(LABEL_SIZE, Anchor::Middle);
-    figure.text(
-        (left + hidden.len() as f64 * width / 2.0, bottom + 32.0),
-        "Hidden neurons D",
-        middle,
-    );
-    if leftmost {
-        figure.text((left - 36.0, (top + bottom) / 2.0), "Channels C", middle.upwards());
-    }
+    let axis = bar_axis(group, height);
+    let panel = Panel {
+        corner,
+        size: (BAR_WIDTH, height),
+        x: Axis::bare(0.0, 1.0),
+        side: axis.room(),
+        y: axis,
+        x_label: None,
+        y_label: Some(group.shown.label()),
+        on_the_right: true,
+        grid: false,
+    };
+    panel.draw(canvas, |chart| {
+        let slices = (0..STEPS).map(|step| {
+            let ends = [step, step + 1].map(|s| group.highest * f64::from(s) / f64::from(STEPS));
+            let color = color_of((ends[0] + ends[1]) / 2.0, group.highest);
+            // Up to the top, where the next ones cover it: between slices side by side, seams would show.
+            Rectangle::new([(0.0, ends[0]), (1.0, group.highest)], color.filled())
+        });
+        for slice in slices {
+            chart.plotting_area().draw(&slice)?;
+        }
+        Ok(())
+    })
 }
 
-fn draw_bar(figure: &mut Figure, (left, top): Point, height: f64, scale: &Scale, ticks: &[Tick]) {
-    let steps = 64;
-    let slice = height / f64::from(steps);
-    for step in 0..steps {
-        let color = viridis(1.0 - (f64::from(step) + 0.5) / f64::from(steps));
-        // Slices overlap downwards, or antialiasing would show seams.
-        let overlap = if step + 1 < steps { 0.6 } else { 0.0 };
-        figure.rect(
-            (left, top + f64::from(step) * slice),
-            BAR_WIDTH,
-            slice + overlap,
-            Paint::fill(color),
-        );
-    }
-    let right = left + BAR_WIDTH;
-    for tick in ticks {
-        let y = top + (1.0 - scale.map(tick.value)) * height;
-        figure.line((right, y), (right + 4.0, y), Color::INK, 0.8);
-        figure.text_centred(
-            (right + 7.0, y),
-            tick.label.as_str(),
-            Style::new(TICK_SIZE, Anchor::Start),
-        );
-    }
-    figure.text_centred(
-        (right + 7.0 + widest_label(ticks) + 12.0, top + height / 2.0),
-        "Ψ (px/frame)",
-        Style::new(LABEL_SIZE, Anchor::Middle).upwards(),
-    );
-}
-
-/// An entry at the foot: a cell as it appears, if it is one, and its meaning.
+/// An entry at the foot: how a cell looks, if it is one, and its meaning.
 struct Note {
-    sample: Option<Cell>,
+    sample: Option<Sample>,
     text: String,
 }
 
+/// A mark that a cell may bear.
+#[derive(Clone, Copy, PartialEq)]
+enum Sample {
+    Diverged,
+    Failed,
+    SomeLost,
+    Missing,
+}
+
 const FOOT_LINE: f64 = 18.0;
-const SAMPLE: (f64, f64) = (18.0, 12.0);
+const SAMPLE: Point = (18.0, 12.0);
 const NOTE_GAP: f64 = 18.0;
+const NOTE: Style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
 
 impl Note {
     fn width(&self) -> f64 {
         let sample = if self.sample.is_some() { SAMPLE.0 + 5.0 } else { 0.0 };
-        sample + text_width(&self.text, TICK_SIZE, false) + NOTE_GAP
+        sample + text_width(&self.text, NOTE) + NOTE_GAP
     }
 }
 
 /// What is to be said below the panels: only what occurs in them.
-fn foot_notes(collection: &Collection, grids: &[Grid<'_>]) -> Vec<Note> {
-    let cells = || grids.iter().flat_map(|g| g.cells.iter().flatten());
-    let lost = Cell::Value {
-        psi: 0.0,
-        some_lost: true,
+fn foot_notes(collection: &Collection, groups: &[Group]) -> Vec<Note> {
+    let cells = || {
+        groups
+            .iter()
+            .flat_map(|g| &g.maps)
+            .flat_map(|map| map.cells.iter().flatten())
     };
     let samples = [
-        (Cell::Diverged, "diverged"),
-        (Cell::Failed, "failed"),
-        (lost, "a seed without Ψ"),
-        (Cell::Missing, "not run"),
+        (Sample::Diverged, "diverged"),
+        (Sample::Failed, "failed"),
+        (Sample::SomeLost, "a seed without Ψ"),
+        (Sample::Missing, "not run"),
     ];
-    let occurs = |sample: Cell| {
-        cells().any(|&cell| match (cell, sample) {
-            (Cell::Value { some_lost, .. }, Cell::Value { .. }) => some_lost,
-            (cell, sample) => cell == sample,
+    let occurs = |sample: Sample| {
+        cells().any(|cell| match cell {
+            Cell::Diverged => sample == Sample::Diverged,
+            Cell::Failed => sample == Sample::Failed,
+            Cell::Missing => sample == Sample::Missing,
+            Cell::Measured(m) => sample == Sample::SomeLost && m.measured < m.models,
         })
     };
     let mut notes: Vec<_> = samples
@@ -322,9 +564,17 @@ fn foot_notes(collection: &Collection, grids: &[Grid<'_>]) -> Vec<Note> {
             text: text.to_owned(),
         })
         .collect();
+    let error = if groups.iter().any(|group| group.shown == Shown::Error) {
+        match collection.seeds().len() {
+            1 => "; SE: standard error over frame pairs",
+            _ => "; SE: standard error over seeds, of a single one over frame pairs",
+        }
+    } else {
+        ""
+    };
     notes.push(Note {
         sample: None,
-        text: collection.provenance(),
+        text: format!("{}{error}", collection.provenance()),
     });
     notes
 }
@@ -346,18 +596,40 @@ fn wrap(notes: &[Note], width: f64) -> Vec<Vec<&Note>> {
     lines
 }
 
-fn draw_foot(figure: &mut Figure, (left, baseline): Point, notes: &[&Note]) {
+fn draw_foot<DB: DrawingBackend>(canvas: &Canvas<DB>, (left, middle): Point, notes: &[&Note]) -> Drawn<DB> {
     let mut x = left;
     for note in notes {
         let mut at = x;
         if let Some(sample) = note.sample {
-            let corner = (at, baseline - 0.365 * TICK_SIZE - SAMPLE.1 / 2.0);
-            // A value of zero would be written into the sample were it any larger.
-            draw_cell(figure, sample, corner, SAMPLE, 0.0);
+            draw_sample(canvas, sample, (at, middle - SAMPLE.1 / 2.0))?;
             at += SAMPLE.0 + 5.0;
         }
-        let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-        figure.text((at, baseline), note.text.as_str(), style);
+        canvas.text((at, middle), &note.text, NOTE)?;
         x += note.width();
+    }
+    Ok(())
+}
+
+fn draw_sample<DB: DrawingBackend>(canvas: &Canvas<DB>, sample: Sample, (x, y): Point) -> Drawn<DB> {
+    let (right, bottom) = (x + SAMPLE.0, y + SAMPLE.1);
+    let centre = ((x + right) / 2.0, (y + bottom) / 2.0);
+    match sample {
+        Sample::Diverged => {
+            canvas.fill((x, y), SAMPLE, NO_VALUE)?;
+            canvas.cross(centre, 0.4 * SAMPLE.1, INK, 1.3)
+        }
+        Sample::Failed => {
+            canvas.fill((x, y), SAMPLE, NO_VALUE)?;
+            canvas.text(centre, "!", Style::new(0.7 * SAMPLE.1, TextPlace::Center).bold())
+        }
+        Sample::SomeLost => {
+            canvas.fill((x, y), SAMPLE, viridis(0.0))?;
+            let corners = [(right - 6.0, y), (right, y), (right, y + 6.0)].map(|(x, y)| (canvas.px(x), canvas.px(y)));
+            canvas.element(&Polygon::new(corners.to_vec(), PAPER.filled()))
+        }
+        Sample::Missing => {
+            canvas.frame((x, y), SAMPLE, NO_VALUE)?;
+            canvas.line((x + 2.0, bottom - 2.0), (right - 2.0, y + 2.0), NO_VALUE, 0.75)
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! DIR/results.csv                             a row for each model
 //! DIR/correlations.csv                        how Ψ goes with the architecture
 //! DIR/report.md                               summary, with the pictures
-//! DIR/plots/*.svg, *.png                      heat maps, curves, scatter plots
+//! DIR/plots/*.svg, *.png, *.csv               heat maps, curves, scatter plots, and their numbers
 //! DIR/contact_sheet.png                       every final frame beside its target
 //! DIR/models/TEXTURE/target.png               what the models of this folder were to look like
 //! DIR/models/TEXTURE/c012_d096_s0/            one model:

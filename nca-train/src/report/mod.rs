@@ -8,7 +8,6 @@ mod collect;
 mod contact;
 mod csv;
 mod curves;
-mod draw;
 mod findings;
 mod heatmap;
 pub mod layout;
@@ -33,6 +32,7 @@ pub use self::findings::{ArchitectureCorrelation, Correlation, Moving, Quantity,
 pub use self::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile, Status};
 pub use self::summary::{Likeness, ReportSummary};
 use crate::picture::write_png;
+use crate::plot;
 
 /// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet and `report.md` of the sweep in `dir` from the
 /// model directories there are.
@@ -61,34 +61,43 @@ pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     Ok(summary)
 }
 
-/// Writes every plot as SVG and PNG.
+/// Writes every plot as SVG, PNG and CSV.
 fn write_plots(dir: &Path, collection: &Collection) -> Result<Vec<PathBuf>> {
+    use heatmap::Shown::{Error as StandardError, Psi};
+
     let plots = layout::plots_dir(dir);
     let textures = collection.textures();
-    let mut figures = Vec::new();
-    if !textures.is_empty() {
-        figures.push((plots.join("heatmap"), heatmap::heatmap(collection, &textures)));
+    if textures.is_empty() {
+        return Ok(Vec::new());
     }
-    if textures.len() > 1 {
-        // Alone, a texture of weak motion has the whole range of colours.
-        let single = |t: &&str| (layout::plot_stem(dir, "heatmap", t), heatmap::heatmap(collection, &[t]));
-        figures.extend(textures.iter().map(single));
+    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
+    let mut written = Vec::new();
+    let mut heatmap = |stem: PathBuf, textures: &[&str], shown: &[heatmap::Shown]| {
+        let figure = heatmap::heatmap(collection, textures, shown);
+        plot::save(&figure, &figure.rows(), &stem).map(|paths| written.extend(paths))
+    };
+    if textures.len() == 1 {
+        heatmap(plots.join("heatmap"), &textures, &[Psi, StandardError])?;
+    } else {
+        heatmap(plots.join("heatmap"), &textures, &[Psi])?;
+        heatmap(plots.join("standard_error"), &textures, &[StandardError])?;
+        for texture in &textures {
+            // Alone, a texture of weak motion has the whole range of colours.
+            let stem = layout::plot_stem(dir, "heatmap", texture);
+            heatmap(stem, &[texture], &[Psi, StandardError])?;
+        }
     }
     if let Some(figure) = scatter::scatter(collection) {
-        figures.push((plots.join("architecture"), figure));
+        written.extend(plot::save(&figure, &figure.rows(), &plots.join("architecture"))?);
     }
     for texture in &textures {
         if let Some(figure) = curves::curves(collection, texture) {
-            figures.push((layout::plot_stem(dir, "curves", texture), figure));
+            written.extend(plot::save(
+                &figure,
+                &figure.rows(),
+                &layout::plot_stem(dir, "curves", texture),
+            )?);
         }
-    }
-    let mut written = Vec::new();
-    if !figures.is_empty() {
-        fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
-    }
-    for (stem, figure) in figures {
-        figure.save(&stem)?;
-        written.extend([stem.with_extension("svg"), stem.with_extension("png")]);
     }
     Ok(written)
 }

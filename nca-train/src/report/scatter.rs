@@ -1,176 +1,318 @@
-//! Ψ against what an architecture can be summed up to: D/C, D − C and C·D.
+//! Ψ against what an architecture can be summed up to: D/C, D − C, |D − C| and C·D.
 
+use plotters::element::{EmptyElement, PathElement, Polygon};
+use plotters::prelude::DrawingBackend;
+use plotters::style::{Color, RGBColor};
+use serde::Serialize;
+
+use super::bootstrap::Interval;
 use super::collect::Collection;
-use super::draw::axis::{AxisText, Panel, Scale, TICK_SIZE, minus};
-use super::draw::{Anchor, Color, Figure, Paint, Point, Stroke, Style, categorical, shorten, text_width};
-use super::findings::{Correlation, Quantity, correlation};
+use super::findings::{Quantity, correlation};
 use super::record::ModelRecord;
+use crate::plot::axis::{Scale, minus};
+use crate::plot::chart::{Axis, Panel, TICK};
+use crate::plot::{Canvas, Drawn, FAINT_INK, Figure, PAPER, Point, Style, TextPlace, categorical, shorten, text_width};
 
-/// The quantities that have a panel.
-const SHOWN: [Quantity; 3] = [Quantity::Ratio, Quantity::Difference, Quantity::Product];
+/// The quantities that have a panel; log(D/C) has that of D/C, whose axis is logarithmic.
+const SHOWN: [Quantity; 4] = [
+    Quantity::Ratio,
+    Quantity::Difference,
+    Quantity::Distance,
+    Quantity::Product,
+];
+/// Panels side by side.
+const ACROSS: usize = 2;
+
+const TOP: f64 = 76.0;
+const PANEL: Point = (400.0, 280.0);
+const GAP_X: f64 = 36.0;
+/// Between the rows of panels: axis labels of the upper, coefficients of the lower.
+const GAP_Y: f64 = 92.0;
+const BOTTOM: f64 = 92.0;
+const RIGHT: f64 = 24.0;
+
+/// A model that has a Ψ.
+struct Mark {
+    texture: usize,
+    channels: usize,
+    hidden: usize,
+    seed: u64,
+    psi: f64,
+    psi_se: Option<f64>,
+    /// Unless Ψ is not above the flicker floor.
+    filled: bool,
+}
+
+/// Every model in a panel for each quantity.
+pub(super) struct Scatter {
+    textures: Vec<String>,
+    marks: Vec<Mark>,
+    /// Of each of [`SHOWN`], in two lines.
+    correlations: Vec<[String; 2]>,
+    notes: [String; 2],
+}
+
+/// A row of the table of the scatter plot.
+#[derive(Serialize)]
+pub(super) struct Row {
+    texture: String,
+    channels: usize,
+    hidden: usize,
+    seed: u64,
+    ratio: f64,
+    difference: f64,
+    distance: f64,
+    product: f64,
+    psi: f64,
+    psi_se: Option<f64>,
+    above_floor: bool,
+}
+
+/// The scatter plot of all models; `None` if none has a Ψ.
+pub(super) fn scatter(collection: &Collection) -> Option<Scatter> {
+    let textures: Vec<String> = collection.textures().into_iter().map(str::to_owned).collect();
+    let mark = |r: &ModelRecord| {
+        Some(Mark {
+            texture: textures.iter().position(|t| *t == r.texture)?,
+            channels: r.channels,
+            hidden: r.hidden,
+            seed: r.seed,
+            psi: r.measured_psi()?,
+            psi_se: r.psi_se.filter(|se| se.is_finite()),
+            filled: r.above_flicker() != Some(false),
+        })
+    };
+    let mut marks: Vec<Mark> = collection.records().filter_map(mark).collect();
+    if marks.is_empty() {
+        return None;
+    }
+    // Texture last, so that none lies above all others.
+    marks.sort_by_key(|m| (m.channels, m.hidden, m.seed));
+    let hollow = if marks.iter().all(|m| m.filled) {
+        ""
+    } else {
+        "Open marks: Ψ not above that of the flicker control. "
+    };
+    let notes = [
+        format!("{hollow}Bars: ± standard error over frame pairs. Brackets: 95 % by bootstrap over models."),
+        format!("{}.", collection.provenance()),
+    ];
+    let lines = |quantity: Quantity| {
+        let of = |quantity| correlation(quantity, collection.records());
+        let found = of(quantity);
+        let mut pearson = format!("Pearson r = {}", coefficient(found.pearson, found.pearson_interval));
+        if quantity == Quantity::Ratio {
+            // Its axis is logarithmic: this is what the eye sees.
+            let logarithm = of(Quantity::LogRatio);
+            let r = coefficient(logarithm.pearson, logarithm.pearson_interval);
+            pearson += &format!(", of log(D/C) {r}");
+        }
+        let spearman = coefficient(found.spearman, found.spearman_interval);
+        [pearson, format!("Spearman ρ = {spearman}, n = {}", found.n)]
+    };
+    Some(Scatter {
+        correlations: SHOWN.into_iter().map(lines).collect(),
+        notes,
+        textures,
+        marks,
+    })
+}
+
+/// A coefficient and its interval: `0.78 [0.75, 0.81]`.
+fn coefficient(value: Option<f64>, interval: Option<Interval>) -> String {
+    let number = |v: f64| minus(&format!("{v:.2}"));
+    let interval = interval.map_or_else(String::new, |i| format!(" [{}, {}]", number(i.low), number(i.high)));
+    value.map_or("–".to_owned(), number) + &interval
+}
 
 fn scale(quantity: Quantity, values: &[f64]) -> Scale {
     let values = values.iter().copied();
     match quantity {
         Quantity::Ratio => Scale::octaves(values),
         Quantity::Product => Scale::decades(values),
-        Quantity::Difference | Quantity::Distance | Quantity::LogRatio => Scale::linear(values, false),
+        Quantity::Distance => Scale::linear(values, true),
+        Quantity::Difference | Quantity::LogRatio => Scale::linear(values, false),
     }
 }
 
-const TOP: f64 = 66.0;
-const WIDTH: f64 = 320.0;
-const HEIGHT: f64 = 280.0;
-const GAP: f64 = 36.0;
-const BOTTOM: f64 = 68.0;
-const RIGHT: f64 = 18.0;
-
-/// A panel for each quantity; `None` if no model has a Ψ.
-pub(super) fn scatter(collection: &Collection) -> Option<Figure> {
-    let textures = collection.textures();
-    let mut measured: Vec<(&ModelRecord, f64)> = collection
-        .records()
-        .filter_map(|r| Some((r, r.measured_psi()?)))
-        .collect();
-    if measured.is_empty() {
-        return None;
+impl Scatter {
+    /// The axis of Ψ, error bars included.
+    fn psi_axis(&self) -> Axis {
+        let ends = self.marks.iter().flat_map(|m| {
+            let se = m.psi_se.unwrap_or(0.0);
+            [(m.psi - se).max(0.0), m.psi + se]
+        });
+        Axis::new(Scale::linear(ends, true), PANEL.1, 26.0)
     }
-    // Texture last, so that none lies above all others.
-    measured.sort_by_key(|(r, _)| (r.channels, r.hidden, r.seed));
-    let ends = measured.iter().flat_map(|(r, psi)| {
-        let se = r.psi_se.unwrap_or(0.0);
-        [(psi - se).max(0.0), psi + se]
-    });
-    let y = Scale::linear(ends, true);
-    let margin = Panel::left_room(&y, HEIGHT);
-    let panels = SHOWN.len() as f64;
-    let width = margin + panels * (WIDTH + GAP) - GAP + RIGHT;
-    let rows = legend_rows(&textures, width - margin - RIGHT);
-    let top = TOP + 18.0 * (rows.len() - 1) as f64;
-    let height = top + HEIGHT + BOTTOM;
-    let mut figure = Figure::new("Motion strength against the architecture", width, height);
 
-    for (i, quantity) in SHOWN.into_iter().enumerate() {
-        let values: Vec<_> = measured
-            .iter()
-            .map(|(r, _)| quantity.of(r.channels, r.hidden))
-            .collect();
-        let panel = Panel {
-            left: margin + i as f64 * (WIDTH + GAP),
-            top,
-            width: WIDTH,
-            height: HEIGHT,
-            x: scale(quantity, &values),
-            y,
-        };
-        let first = i == 0;
-        let x_text = AxisText {
-            tick_labels: true,
-            label: Some(quantity.name()),
-        };
-        let y_text = AxisText {
-            tick_labels: first,
-            label: first.then_some("Ψ (px/frame)"),
-        };
-        panel.draw(&mut figure, x_text, y_text);
-        for &(record, psi) in &measured {
-            let kind = textures.iter().position(|t| *t == record.texture).unwrap_or(0);
-            draw_model(
-                &mut figure,
-                &panel,
-                record,
-                (quantity.of(record.channels, record.hidden), psi),
-                kind,
-            );
-        }
-        let text = correlation_text(&correlation(quantity, collection.records()));
-        figure.text(
-            (panel.left + WIDTH, top - 9.0),
-            text,
-            Style::new(TICK_SIZE, Anchor::End),
+    fn margin(&self) -> f64 {
+        self.psi_axis().room() + 4.0
+    }
+
+    fn legend(&self, width: f64) -> Vec<Vec<usize>> {
+        legend_rows(&self.textures, width)
+    }
+
+    /// Height above the panels.
+    fn top(&self) -> f64 {
+        TOP + LEGEND_LINE * (self.legend(panels_width()).len() - 1) as f64
+    }
+
+    fn draw_panel<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, index: usize) -> Drawn<DB> {
+        let quantity = SHOWN[index];
+        let (column, row) = (index % ACROSS, index / ACROSS);
+        let corner = (
+            self.margin() + column as f64 * (PANEL.0 + GAP_X),
+            self.top() + row as f64 * (PANEL.1 + GAP_Y),
         );
+        let values: Vec<_> = self.marks.iter().map(|m| quantity.of(m.channels, m.hidden)).collect();
+        let panel = Panel {
+            corner,
+            size: PANEL,
+            x: Axis::new(scale(quantity, &values), PANEL.0, 42.0),
+            y: self.psi_axis(),
+            x_label: Some(quantity.name()),
+            y_label: (column == 0).then_some("Ψ (px/frame)"),
+            side: self.psi_axis().room(),
+            on_the_right: false,
+            grid: true,
+        };
+        let style = Style::new(TICK.size, TextPlace::Right);
+        let [upper, lower] = &self.correlations[index];
+        canvas.text((corner.0 + PANEL.0, corner.1 - 24.0), upper, style)?;
+        canvas.text((corner.0 + PANEL.0, corner.1 - 10.0), lower, style)?;
+        panel.draw(canvas, |chart| {
+            for (mark, &x) in self.marks.iter().zip(&values) {
+                if let Some(se) = mark.psi_se {
+                    let ends = vec![(x, mark.psi - se), (x, mark.psi + se)];
+                    let stroke = canvas.stroke(categorical(mark.texture).mix(0.6), 1.0);
+                    chart.plotting_area().draw(&PathElement::new(ends, stroke))?;
+                }
+                let [rim, inside] = marker(canvas, mark.texture, mark.filled);
+                let symbol = EmptyElement::at((x, mark.psi)) + rim + inside;
+                chart.plotting_area().draw(&symbol)?;
+            }
+            Ok(())
+        })
     }
 
-    let any_hollow = measured.iter().any(|(r, _)| r.above_flicker() == Some(false));
-    draw_legend(&mut figure, margin, &textures, &rows);
-    let hollow = if any_hollow {
-        "Open marks: Ψ not above that of the flicker control. "
-    } else {
-        ""
-    };
-    let note = format!(
-        "{hollow}Bars: ± standard error over frame pairs. r on unscaled values. {}.",
-        collection.provenance()
-    );
-    let style = Style::new(TICK_SIZE, Anchor::Start).color(Color::FAINT_INK);
-    figure.text((margin, height - 10.0), note, style);
-    Some(figure)
-}
-
-/// Both coefficients, and how many models they rest on.
-fn correlation_text(correlation: &Correlation) -> String {
-    let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| minus(&format!("{v:.2}")));
-    format!(
-        "Pearson r = {}, Spearman ρ = {}, n = {}",
-        number(correlation.pearson),
-        number(correlation.spearman),
-        correlation.n
-    )
-}
-
-fn draw_model(figure: &mut Figure, panel: &Panel, record: &ModelRecord, (x, psi): Point, kind: usize) {
-    let color = categorical(kind);
-    if let Some(se) = record.psi_se {
-        figure.line(panel.at(x, psi - se), panel.at(x, psi + se), color.with_alpha(150), 1.0);
+    fn draw_legend<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        for (row, entries) in self.legend(panels_width()).iter().enumerate() {
+            let middle = 20.0 + LEGEND_LINE * row as f64;
+            let mut x = self.margin();
+            for &texture in entries {
+                let at = (canvas.px(x + 4.0), canvas.px(middle));
+                let [rim, inside] = marker(canvas, texture, true);
+                canvas.element(&(EmptyElement::at(at) + rim + inside))?;
+                let name = &self.textures[texture];
+                canvas.text((x + MARK_ROOM, middle), legend_name(name), LEGEND)?;
+                x += entry_width(name);
+            }
+        }
+        Ok(())
     }
-    let filled = record.above_flicker() != Some(false);
-    marker(figure, panel.at(x, psi), kind, color, filled);
 }
 
-/// The mark of the `kind`-th texture: colour and form both tell it.
-fn marker(figure: &mut Figure, centre: Point, kind: usize, color: Color, filled: bool) {
+impl Scatter {
+    /// What is drawn, as numbers.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let row = |m: &Mark| {
+            let of = |quantity: Quantity| quantity.of(m.channels, m.hidden);
+            Row {
+                texture: self.textures[m.texture].clone(),
+                channels: m.channels,
+                hidden: m.hidden,
+                seed: m.seed,
+                ratio: of(Quantity::Ratio),
+                difference: of(Quantity::Difference),
+                distance: of(Quantity::Distance),
+                product: of(Quantity::Product),
+                psi: m.psi,
+                psi_se: m.psi_se,
+                above_floor: m.filled,
+            }
+        };
+        self.marks.iter().map(row).collect()
+    }
+}
+
+impl Figure for Scatter {
+    fn title(&self) -> String {
+        "Motion strength against the architecture".to_owned()
+    }
+
+    fn size(&self) -> Point {
+        let down = SHOWN.len().div_ceil(ACROSS) as f64;
+        let panels = self.margin() + panels_width() + RIGHT;
+        let note = self.notes.iter().map(|note| text_width(note, TICK)).fold(0.0, f64::max);
+        (
+            panels.max(self.margin() + note + 10.0),
+            self.top() + down * (PANEL.1 + GAP_Y) - GAP_Y + BOTTOM,
+        )
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        for index in 0..SHOWN.len() {
+            self.draw_panel(canvas, index)?;
+        }
+        self.draw_legend(canvas)?;
+        let style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
+        let [first, second] = &self.notes;
+        canvas.text((self.margin(), self.size().1 - 30.0), first, style)?;
+        canvas.text((self.margin(), self.size().1 - 14.0), second, style)
+    }
+}
+
+/// The mark of a texture around the origin, its rim and its inside: colour and form both tell it.
+fn marker<DB: DrawingBackend>(canvas: &Canvas<DB>, texture: usize, filled: bool) -> [Polygon<(i32, i32)>; 2] {
     const RADIUS: f64 = 3.4;
-    let paint = Paint {
-        fill: Some(if filled { color.with_alpha(225) } else { Color::PAPER }),
-        stroke: Some(Stroke {
-            color: if filled { Color::PAPER } else { color },
-            width: if filled { 0.5 } else { 1.1 },
-        }),
+    /// A polygon of so many corners is a circle.
+    const ROUND: u32 = 20;
+    // Corners, turn from straight up, and what it is grown by to about the area of the circle.
+    let (corners, turn, growth) = match texture % 6 {
+        0 => (ROUND, 0.0, 1.0),
+        1 => (4, 0.125, 1.25),
+        2 => (3, 0.0, 1.4),
+        3 => (4, 0.0, 1.3),
+        4 => (3, 0.5, 1.4),
+        _ => (5, 0.0, 1.2),
     };
-    // Corners of a regular polygon, from straight up; grown to about the area of the circle.
-    let polygon = |corners: u32, turn: f64, growth: f64| {
+    let polygon = |radius: f64, color: RGBColor| {
         let corner = |i: u32| {
             let angle = std::f64::consts::TAU * (f64::from(i) / f64::from(corners) + turn);
-            let radius = RADIUS * growth;
-            (centre.0 + radius * angle.sin(), centre.1 - radius * angle.cos())
+            let radius = radius * growth;
+            (canvas.px(radius * angle.sin()), canvas.px(-radius * angle.cos()))
         };
-        (0..corners).map(corner).collect()
+        Polygon::new((0..corners).map(corner).collect::<Vec<_>>(), color.filled())
     };
-    match kind % 6 {
-        0 => figure.circle(centre, RADIUS, paint),
-        1 => figure.polygon(polygon(4, 0.125, 1.25), paint),
-        2 => figure.polygon(polygon(3, 0.0, 1.4), paint),
-        3 => figure.polygon(polygon(4, 0.0, 1.3), paint),
-        4 => figure.polygon(polygon(3, 0.5, 1.4), paint),
-        _ => figure.polygon(polygon(5, 0.0, 1.2), paint),
+    let color = categorical(texture);
+    if filled {
+        [polygon(RADIUS + 0.4, PAPER), polygon(RADIUS, color)]
+    } else {
+        [polygon(RADIUS + 0.3, color), polygon(RADIUS - 0.8, PAPER)]
     }
 }
 
+fn panels_width() -> f64 {
+    ACROSS as f64 * (PANEL.0 + GAP_X) - GAP_X
+}
+
+const LEGEND: Style = Style::new(10.5, TextPlace::Left);
+const LEGEND_LINE: f64 = 18.0;
 const ENTRY_GAP: f64 = 22.0;
 const MARK_ROOM: f64 = 12.0;
-const LEGEND_STYLE: Style = Style::new(10.5, Anchor::Start);
 
 /// A texture's name as the legend has it.
 fn legend_name(texture: &str) -> String {
-    shorten(texture, LEGEND_STYLE, 260.0)
+    shorten(texture, LEGEND, 260.0)
 }
 
 fn entry_width(texture: &str) -> f64 {
-    MARK_ROOM + text_width(&legend_name(texture), LEGEND_STYLE.size, false) + ENTRY_GAP
+    MARK_ROOM + text_width(&legend_name(texture), LEGEND) + ENTRY_GAP
 }
 
 /// Indices of the textures that stand in each row of the legend.
-fn legend_rows(textures: &[&str], width: f64) -> Vec<Vec<usize>> {
+fn legend_rows(textures: &[String], width: f64) -> Vec<Vec<usize>> {
     let mut rows = vec![Vec::new()];
     let mut used = 0.0;
     for (i, texture) in textures.iter().enumerate() {
@@ -185,16 +327,4 @@ fn legend_rows(textures: &[&str], width: f64) -> Vec<Vec<usize>> {
         }
     }
     rows
-}
-
-fn draw_legend(figure: &mut Figure, left: f64, textures: &[&str], rows: &[Vec<usize>]) {
-    for (row, entries) in rows.iter().enumerate() {
-        let baseline = 24.0 + 18.0 * row as f64;
-        let mut x = left;
-        for &kind in entries {
-            marker(figure, (x + 4.0, baseline - 4.0), kind, categorical(kind), true);
-            figure.text((x + MARK_ROOM, baseline), legend_name(textures[kind]), LEGEND_STYLE);
-            x += entry_width(textures[kind]);
-        }
-    }
 }

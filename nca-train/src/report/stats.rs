@@ -58,6 +58,19 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
+/// Standard error of the mean of values drawn alike: their sample deviation over √n; `None` of fewer
+/// than two or if one is not finite.
+#[must_use]
+pub fn standard_error(values: &[f64]) -> Option<f64> {
+    let n = values.len() as f64;
+    if values.len() < 2 || !values.iter().all(|v| v.is_finite()) {
+        return None;
+    }
+    let mean = mean(values.iter().copied())?;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    Some((squares / (n - 1.0) / n).sqrt())
+}
+
 /// The middle value, of an even number the mean of the middle two; `None` if there are none or one
 /// is not finite.
 #[must_use]
@@ -136,6 +149,15 @@ mod tests {
         assert_eq!(mean([f64::NAN]), None);
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn standard_errors() {
+        // Deviations −1, 0, 1: variance 1, over three.
+        assert!(close(standard_error(&[4.0, 5.0, 6.0]), (1.0 / 3.0f64).sqrt()));
+        assert_eq!(standard_error(&[2.0, 2.0]), Some(0.0));
+        assert_eq!(standard_error(&[1.0]), None);
+        assert_eq!(standard_error(&[1.0, f64::NAN]), None);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::curves::curves;
-use super::draw::check::assert_well_laid;
-use super::heatmap::heatmap;
+use super::heatmap::{Shown, heatmap};
 use super::scatter::scatter;
 use super::*;
+use crate::plot::Figure;
+use crate::plot::check::{assert_well_laid, check, record};
 
 /// A record whose numbers depend on its architecture, with `status`.
 fn model(texture: &str, channels: usize, hidden: usize, seed: u64, status: Status, scale: f64) -> ModelResult {
@@ -86,12 +87,13 @@ fn collection(
 
 fn check_figures(collection: &Collection) {
     let textures = collection.textures();
-    assert_well_laid(&heatmap(collection, &textures));
+    assert_well_laid(&heatmap(collection, &textures, &[Shown::Psi]));
+    assert_well_laid(&heatmap(collection, &textures, &[Shown::Error]));
     if let Some(figure) = scatter(collection) {
         assert_well_laid(&figure);
     }
     for texture in textures {
-        assert_well_laid(&heatmap(collection, &[texture]));
+        assert_well_laid(&heatmap(collection, &[texture], &[Shown::Psi, Shown::Error]));
         if let Some(figure) = curves(collection, texture) {
             assert_well_laid(&figure);
         }
@@ -126,11 +128,14 @@ proptest! {
 fn the_check_of_the_layout_sees_a_collision() {
     let textures = ["bubbly".to_owned()];
     let collection = collection(&textures, &[8, 16], &[16, 32], 1, 0, 1.0);
-    let mut figure = heatmap(&collection, &["bubbly"]);
-    assert_well_laid(&figure);
-    let copy = figure.shapes.last().cloned().unwrap();
-    figure.shapes.push(copy);
-    let caught = std::panic::catch_unwind(|| assert_well_laid(&figure));
+    let figure = heatmap(&collection, &["bubbly"], &[Shown::Psi]);
+    let mut found = record(&figure);
+    check(&found, figure.size(), "as it is");
+    found.repeat_a_text();
+    let caught = std::panic::catch_unwind(|| check(&found, figure.size(), "twice"));
+    assert!(caught.is_err());
+    let (width, height) = figure.size();
+    let caught = std::panic::catch_unwind(|| check(&record(&figure), (width, 0.9 * height), "cut off"));
     assert!(caught.is_err());
 }
 

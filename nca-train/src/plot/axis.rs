@@ -1,26 +1,15 @@
-//! Axes: scales, ticks and the frame of a panel.
-
-use super::{Anchor, Color, Figure, Point, Style, text_width};
-
-/// Size of tick labels.
-pub(in crate::report) const TICK_SIZE: f64 = 9.5;
-/// Size of axis labels.
-pub(in crate::report) const LABEL_SIZE: f64 = 11.0;
-const TICK_LENGTH: f64 = 4.0;
-const TICK_GAP: f64 = 3.0;
-/// Between tick labels and the label of a y axis.
-const LABEL_GAP: f64 = 8.0;
+//! Scales of axes and their ticks: what `plotters` leaves open for logarithmic ranges.
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::report) struct Tick {
-    pub(in crate::report) value: f64,
-    pub(in crate::report) label: String,
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: String,
 }
 
 /// How values map to positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::report) struct Scale {
+pub(crate) struct Scale {
     low: f64,
     high: f64,
     kind: Kind,
@@ -38,7 +27,7 @@ enum Kind {
 impl Scale {
     /// A linear scale that shows all finite `values` with a little room; from zero if they are not
     /// negative and `from_zero`.
-    pub(in crate::report) fn linear(values: impl IntoIterator<Item = f64>, from_zero: bool) -> Self {
+    pub(crate) fn linear(values: impl IntoIterator<Item = f64>, from_zero: bool) -> Self {
         let Some((low, high)) = range(values) else {
             return Self::over(0.0, 1.0, Kind::Linear);
         };
@@ -57,12 +46,12 @@ impl Scale {
     }
 
     /// A logarithmic scale with ticks at 1, 2, 5 · 10ⁿ; linear if a value is not positive.
-    pub(in crate::report) fn decades(values: impl IntoIterator<Item = f64> + Clone) -> Self {
+    pub(crate) fn decades(values: impl IntoIterator<Item = f64> + Clone) -> Self {
         Self::logarithmic(values, Kind::Decades)
     }
 
     /// A logarithmic scale with ticks at powers of two; linear if a value is not positive.
-    pub(in crate::report) fn octaves(values: impl IntoIterator<Item = f64> + Clone) -> Self {
+    pub(crate) fn octaves(values: impl IntoIterator<Item = f64> + Clone) -> Self {
         Self::logarithmic(values, Kind::Octaves)
     }
 
@@ -79,7 +68,7 @@ impl Scale {
     }
 
     /// A linear scale over exactly `[low, high]`.
-    pub(in crate::report) fn exactly(low: f64, high: f64) -> Self {
+    pub(crate) fn exactly(low: f64, high: f64) -> Self {
         Self::over(low, high, Kind::Linear)
     }
 
@@ -87,8 +76,13 @@ impl Scale {
         Self { low, high, kind }
     }
 
+    /// The values at its low and its high end; a scale may run backwards.
+    pub(crate) fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// Position of a value: 0 at the low end, 1 at the high end. Values beyond an end lie on it.
-    pub(in crate::report) fn map(&self, value: f64) -> f64 {
+    pub(crate) fn map(&self, value: f64) -> f64 {
         let (low, high, value) = match self.kind {
             Kind::Linear => (self.low, self.high, value),
             Kind::Decades | Kind::Octaves => (self.low.ln(), self.high.ln(), value.max(self.low).ln()),
@@ -97,7 +91,7 @@ impl Scale {
     }
 
     /// At most about `most` round values within the scale.
-    pub(in crate::report) fn ticks(&self, most: usize) -> Vec<Tick> {
+    pub(crate) fn ticks(&self, most: usize) -> Vec<Tick> {
         let most = most.max(2);
         match self.kind {
             Kind::Linear => self.linear_ticks(most),
@@ -225,7 +219,7 @@ fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 /// A number with a minus sign instead of a hyphen.
-pub(in crate::report) fn minus(number: &str) -> String {
+pub(crate) fn minus(number: &str) -> String {
     number.replace('-', "−")
 }
 
@@ -235,101 +229,6 @@ fn superscript(n: i32) -> String {
         .chars()
         .map(|c| c.to_digit(10).map_or('⁻', |d| DIGITS[d as usize]))
         .collect()
-}
-
-/// Width of the widest label.
-pub(in crate::report) fn widest_label(ticks: &[Tick]) -> f64 {
-    ticks
-        .iter()
-        .map(|t| text_width(&t.label, TICK_SIZE, false))
-        .fold(0.0, f64::max)
-}
-
-/// Ticks of a y axis of a height.
-fn y_ticks(scale: &Scale, height: f64) -> Vec<Tick> {
-    scale.ticks((height / 26.0) as usize)
-}
-
-/// What an axis of a panel shows besides its grid lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::report) struct AxisText<'a> {
-    pub(in crate::report) tick_labels: bool,
-    pub(in crate::report) label: Option<&'a str>,
-}
-
-/// The rectangle in which data are drawn.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::report) struct Panel {
-    pub(in crate::report) left: f64,
-    pub(in crate::report) top: f64,
-    pub(in crate::report) width: f64,
-    pub(in crate::report) height: f64,
-    pub(in crate::report) x: Scale,
-    pub(in crate::report) y: Scale,
-}
-
-impl Panel {
-    /// Room that the labels of the y axis need at the left of a panel of a height.
-    pub(in crate::report) fn left_room(y: &Scale, height: f64) -> f64 {
-        let widest = widest_label(&y_ticks(y, height));
-        TICK_LENGTH + TICK_GAP + widest + LABEL_GAP + LABEL_SIZE + 6.0
-    }
-
-    /// Position of the data point (x, y).
-    pub(in crate::report) fn at(&self, x: f64, y: f64) -> Point {
-        (
-            self.left + self.x.map(x) * self.width,
-            self.bottom() - self.y.map(y) * self.height,
-        )
-    }
-
-    pub(in crate::report) fn bottom(&self) -> f64 {
-        self.top + self.height
-    }
-
-    /// Grid, axis lines, ticks and labels. To be drawn before the data.
-    pub(in crate::report) fn draw(&self, figure: &mut Figure, x: AxisText<'_>, y: AxisText<'_>) {
-        let (left, bottom) = (self.left, self.bottom());
-        let right = left + self.width;
-        let x_ticks = self.x.ticks((self.width / 42.0) as usize);
-        let y_ticks = y_ticks(&self.y, self.height);
-        for tick in &x_ticks {
-            let at = left + self.x.map(tick.value) * self.width;
-            figure.line((at, self.top), (at, bottom), Color::GRID, 0.7);
-        }
-        for tick in &y_ticks {
-            let at = bottom - self.y.map(tick.value) * self.height;
-            figure.line((left, at), (right, at), Color::GRID, 0.7);
-        }
-        figure.line((left, self.top), (left, bottom), Color::INK, 0.8);
-        figure.line((left, bottom), (right, bottom), Color::INK, 0.8);
-
-        let middle = Style::new(TICK_SIZE, Anchor::Middle);
-        for tick in &x_ticks {
-            let at = left + self.x.map(tick.value) * self.width;
-            figure.line((at, bottom), (at, bottom + TICK_LENGTH), Color::INK, 0.8);
-            if x.tick_labels {
-                let baseline = bottom + TICK_LENGTH + TICK_GAP + 0.73 * TICK_SIZE;
-                figure.text((at, baseline), tick.label.as_str(), middle);
-            }
-        }
-        for tick in &y_ticks {
-            let at = bottom - self.y.map(tick.value) * self.height;
-            figure.line((left - TICK_LENGTH, at), (left, at), Color::INK, 0.8);
-            if y.tick_labels {
-                let end = Style::new(TICK_SIZE, Anchor::End);
-                figure.text_centred((left - TICK_LENGTH - TICK_GAP, at), tick.label.as_str(), end);
-            }
-        }
-        let label = Style::new(LABEL_SIZE, Anchor::Middle);
-        if let Some(text) = x.label {
-            figure.text((left + self.width / 2.0, bottom + 32.0), text, label);
-        }
-        if let Some(text) = y.label {
-            let x = left - TICK_LENGTH - TICK_GAP - widest_label(&y_ticks) - LABEL_GAP;
-            figure.text((x, self.top + self.height / 2.0), text, label.upwards());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! Plots with `plotters`: each as SVG, whose text stays text, as PNG, and as a table of what it shows.
+//!
+//! The PNG is the SVG drawn by `resvg`, so both show the same. Fonts are embedded: a bare machine has
+//! none.
+
+pub(crate) mod axis;
+mod canvas;
+pub(crate) mod chart;
+#[cfg(test)]
+pub(crate) mod check;
+mod color;
+mod raster;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use nca_core::checkpoint::write_atomic;
+use nca_core::{Error, Result};
+use plotters::backend::SVGBackend;
+use plotters::drawing::IntoDrawingArea;
+use plotters::prelude::DrawingBackend;
+use serde::Serialize;
+
+pub(crate) use self::canvas::{Canvas, Drawn, Style, TextPlace, shorten, text_width};
+pub(crate) use self::color::{FAINT_INK, INK, NO_VALUE, PAPER, categorical, contrast, ordinal, viridis};
+use crate::picture::write_png;
+
+/// A position or a size in a figure: pixels at 96 dpi, positions from the upper left corner.
+pub(crate) type Point = (f64, f64);
+
+/// Something to look at.
+pub(crate) trait Figure {
+    /// What a screen reader says, and the window title of a viewer.
+    fn title(&self) -> String;
+
+    /// Width and height.
+    fn size(&self) -> Point;
+
+    /// Draws it, on any backend.
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB>;
+}
+
+/// Units of the drawing for a pixel: `plotters` places everything on whole units.
+const FINE: u32 = 8;
+/// Pixels of a written plot for a pixel of the figure.
+const PNG_SCALE: f64 = 2.0;
+
+/// Writes `stem.svg`, `stem.png`, and the numbers behind them as `stem.csv`, a line for each row with
+/// the fields as header; each atomically. Returns the paths.
+pub(crate) fn save<F: Figure, R: Serialize>(figure: &F, rows: &[R], stem: &Path) -> Result<[PathBuf; 3]> {
+    let paths = ["svg", "png", "csv"].map(|extension| stem.with_extension(extension));
+    let [vector, picture, table] = &paths;
+    let bad = |path: &Path, why: String| Error::format(path, why, "a plot that can be drawn");
+    let text = svg(figure).map_err(|e| bad(vector, e))?;
+    write_atomic(vector, |file| file.write_all(text.as_bytes()))?;
+    let pixels = raster::rasterize(&text, PNG_SCALE).map_err(|e| bad(picture, e))?;
+    write_png(picture, &pixels)?;
+    write_atomic(table, |file| {
+        let mut table = ::csv::Writer::from_writer(file);
+        for row in rows {
+            table.serialize(row)?;
+        }
+        table.flush()
+    })?;
+    Ok(paths)
+}
+
+/// The pixels of a figure, as many as its size says; the message says why there are none.
+pub(crate) fn picture<F: Figure>(figure: &F) -> std::result::Result<RgbImage, String> {
+    raster::rasterize(&svg(figure)?, 1.0)
+}
+
+/// The SVG document of a figure; the message says why there is none.
+fn svg<F: Figure>(figure: &F) -> std::result::Result<String, String> {
+    let (width, height) = figure.size();
+    let fine = |side: f64| (side.ceil() * f64::from(FINE)) as u32;
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, (fine(width), fine(height))).into_drawing_area();
+        figure.draw(&Canvas::new(area.clone())).map_err(|e| e.to_string())?;
+        area.present().map_err(|e| e.to_string())?;
+    }
+    // The backend's own root element would show the figure in its fine units, and has no title.
+    let body = text.split_once('>').map_or("", |(_, body)| body);
+    let title = escape(&figure.title());
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{}\" height=\"{}\" \
+         viewBox=\"0 0 {} {}\">\n<title>{title}</title>{body}",
+        width.ceil(),
+        height.ceil(),
+        fine(width),
+        fine(height)
+    ))
+}
+
+/// A text as the content of an XML element.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
