@@ -1,7 +1,8 @@
-//! Direct convolutions against those by Fourier transforms.
+//! Direct convolutions against those by transforms.
 //!
-//! `cargo run --release -p benches --example convolutions [THREADS [SIZE…]]` runs both algorithms in turn on the layers
-//! of SpyNet and of VGG and prints the best times of each pass in milliseconds, and their ratio.
+//! `cargo run --release -p benches --example convolutions [THREADS [SIZE…]]` runs the algorithms in turn on the
+//! layers of SpyNet and of VGG and prints for each pass the best time of direct sums in milliseconds, and how many times
+//! as fast are Fourier transforms, Winograd's algorithm (where there is one) and the automatic choice.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use nca_core::backend::Device;
 use nca_core::cpu::{ConvAlgorithm, Cpu};
 
 /// Time spent on each figure.
-const BUDGET: Duration = Duration::from_millis(400);
+const BUDGET: Duration = Duration::from_millis(1000);
 /// Batch and size of the images unless sizes are given.
 const SIZES: [(usize, usize); 4] = [(1, 32), (8, 32), (1, 64), (1, 128)];
 
@@ -23,13 +24,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         sizes.into_iter().map(|size| (1, size)).collect()
     };
-    let [direct, fft] = [ConvAlgorithm::Direct, ConvAlgorithm::Fft].map(|conv| {
-        let builder = Cpu::builder().threads(threads).conv(conv);
-        builder.build()
-    });
-    let (direct, fft) = (direct?, fft?);
+    let cpu = |conv| Cpu::builder().threads(threads).conv(conv).build();
+    let cpus = [
+        cpu(ConvAlgorithm::Direct)?,
+        cpu(ConvAlgorithm::Fft)?,
+        cpu(ConvAlgorithm::Winograd)?,
+        cpu(ConvAlgorithm::Auto)?,
+    ];
+    let direct = &cpus[0];
     println!(
-        "{:<22}{:>26}{:>26}{:>26}",
+        "{:<20}{:>33}{:>33}{:>33}",
         direct.describe(),
         "forward",
         "to images",
@@ -37,20 +41,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for (batch, size) in cases {
         for layer in SPYNET.into_iter().chain(VGG) {
-            print!("{:<22}", layer.name(size, batch));
+            print!("{:<20}", layer.name(size, batch));
             for pass in PASSES {
-                let mut setup = ConvSetup::new(&direct, layer, size, batch)?;
-                let mut best = [f64::INFINITY; 2];
+                let mut setup = ConvSetup::new(direct, layer, size, batch)?;
+                let mut best = [f64::INFINITY; 4];
                 let start = Instant::now();
                 while start.elapsed() < BUDGET {
-                    for (cpu, best) in [&direct, &fft].into_iter().zip(&mut best) {
+                    for (cpu, best) in cpus.iter().zip(&mut best) {
                         let before = Instant::now();
                         setup.run(cpu, pass)?;
                         *best = best.min(before.elapsed().as_secs_f64());
                     }
                 }
-                let [direct, fft] = best.map(|seconds| 1e3 * seconds);
-                print!("  {direct:>8.3} {fft:>8.3} {:>5.2}", direct / fft);
+                print!("  {:>8.3}", 1e3 * best[0]);
+                for time in &best[1..] {
+                    print!(" {:>6.2}×", best[0] / time);
+                }
             }
             println!();
         }

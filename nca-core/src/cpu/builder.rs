@@ -60,7 +60,7 @@ impl Simd {
 }
 
 const EXPECTED_NAMES: &str = "avx512, avx2 or portable";
-const EXPECTED_ALGORITHMS: &str = "auto, direct or fft";
+const EXPECTED_ALGORITHMS: &str = "auto, direct, fft or winograd";
 
 impl fmt::Display for Simd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,8 +80,9 @@ impl FromStr for Simd {
 
 /// How convolutions are computed.
 ///
-/// Fourier transforms need far fewer operations for large kernels and many channels. Their rounding
-/// errors are relative to the largest numbers within 16 pixels of an output, not to its own terms.
+/// Fourier transforms need far fewer operations for large kernels and many channels, Winograd's algorithm
+/// for kernels of 3 × 3. Their rounding errors are relative to the largest numbers within a tile (16 × 16
+/// and 6 × 6 inputs) around an output, not to its own terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConvAlgorithm {
     /// Whatever costs less for the shape.
@@ -91,11 +92,14 @@ pub enum ConvAlgorithm {
     Direct,
     /// Fourier transforms of tiles, wherever a kernel fits a tile (16 × 16).
     Fft,
+    /// Winograd's F(4 × 4, 3 × 3) for 3 × 3 kernels, but not for gradients of weights; those and other
+    /// kernels directly.
+    Winograd,
 }
 
 impl ConvAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Direct, Self::Fft];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Direct, Self::Fft, Self::Winograd];
 
     /// Its name in `NCA_CONV`.
     #[must_use]
@@ -104,6 +108,7 @@ impl ConvAlgorithm {
             Self::Auto => "auto",
             Self::Direct => "direct",
             Self::Fft => "fft",
+            Self::Winograd => "winograd",
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Small matrix products in registers.
 //!
-//! Three micro-kernels carry the update network and the convolutions:
+//! Four micro-kernels carry the update network and the convolutions:
 //!
 //! * [`multiply`], `C = A·B` with `A` packed in panels of 4 or 8 rows and the columns of `B` and `C`
 //!   (cells) in vector lanes: a register tile of `ROWS × 3` vectors, one broadcast of `A` for three
 //!   fused multiply-adds. `B` is read where it lies, row by row, so a convolution needs no im2col.
 //! * [`dots`], `C += A·Bᵀ` over long rows, for gradients of weights: the lanes hold partial sums
 //!   over cells, which are added up once a tile, so neither operand is transposed.
+//! * [`multiply_rows`], the first with `A` as it lies, for tiles that have been transformed.
 //! * [`multiply_complex`], a product of complex matrices for spectra, lanes along columns; also of the
 //!   transpose of `A`, which is read in place.
 
@@ -15,9 +16,11 @@
 
 mod complex;
 mod dots;
+mod rows;
 
 pub(super) use self::complex::{Complex, multiply_complex};
 pub(super) use self::dots::{Outer, dots, most_padded_columns};
+pub(super) use self::rows::{Matrix, multiply_rows};
 use super::simd::Isa;
 
 /// Rows of a matrix cut into panels: as many of [`Isa::ROWS`] rows as possible, then at most two of
@@ -409,6 +412,24 @@ mod tests {
                     assert_eq!(c[row * columns + column], expected, "{row}, {column}");
                 }
             }
+
+            let mut plain: Vec<f32> = (0..panels.padded() * self.depth)
+                .map(|i| entry(i / self.depth, i % self.depth))
+                .collect();
+            let mut right: Vec<f32> = (0..self.depth * columns)
+                .map(|i| entry(i / columns, i % columns))
+                .collect();
+            let matrix = |values: &mut Vec<f32>, row| Matrix {
+                start: values.as_mut_ptr(),
+                row,
+            };
+            let mut by_rows = vec![f32::NAN; panels.padded() * columns];
+            let (left, right) = (matrix(&mut plain, self.depth), matrix(&mut right, columns));
+            let product = matrix(&mut by_rows, columns);
+            // SAFETY: the vectors above have these shapes.
+            unsafe { multiply_rows(s, panels, self.depth, left, right, self.vectors, product) };
+            let matter = self.rows * columns;
+            assert_eq!(by_rows[..matter], c[..matter]);
 
             let outer = Outer::new::<S>(self.rows, self.depth);
             let left: Vec<f32> = (0..panels.padded() * columns)

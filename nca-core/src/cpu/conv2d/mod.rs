@@ -1,7 +1,9 @@
-//! Convolution: directly, or of tiles by Fourier transforms where that is cheaper.
+//! Convolution: directly, or tile by tile by Fourier transforms or Winograd's algorithm where that is cheaper.
 
 mod direct;
 mod fft;
+mod tiles;
+mod winograd;
 
 use rayon::prelude::*;
 
@@ -87,7 +89,7 @@ impl Conv2d for Cpu {
             out: (shape.out_height(), shape.out_width()),
             lanes: lanes(self.simd, usize::MAX),
         };
-        if self.by_fft(work, direct::gradient_cost(work)) {
+        if self.gradient_by_fft(work) {
             self.weight_gradient_fft(shape, x, g_y, g_weight);
         } else {
             self.weight_gradient_direct(shape, x, g_y, g_weight);
@@ -146,7 +148,7 @@ struct Work {
     lanes: usize,
 }
 
-/// Spectra of filters that are worth their memory: 64 MiB.
+/// Transformed filters that are worth their memory: 64 MiB.
 const MOST_FILTER_FLOATS: usize = 16 << 20;
 
 impl Cpu {
@@ -166,21 +168,108 @@ impl Cpu {
             out,
             lanes: lanes(self.simd, usize::MAX),
         };
-        if self.by_fft(work, direct::cost(work)) {
-            self.correlate_fft(shape.batch, x, source, margin, filters, bias, out, y);
-        } else {
-            let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
-            self.correlate_direct(&image, x, filters, bias, y);
+        match self.algorithm(work) {
+            ConvAlgorithm::Fft => self.correlate_fft(shape.batch, x, source, margin, filters, bias, out, y),
+            ConvAlgorithm::Winograd => self.correlate_winograd(shape.batch, x, source, margin, filters, bias, out, y),
+            ConvAlgorithm::Direct | ConvAlgorithm::Auto => {
+                let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
+                self.correlate_direct(&image, x, filters, bias, y);
+            }
         }
     }
 
-    /// Whether to go by Fourier transforms where the direct way costs `direct`.
-    fn by_fft(&self, work: Work, direct: usize) -> bool {
-        work.kernel <= fft::LARGEST_KERNEL
-            && match self.conv {
-                ConvAlgorithm::Direct => false,
-                ConvAlgorithm::Fft => true,
-                ConvAlgorithm::Auto => fft::cost(work) < direct && fft::filter_floats(work) <= MOST_FILTER_FLOATS,
+    /// How to convolve, never [`ConvAlgorithm::Auto`].
+    fn algorithm(&self, work: Work) -> ConvAlgorithm {
+        let (by_fft, by_winograd) = (fft::suits(work.kernel), winograd::suits(work.kernel));
+        match self.conv {
+            ConvAlgorithm::Fft if by_fft => ConvAlgorithm::Fft,
+            ConvAlgorithm::Winograd if by_winograd => ConvAlgorithm::Winograd,
+            ConvAlgorithm::Direct | ConvAlgorithm::Fft | ConvAlgorithm::Winograd => ConvAlgorithm::Direct,
+            ConvAlgorithm::Auto => {
+                let mut best = (direct::cost(work), ConvAlgorithm::Direct);
+                let by_fft = by_fft && fft::filter_floats(work) <= MOST_FILTER_FLOATS;
+                if by_fft && fft::cost(work) < best.0 {
+                    best = (fft::cost(work), ConvAlgorithm::Fft);
+                }
+                let by_winograd =
+                    by_winograd && winograd::is_accurate(work) && winograd::filter_floats(work) <= MOST_FILTER_FLOATS;
+                if by_winograd && winograd::cost(work) < best.0 {
+                    best = (winograd::cost(work), ConvAlgorithm::Winograd);
+                }
+                best.1
             }
+        }
+    }
+
+    /// Whether to compute the gradient of the weights by Fourier transforms.
+    fn gradient_by_fft(&self, work: Work) -> bool {
+        match self.conv {
+            ConvAlgorithm::Direct | ConvAlgorithm::Winograd => false,
+            ConvAlgorithm::Fft => fft::suits(work.kernel),
+            ConvAlgorithm::Auto => {
+                fft::suits(work.kernel)
+                    && fft::cost(work) < direct::gradient_cost(work)
+                    && fft::filter_floats(work) <= MOST_FILTER_FLOATS
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ConvAlgorithm, Cpu, Simd};
+    use crate::backend::{Conv2d, ConvShape, Device};
+
+    /// Forward, then both gradients.
+    fn passes(cpu: &Cpu, shape: &ConvShape) -> Vec<f32> {
+        let numbers = |len: usize, factor: usize| -> Vec<f32> {
+            (0..len).map(|i| ((i * factor) % 23) as f32 / 11.0 - 1.0).collect()
+        };
+        let x = cpu.buffer(&numbers(shape.input_len(), 7)).unwrap();
+        let weight = cpu.buffer(&numbers(shape.weight_len(), 5)).unwrap();
+        let g_y = cpu.buffer(&numbers(shape.output_len(), 9)).unwrap();
+        let mut y = cpu.zeros(shape.output_len()).unwrap();
+        let mut g_x = cpu.zeros(shape.input_len()).unwrap();
+        let mut g_weight = cpu.zeros(shape.weight_len()).unwrap();
+        cpu.conv2d(shape, &x, &weight, None, &mut y).unwrap();
+        cpu.conv2d_backward_input(shape, &weight, &g_y, &mut g_x).unwrap();
+        cpu.conv2d_backward_weight(shape, &x, &g_y, &mut g_weight, None)
+            .unwrap();
+        [&y[..], &g_x[..], &g_weight[..]].concat()
+    }
+
+    /// Sixteen lanes, on arrays where the machine lacks them, against direct sums on four.
+    #[test]
+    fn wide_vectors_agree_with_direct_sums() {
+        let direct = Cpu::builder().threads(1).simd(Simd::Portable);
+        let direct = direct.conv(ConvAlgorithm::Direct).build().unwrap();
+        let cases = [
+            (ConvAlgorithm::Fft, 3, 18, 7),
+            (ConvAlgorithm::Fft, 17, 2, 7),
+            (ConvAlgorithm::Fft, 32, 16, 3),
+            (ConvAlgorithm::Winograd, 32, 17, 3),
+            (ConvAlgorithm::Winograd, 5, 48, 3),
+        ];
+        for (conv, inputs, outputs, kernel) in cases {
+            let wide = Cpu::builder().threads(1).conv(conv);
+            let wide = wide.build_emulated(Simd::Avx512).unwrap();
+            let shape = ConvShape {
+                batch: 2,
+                inputs,
+                outputs,
+                height: 23,
+                width: 20,
+                kernel,
+                padding: kernel / 2,
+            };
+            let (found, expected) = (passes(&wide, &shape), passes(&direct, &shape));
+            // Sums of at most 1,000 products of numbers up to 1, on either side.
+            let worst = found
+                .iter()
+                .zip(&expected)
+                .map(|(f, e)| (f - e).abs())
+                .fold(0.0, f32::max);
+            assert!(worst < 2e3 * f32::EPSILON, "{conv}: {worst}, {shape:?}");
+        }
     }
 }

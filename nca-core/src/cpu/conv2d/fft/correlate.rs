@@ -10,9 +10,10 @@ use super::super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::super::gemm::{Panels, most_padded, multiply_complex};
 use super::super::super::simd::{Isa, Kernel, dispatch, lanes};
 use super::super::Filters;
+use super::super::tiles::{Layout, Tiling};
 use super::tile::{AREA, FREQUENCIES, SIDE};
 use super::window::{Planes, Results, Work};
-use super::{Layout, Tiling};
+use super::{spectra, tiling};
 
 /// Floats of the spectra of a task: what fits the second-level cache several times is still read fast
 /// enough, and the spectra of the filters are read once a task.
@@ -62,7 +63,7 @@ impl Cpu {
             return;
         }
         let lanes = lanes(self.simd, usize::MAX);
-        let tiling = Tiling::new(batch, filters.kernel, out);
+        let tiling = tiling(batch, filters.kernel, out);
         let (inputs, outputs) = (filters.inputs, filters.outputs);
         let window_floats = 2 * FREQUENCIES * (inputs.next_multiple_of(lanes) + outputs.next_multiple_of(lanes));
         // A multiple of the heights of register tiles.
@@ -87,15 +88,15 @@ impl Cpu {
                 bias,
             },
             chunk,
-            filter_layout: Layout::new(lanes, inputs, outputs),
-            source_layout: Layout::new(lanes, rows, inputs),
-            result_layout: Layout::new(lanes, rows, outputs),
+            filter_layout: spectra(lanes, inputs, outputs),
+            source_layout: spectra(lanes, rows, inputs),
+            result_layout: spectra(lanes, rows, outputs),
         };
         let pieces = |carver: &mut Carver| job.carve(carver, lanes);
         self.arenas.reserve_threads(pieces);
-        let spectra = |carver: &mut Carver| Shared(carver.take::<f32>(job.filter_layout.len()));
+        let filter_spectra = |carver: &mut Carver| Shared(carver.take::<f32>(job.filter_layout.len()));
         self.install(|| {
-            self.arenas.with_call(spectra, |spectra| {
+            self.arenas.with_call(filter_spectra, |spectra| {
                 let arenas = &self.arenas;
                 (0..inputs).into_par_iter().for_each(|input| {
                     let filters = FilterSpectra {
@@ -226,7 +227,7 @@ impl Kernel for Windows<'_> {
                 let (sample, y, x) = tiling.place(first + row);
                 for block in 0..vectors {
                     let from = to.spectrum::<S>(memory.results, row, block);
-                    let first = tiling.kernel - 1;
+                    let first = self.job.filters.kernel - 1;
                     results.inverse(s, from, first, sample, block, (y, x), memory.work);
                 }
             }

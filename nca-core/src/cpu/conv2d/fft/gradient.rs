@@ -9,9 +9,10 @@ use super::super::super::Cpu;
 use super::super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::super::gemm::{Panels, most_padded, multiply_complex};
 use super::super::super::simd::{Isa, Kernel, dispatch, lanes};
+use super::super::tiles::{Layout, Tiling};
 use super::tile::{AREA, FREQUENCIES, SIDE};
 use super::window::{Planes, Work};
-use super::{Layout, Tiling};
+use super::{spectra, tiling};
 use crate::backend::ConvShape;
 
 /// Floats of the spectra of windows that are multiplied at once.
@@ -21,6 +22,7 @@ const PART_FLOATS: usize = 2_000_000;
 #[derive(Clone, Copy)]
 struct Gradient<'a> {
     tiling: Tiling,
+    kernel: usize,
     padding: isize,
     x: Planes<'a>,
     g_y: Planes<'a>,
@@ -48,12 +50,13 @@ impl Cpu {
     ) {
         let lanes = lanes(self.simd, usize::MAX);
         let out = (shape.out_height(), shape.out_width());
-        let tiling = Tiling::new(shape.batch, shape.kernel, out);
+        let tiling = tiling(shape.batch, shape.kernel, out);
         let (inputs, outputs) = (shape.inputs, shape.outputs);
         let window_floats = 2 * FREQUENCIES * (inputs.next_multiple_of(lanes) + outputs.next_multiple_of(lanes));
         let part = (PART_FLOATS / window_floats).clamp(1, tiling.count());
         let job = Gradient {
             tiling,
+            kernel: shape.kernel,
             padding: shape.padding as isize,
             x: Planes {
                 values: x,
@@ -67,9 +70,9 @@ impl Cpu {
                 height: out.0,
                 width: out.1,
             },
-            x_layout: Layout::new(lanes, part, inputs),
-            g_layout: Layout::new(lanes, part, outputs),
-            sum_layout: Layout::new(lanes, most_padded(inputs), outputs),
+            x_layout: spectra(lanes, part, inputs),
+            g_layout: spectra(lanes, part, outputs),
+            sum_layout: spectra(lanes, most_padded(inputs), outputs),
         };
         let work = |carver: &mut Carver| Work::carve(carver, lanes);
         self.arenas.reserve_threads(work);
@@ -151,7 +154,7 @@ impl Kernel for Windows<'_> {
             }
             for block in 0..g_y.channels.div_ceil(S::LANES) {
                 let to = self.job.g_layout.spectrum::<S>(self.memory.g_y.get(), self.row, block);
-                g_y.transform(s, sample, block, (top, left), tiling.step(), work, to);
+                g_y.transform(s, sample, block, (top, left), tiling.step, work, to);
             }
         }
     }
@@ -201,7 +204,7 @@ impl Kernel for AddFilters<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, s: S) {
-        let (kernel, inputs, outputs) = (self.job.tiling.kernel, self.job.x.channels, self.job.g_y.channels);
+        let (kernel, inputs, outputs) = (self.job.kernel, self.job.x.channels, self.job.g_y.channels);
         let mut memory = self.arenas.thread();
         let work = carve(&mut memory, |carver| Work::carve(carver, S::LANES));
         // SAFETY: the sums have a row for each input, and each input its own filters.
