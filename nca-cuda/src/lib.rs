@@ -1,17 +1,83 @@
 //! NVIDIA GPUs through the CUDA driver.
 //!
-//! The crate needs nothing at build time: the driver library is looked for when the program runs.
-//! [`probe`] tells whether there is a device that can be used, and if not, why, in words a user can
-//! act on.
+//! The crate needs nothing at build time: the driver library is looked for when the program runs, and
+//! the kernels come with it as PTX, which every driver translates for its device. [`probe`] tells
+//! whether there is a device that can be used, and if not, why, in words a user can act on; [`Cuda`]
+//! is the backend, with every operation of [`nca_core::backend`] in f32.
 //!
-//! # Where the backend plugs in
+//! An operation has the same file stem here as there: its kernels are `kernels/OP.cu`, their launch
+//! `src/ops/OP.rs`.
 //!
-//! A CUDA backend is a type of this crate that implements the traits of [`nca_core::backend`], made
-//! from the device that [`probe`] found. An operation has the same file stem here as there: its
-//! kernel is `kernels/OP.cu`, its launch `src/ops/OP.rs`, and the suite of `nca_core::testkit` holds
-//! it against the reference like every other backend. Nothing above this crate knows CUDA: commands
-//! are generic over the backend, and one place at the top of the command line chooses it.
+//! # Where there is no GPU
+//!
+//! With the feature `emulate`, `Cuda::emulated` runs the same `.cu` files compiled as C++: slow, but
+//! exact in what it proves, the logic of the kernels. The tests of this crate run the suite of
+//! `nca_core::testkit` on it.
 
+mod buffer;
+mod device;
+mod driver;
+#[cfg(feature = "emulate")]
+mod emulator;
+mod launch;
+mod machine;
+mod module;
+mod ops;
 mod probe;
+mod workspace;
 
-pub use probe::{CudaInfo, MIN_DRIVER, Unavailable, probe};
+pub use buffer::{Buffer, Indices};
+pub use module::{MODULES, Module};
+pub use probe::{CudaInfo, MIN_COMPUTE, MIN_DRIVER, Unavailable, probe};
+
+use std::sync::Arc;
+
+use self::driver::Driver;
+use self::machine::Machine;
+use self::workspace::Workspace;
+
+/// The GPU as a backend, in f32.
+///
+/// All work goes to one stream, in the order of the calls; only downloads and `synchronize` wait for
+/// it. Results are the same bits in every run: sums have a fixed order, and no kernel adds floats
+/// atomically.
+///
+/// ```
+/// use nca_core::backend::Device;
+/// match nca_cuda::Cuda::new() {
+///     Ok(cuda) => println!("{}", cuda.describe()),
+///     Err(reason) => println!("no GPU: {reason}"),
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cuda {
+    // Before the machine: buffers go first.
+    workspace: Arc<Workspace>,
+    machine: Arc<dyn Machine>,
+}
+
+impl Cuda {
+    /// The first device that the driver shows (`CUDA_VISIBLE_DEVICES` chooses).
+    pub fn new() -> Result<Self, Unavailable> {
+        let driver = Driver::new(probe()?)?;
+        Ok(Self::on(Arc::new(driver)))
+    }
+
+    /// The kernels compiled as C++, on this thread: for tests.
+    #[cfg(feature = "emulate")]
+    #[must_use]
+    pub fn emulated() -> Self {
+        Self::on(Arc::new(emulator::Emulator))
+    }
+
+    fn on(machine: Arc<dyn Machine>) -> Self {
+        Self {
+            workspace: Arc::default(),
+            machine,
+        }
+    }
+
+    fn machine(&self) -> &Arc<dyn Machine> {
+        &self.machine
+    }
+}

@@ -15,8 +15,11 @@ use cudarc::driver::{CudaContext, DriverError, result};
 /// one that is missing panics.
 pub const MIN_DRIVER: (u32, u32) = (12, 0);
 
-/// Every function of the driver that the probe calls.
-const SYMBOLS: [&str; 12] = [
+/// Lowest compute capability of a device, as (major, minor): that of the compiled kernels.
+pub const MIN_COMPUTE: (u32, u32) = (8, 0);
+
+/// Every function of the driver that this crate calls.
+const SYMBOLS: [&str; 30] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorString",
@@ -29,6 +32,24 @@ const SYMBOLS: [&str; 12] = [
     "cuDevicePrimaryCtxRelease_v2",
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
+    "cuCtxSynchronize",
+    "cuDeviceGetDefaultMemPool",
+    "cuMemPoolSetAttribute",
+    "cuMemAllocAsync",
+    "cuMemFreeAsync",
+    "cuMemAlloc_v2",
+    "cuMemFree_v2",
+    "cuMemsetD8Async",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyDtoDAsync_v2",
+    "cuMemGetInfo_v2",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+    "cuModuleLoadData",
+    "cuModuleGetFunction",
+    "cuLaunchKernel",
 ];
 
 /// A device that can be used.
@@ -44,6 +65,20 @@ pub struct CudaInfo {
     pub memory: usize,
     /// Newest CUDA version that the driver supports, (major, minor).
     pub driver: (u32, u32),
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Highest clock of the multiprocessors, in kHz.
+    pub clock: u32,
+}
+
+impl CudaInfo {
+    /// Operations a second in f32 that the device can do at its highest clock: a multiply-add counts as two.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        // The A100 (8.0) has 64 units for f32 in a multiprocessor, everything since has 128.
+        let units = if self.compute == (8, 0) { 64.0 } else { 128.0 };
+        2.0 * units * f64::from(self.multiprocessors) * f64::from(self.clock) * 1e3
+    }
 }
 
 impl fmt::Display for CudaInfo {
@@ -85,6 +120,17 @@ pub enum Unavailable {
     /// The driver works, but shows no device.
     #[error("the CUDA driver shows no device (is there an NVIDIA GPU, and is CUDA_VISIBLE_DEVICES right?)")]
     NoDevice,
+    /// The device is too old for the kernels.
+    #[error(
+        "{name} has compute capability {}.{}, needed is {}.{} or newer",
+        found.0, found.1, MIN_COMPUTE.0, MIN_COMPUTE.1
+    )]
+    OldDevice {
+        /// The maker's name.
+        name: String,
+        /// Its compute capability.
+        found: (u32, u32),
+    },
     /// The driver refused a call.
     #[error("the CUDA driver failed at {call}: {reason}")]
     Failed {
@@ -117,9 +163,9 @@ impl From<Unavailable> for nca_core::Error {
 /// ```
 pub fn probe() -> Result<CudaInfo, Unavailable> {
     check_driver()?;
-    result::init().map_err(|error| failed("cuInit", &error))?;
+    result::init().map_err(|error| Unavailable::failed("cuInit", &error))?;
     let driver = driver_version()?;
-    let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", &error))?;
+    let count = result::device::get_count().map_err(|error| Unavailable::failed("cuDeviceGetCount", &error))?;
     if count < 1 {
         return Err(Unavailable::NoDevice);
     }
@@ -128,29 +174,35 @@ pub fn probe() -> Result<CudaInfo, Unavailable> {
 
 /// Name, size and capability of device `ordinal`, after creating a context on it.
 fn describe(ordinal: c_int, driver: (u32, u32)) -> Result<CudaInfo, Unavailable> {
-    let device = result::device::get(ordinal).map_err(|error| failed("cuDeviceGet", &error))?;
+    let device = result::device::get(ordinal).map_err(|error| Unavailable::failed("cuDeviceGet", &error))?;
     let attribute = |which: CUdevice_attribute| {
         // SAFETY: `device` was returned by `result::device::get`.
         unsafe { result::device::get_attribute(device, which) }
             .map(|value| u32::try_from(value).unwrap_or(0))
-            .map_err(|error| failed("cuDeviceGetAttribute", &error))
+            .map_err(|error| Unavailable::failed("cuDeviceGetAttribute", &error))
     };
     let compute = (
         attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
         attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
     );
     // SAFETY: `device` was returned by `result::device::get`.
-    let memory = unsafe { result::device::total_mem(device) }.map_err(|error| failed("cuDeviceTotalMem", &error))?;
-    let name = result::device::get_name(device).map_err(|error| failed("cuDeviceGetName", &error))?;
+    let memory = unsafe { result::device::total_mem(device) }
+        .map_err(|error| Unavailable::failed("cuDeviceTotalMem", &error))?;
+    let name = result::device::get_name(device).map_err(|error| Unavailable::failed("cuDeviceGetName", &error))?;
+    if compute < MIN_COMPUTE {
+        return Err(Unavailable::OldDevice { name, found: compute });
+    }
     // A device may be there and still refuse work: exclusive mode, a lost GPU, no memory left.
     let ordinal = usize::try_from(ordinal).unwrap_or(0);
-    CudaContext::new(ordinal).map_err(|error| failed("the creation of a context", &error))?;
+    CudaContext::new(ordinal).map_err(|error| Unavailable::failed("the creation of a context", &error))?;
     Ok(CudaInfo {
         ordinal,
         name,
         compute,
         memory,
         driver,
+        multiprocessors: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        clock: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
     })
 }
 
@@ -181,19 +233,21 @@ fn driver_version() -> Result<(u32, u32), Unavailable> {
     // SAFETY: `version` outlives the call, which writes one integer to it.
     unsafe { sys::cuDriverGetVersion(&raw mut version) }
         .result()
-        .map_err(|error| failed("cuDriverGetVersion", &error))?;
+        .map_err(|error| Unavailable::failed("cuDriverGetVersion", &error))?;
     let version = u32::try_from(version).unwrap_or(0);
     Ok((version / 1000, version % 1000 / 10))
 }
 
-/// The driver's answer in its own words; "no device" is an answer of its own.
-fn failed(call: &'static str, error: &DriverError) -> Unavailable {
-    if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE {
-        return Unavailable::NoDevice;
-    }
-    let words = error.error_string().map(|text| text.to_string_lossy().into_owned());
-    Unavailable::Failed {
-        call,
-        reason: words.unwrap_or_else(|_| format!("error {}", error.0 as u32)),
+impl Unavailable {
+    /// The driver's answer in its own words; "no device" is an answer of its own.
+    pub(crate) fn failed(call: &'static str, error: &DriverError) -> Self {
+        if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE {
+            return Self::NoDevice;
+        }
+        let words = error.error_string().map(|text| text.to_string_lossy().into_owned());
+        Self::Failed {
+            call,
+            reason: words.unwrap_or_else(|_| format!("error {}", error.0 as u32)),
+        }
     }
 }

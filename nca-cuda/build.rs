@@ -1,0 +1,50 @@
+//! With the feature `emulate`: compiles every kernel as C++, together with the emulator.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "emulate")]
+    emulate();
+}
+
+/// One C++ file that includes the shim, the prelude and every `.cu` file, each in a namespace of its
+/// own: helpers of two files may have the same name, and messages point into the `.cu` files.
+#[cfg(feature = "emulate")]
+fn emulate() {
+    use std::fmt::Write as _;
+    use std::path::PathBuf;
+    use std::{env, fs};
+
+    println!("cargo::rerun-if-changed=emulator");
+    println!("cargo::rerun-if-changed=kernels");
+    println!("cargo::rerun-if-env-changed=CXXFLAGS");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let mut kernels: Vec<PathBuf> = fs::read_dir(root.join("kernels"))
+        .expect("the directory of kernels")
+        .map(|entry| entry.expect("an entry of the directory of kernels").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "cu"))
+        .collect();
+    kernels.sort();
+    let mut source = String::from("#include \"emulator.cpp\"\n#include \"prelude.cuh\"\n#include \"product.cuh\"\n");
+    for path in kernels {
+        let stem = path.file_stem().expect("a file").to_string_lossy();
+        writeln!(source, "namespace kernels_{stem} {{\n#include \"{stem}.cu\"\n}}").expect("a string");
+    }
+    source.push_str("#include \"samples.cu\"\n");
+    let generated = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("emulated.cpp");
+    fs::write(&generated, source).expect("the output directory");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        // Kernels index loops by `int`, have unused parameters, and pragmas for another compiler.
+        .flag("-Wno-unknown-pragmas")
+        .flag("-Wno-unused-parameter")
+        // glibc's check of `longjmp` takes a fibre's stack for a corrupted one.
+        .flag("-U_FORTIFY_SOURCE")
+        .flag("-D_FORTIFY_SOURCE=0")
+        // No optimisation level of its own: the emulator is only ever used in tests.
+        .opt_level(2)
+        .include(root.join("emulator"))
+        .include(root.join("kernels"))
+        .file(generated)
+        .compile("nca_cuda_emulated");
+}

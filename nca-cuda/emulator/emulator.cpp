@@ -1,0 +1,367 @@
+// CUDA kernels on the host: runs the blocks of a grid one after another, and the threads of a block
+// as fibres that take turns at barriers.
+//
+// The kernels are the very files that NVRTC compiles; this file supplies the part of CUDA they use.
+// It proves logic: indices, synchronisation, arithmetic. It says nothing about speed.
+//
+// * A barrier that some threads of a block do not reach is an error, not a hang.
+// * Dynamic shared memory starts as NaNs, blocks run from the last to the first: nothing may depend
+//   on what memory held or which block came first.
+// * Number and sizes of the arguments of a launch are compared with the kernel's parameters.
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#define EMULATED 1
+
+// ---- What kernels see of CUDA -----------------------------------------------------------------
+
+#define __device__ inline
+#define __forceinline__
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+// A block runs on one thread of the host from start to end.
+#define __shared__ static thread_local
+#define __align__(n) alignas(n)
+
+struct dim3 {
+    unsigned x, y, z;
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(8) int2 {
+    int x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline int2 make_int2(int x, int y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+template <typename T> static inline T min(T a, T b) { return b < a ? b : a; }
+template <typename T> static inline T max(T a, T b) { return a < b ? b : a; }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
+static inline int __popc(unsigned v) { return __builtin_popcount(v); }
+static inline unsigned __float_as_uint(float v) {
+    unsigned bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+static inline float __uint_as_float(unsigned bits) {
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+template <typename T> static inline T __ldg(const T *p) { return *p; }
+
+static thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+// ---- Registration -----------------------------------------------------------------------------
+
+struct Entry {
+    void (*call)(void **args);
+    std::vector<size_t> sizes;
+};
+
+inline std::unordered_map<std::string, Entry> &entries() {
+    static std::unordered_map<std::string, Entry> map;
+    return map;
+}
+
+template <auto F, typename... A, size_t... I>
+void call(void **args, std::index_sequence<I...>) {
+    F(*static_cast<A *>(args[I])...);
+}
+
+template <auto F> struct Register;
+template <typename... A, void (*F)(A...)> struct Register<F> {
+    explicit Register(const char *name) {
+        entries()[name] = {[](void **args) { call<F, A...>(args, std::index_sequence_for<A...>()); }, {sizeof(A)...}};
+    }
+};
+
+// ---- Fibres -----------------------------------------------------------------------------------
+
+enum class Wait { nothing, warp, block };
+
+struct Fibre {
+    ucontext_t start;
+    jmp_buf context;
+    char *stack;
+    bool started = false;
+    bool done = false;
+    Wait wait = Wait::nothing;
+    int line = 0;
+    dim3 thread;
+#if defined(__SANITIZE_ADDRESS__)
+    void *fake_stack = nullptr;
+#endif
+};
+
+constexpr size_t STACK = 128 * 1024;
+constexpr unsigned WARP = 32;
+
+// What the threads of a warp show each other, in two sets: nobody writes a set again before all have
+// passed the barrier after reading it.
+struct Warp {
+    uint64_t shown[2][WARP];
+    uint32_t turn[WARP];
+};
+
+struct Machine {
+    std::deque<Fibre> fibres;
+    std::vector<Fibre *> idle;
+    std::vector<Fibre *> threads;
+    std::vector<Warp> warps;
+    std::vector<char> shared;
+    Fibre *current = nullptr;
+    jmp_buf scheduler;
+    void (*kernel)(void **) = nullptr;
+    void **args = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+    void *fake_stack = nullptr;
+    const void *stack = nullptr;
+    size_t stack_size = 0;
+#endif
+};
+
+static thread_local Machine machine;
+
+// Back to the scheduler; returns when the fibre's turn comes again.
+__attribute__((noinline)) static void yield() {
+    Fibre *self = machine.current;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&self->fake_stack, machine.stack, machine.stack_size);
+#endif
+    if (_setjmp(self->context) == 0) _longjmp(machine.scheduler, 1);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(self->fake_stack, &machine.stack, &machine.stack_size);
+#endif
+}
+
+// A fibre's life: one CUDA thread after another.
+static void fibre_main() {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &machine.stack, &machine.stack_size);
+#endif
+    for (;;) {
+        machine.kernel(machine.args);
+        machine.current->done = true;
+        yield();
+    }
+}
+
+// Runs a fibre until it waits or is done.
+__attribute__((noinline)) static void resume(Fibre *fibre) {
+    machine.current = fibre;
+    threadIdx = fibre->thread;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&machine.fake_stack, fibre->stack, STACK);
+#endif
+    if (_setjmp(machine.scheduler) == 0) {
+        if (fibre->started) _longjmp(fibre->context, 1);
+        fibre->started = true;
+        setcontext(&fibre->start);
+    }
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(machine.fake_stack, nullptr, nullptr);
+#endif
+}
+
+static Fibre *idle_fibre() {
+    if (machine.idle.empty()) {
+        machine.fibres.emplace_back();
+        Fibre *fibre = &machine.fibres.back();
+        // Kept as long as the thread of the host: the next launch uses it again.
+        fibre->stack = static_cast<char *>(malloc(STACK));
+        getcontext(&fibre->start);
+        fibre->start.uc_stack.ss_sp = fibre->stack;
+        fibre->start.uc_stack.ss_size = STACK;
+        fibre->start.uc_link = nullptr;
+        makecontext(&fibre->start, fibre_main, 0);
+        machine.idle.push_back(fibre);
+    }
+    Fibre *fibre = machine.idle.back();
+    machine.idle.pop_back();
+    return fibre;
+}
+
+static unsigned lane() { return threadIdx.x % WARP; }
+
+static void wait_for(Wait what, int line) {
+    machine.current->wait = what;
+    machine.current->line = line;
+    yield();
+}
+
+// Each thread of the warp shows a value; returns what all of them show.
+static const uint64_t *show(uint64_t value, int line) {
+    Warp &warp = machine.warps[threadIdx.x / WARP];
+    unsigned self = lane();
+    unsigned set = warp.turn[self]++ % 2;
+    warp.shown[set][self] = value;
+    wait_for(Wait::warp, line);
+    return warp.shown[set];
+}
+
+template <typename T> static T shuffle(T value, unsigned from, int line) {
+    static_assert(sizeof(T) <= sizeof(uint64_t), "a register");
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    unsigned self = lane();
+    const uint64_t *shown = show(bits, line);
+    bits = shown[from < WARP ? from : self];
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static unsigned ballot(bool predicate, int line) {
+    const uint64_t *shown = show(predicate, line);
+    unsigned votes = 0;
+    for (unsigned i = 0; i < WARP; i++) votes |= unsigned(shown[i] != 0) << i;
+    return votes;
+}
+
+enum Status { OK = 0, UNKNOWN_KERNEL = 1, WRONG_ARGUMENTS = 2, DIVERGED = 3 };
+
+// Lets threads `from..to` go on when all of them wait for `what` (at the same place) or are done
+// with nobody waiting. `false` where some wait and others never come.
+static bool release(unsigned from, unsigned to, Wait what, bool *released) {
+    unsigned waiting = 0, elsewhere = 0;
+    int line = 0;
+    for (unsigned i = from; i < to; i++) {
+        Fibre *fibre = machine.threads[i];
+        if (fibre && fibre->wait == what && (waiting == 0 || fibre->line == line)) {
+            line = fibre->line;
+            waiting++;
+        } else {
+            elsewhere++;
+        }
+    }
+    *released = waiting > 0 && elsewhere == 0;
+    if (*released) {
+        for (unsigned i = from; i < to; i++) machine.threads[i]->wait = Wait::nothing;
+    }
+    return waiting == 0 || elsewhere == 0;
+}
+
+// Runs what can run among threads `from..to`.
+static void run_ready(unsigned from, unsigned to) {
+    for (unsigned i = from; i < to; i++) {
+        Fibre *fibre = machine.threads[i];
+        if (!fibre || fibre->wait != Wait::nothing) continue;
+        resume(fibre);
+        if (fibre->done) {
+            machine.threads[i] = nullptr;
+            machine.idle.push_back(fibre);
+        }
+    }
+}
+
+static Status run_block(unsigned count) {
+    machine.warps.assign((count + WARP - 1) / WARP, Warp());
+    machine.threads.assign(count, nullptr);
+    memset(machine.shared.data(), 0xff, machine.shared.size());
+    for (unsigned i = 0; i < count; i++) {
+        Fibre *fibre = idle_fibre();
+        fibre->done = false;
+        fibre->wait = Wait::nothing;
+        fibre->thread = {i, 0, 0};
+        machine.threads[i] = fibre;
+        run_ready(i, i + 1);
+    }
+    for (;;) {
+        // Warps first: their barriers are the inner ones.
+        bool any = false;
+        for (unsigned from = 0; from < count; from += WARP) {
+            unsigned to = min(from + WARP, count);
+            bool waits_for_warp = false, released = false;
+            for (unsigned i = from; i < to; i++) {
+                waits_for_warp |= machine.threads[i] && machine.threads[i]->wait == Wait::warp;
+            }
+            if (!waits_for_warp) continue;
+            if (!release(from, to, Wait::warp, &released)) return DIVERGED;
+            run_ready(from, to);
+            any = true;
+        }
+        if (any) continue;
+        bool released = false;
+        if (!release(0, count, Wait::block, &released)) return DIVERGED;
+        if (!released) return OK;
+        run_ready(0, count);
+    }
+}
+
+} // namespace emulator
+
+#define __syncthreads() emulator::wait_for(emulator::Wait::block, __LINE__)
+#define __syncwarp() emulator::wait_for(emulator::Wait::warp, __LINE__)
+// Whole warps only: the mask is what all kernels pass.
+#define __shfl_sync(mask, value, from) emulator::shuffle(value, from, __LINE__)
+#define __shfl_down_sync(mask, value, delta) emulator::shuffle(value, emulator::lane() + (delta), __LINE__)
+#define __shfl_xor_sync(mask, value, bits) emulator::shuffle(value, emulator::lane() ^ (bits), __LINE__)
+#define __ballot_sync(mask, predicate) emulator::ballot(predicate, __LINE__)
+
+#define DYNAMIC_SHARED(type, name) type *name = reinterpret_cast<type *>(emulator::machine.shared.data())
+#define KERNEL(name, threads, parameters)                                                         \
+    extern "C" void name parameters;                                                              \
+    static emulator::Register<&name> register_##name(#name);                                      \
+    extern "C" void name parameters
+
+// ---- The launcher's side ----------------------------------------------------------------------
+
+// Runs a kernel; returns a `Status`.
+extern "C" int nca_emulator_launch(const char *name, const unsigned grid[3], unsigned threads, size_t shared,
+                                   void **args, const size_t *sizes, size_t count) {
+    using namespace emulator;
+    auto found = entries().find(name);
+    if (found == entries().end()) return UNKNOWN_KERNEL;
+    const Entry &entry = found->second;
+    if (entry.sizes.size() != count) return WRONG_ARGUMENTS;
+    for (size_t i = 0; i < count; i++) {
+        if (entry.sizes[i] != sizes[i]) return WRONG_ARGUMENTS;
+    }
+    // Not resized up to a capacity that AddressSanitizer would take for valid.
+    std::vector<char>(shared).swap(machine.shared);
+    machine.kernel = entry.call;
+    machine.args = args;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {threads, 1, 1};
+    for (unsigned z = grid[2]; z-- > 0;) {
+        for (unsigned y = grid[1]; y-- > 0;) {
+            for (unsigned x = grid[0]; x-- > 0;) {
+                blockIdx = {x, y, z};
+                Status status = run_block(threads);
+                if (status != OK) {
+                    // Fibres stuck at a barrier are lost; the next launch takes new ones.
+                    return status;
+                }
+            }
+        }
+    }
+    return OK;
+}
+
+extern "C" size_t nca_emulator_kernels() { return emulator::entries().size(); }

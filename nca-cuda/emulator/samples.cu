@@ -1,0 +1,42 @@
+// Kernels that only test the emulator itself.
+
+// out[block, i] = in[block, last − i], by way of shared memory.
+KERNEL(sample_reverse, 96, (const int *in, int *out)) {
+    DYNAMIC_SHARED(int, values);
+    unsigned first = blockIdx.x * blockDim.x;
+    values[threadIdx.x] = in[first + threadIdx.x];
+    __syncthreads();
+    out[first + threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
+}
+
+// The same without the barrier.
+KERNEL(sample_race, 96, (const int *in, int *out)) {
+    DYNAMIC_SHARED(int, values);
+    unsigned first = blockIdx.x * blockDim.x;
+    values[threadIdx.x] = in[first + threadIdx.x];
+    out[first + threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
+}
+
+// Lanes of a whole warp: rotated, summed, and counted.
+KERNEL(sample_warp, 32, (const int *in, int *out)) {
+    int v = in[threadIdx.x];
+    out[threadIdx.x] = __shfl_sync(ALL_LANES, v, (threadIdx.x + 1) % WARP_SIZE);
+    for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(ALL_LANES, v, offset);
+    out[WARP_SIZE + threadIdx.x] = v + __popc(__ballot_sync(ALL_LANES, threadIdx.x % 3 == 0));
+}
+
+// A barrier that one thread never reaches.
+KERNEL(sample_diverging, 64, (int *out)) {
+    if (threadIdx.x != 5) __syncthreads();
+    out[threadIdx.x] = 1;
+}
+
+// Two barriers where each thread reaches one of them.
+KERNEL(sample_two_barriers, 64, (int *out)) {
+    if (threadIdx.x < 32) {
+        __syncthreads();
+    } else {
+        out[threadIdx.x] = 1;
+        __syncthreads();
+    }
+}

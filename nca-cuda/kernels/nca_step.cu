@@ -1,0 +1,642 @@
+// The whole step and its backward, fused: perception, both layers, mask, update.
+//
+// A block takes a tile of consecutive cells of one sample, lists the active ones, and computes those, COLUMNS
+// at a time: what is not active is only copied. The tile is so large that its active cells mostly fill the
+// columns once. Perception never leaves shared memory: ROWS of its rows (all kernels of some channels) are
+// made, multiplied, and made anew where backward needs them a second time.
+//
+// All products have one shape: a warp multiplies 16 rows of weights with COLUMNS columns, each thread 4 rows
+// with 4 + 4 columns.
+
+// Threads of a block.
+#define STEP_THREADS 128
+// Bounds of the kernels that would take more registers than four blocks can have together.
+#define IN_FOURS STEP_THREADS, 4
+#define WARPS (STEP_THREADS / WARP_SIZE)
+// Cells that are computed together.
+#define COLUMNS 64
+// Rows of perception, or terms of another product, in shared memory at a time.
+#define ROWS 32
+// Rows of a warp's product.
+#define WARP_ROWS 16
+// Longest tile.
+#define MAX_TILE 512
+// Between rows that are read along columns by threads of different rows: no bank conflicts.
+#define PADDED (COLUMNS + 4)
+
+// What a step needs; `hidden_rows` and `state_rows` are the numbers of neurons and channels rounded up to
+// WARP_ROWS.
+struct Step {
+    Perception perception;
+    MaskKey key;
+    // Negative for none.
+    float clamp;
+    int channels, hidden, state_rows, hidden_rows;
+    int height, width;
+    // Cells of a tile, tiles of a sample, tiles of all samples.
+    int tile, sample_tiles, tiles;
+    // The weights as `nca_pack` arranges them.
+    const float *packed;
+    const float *x;
+};
+
+// ---- Weights ----------------------------------------------------------------------------------
+
+// Where the parts of the packed weights start. Rows and columns beyond the model's are zeros.
+struct Packed {
+    // [KC, hidden_rows], [hidden_rows], [hidden_rows, state_rows], [state_rows].
+    const float *first, *first_bias, *second, *second_bias;
+};
+
+__device__ __forceinline__ Packed packed_of(const Step &s) {
+    size_t perceived = size_t(s.perception.kernels) * s.channels;
+    const float *first_bias = s.packed + perceived * s.hidden_rows;
+    const float *second = first_bias + s.hidden_rows;
+    return {s.packed, first_bias, second, second + size_t(s.hidden_rows) * s.state_rows};
+}
+
+// Transposes and pads the weights, so that a thread's rows lie side by side; b2 may be null.
+KERNEL(nca_pack, THREADS, (const float *w1, const float *b1, const float *w2, const float *b2, float *packed,
+                           int perceived, int hidden, int channels, int hidden_rows, int state_rows)) {
+    size_t first = size_t(perceived) * hidden_rows, first_bias = first + hidden_rows;
+    size_t second = first_bias + size_t(hidden_rows) * state_rows, all = second + state_rows;
+    FOR_EACH(i, all) {
+        float v = 0.0f;
+        if (i < first) {
+            int d = int(i % hidden_rows);
+            if (d < hidden) v = w1[size_t(d) * perceived + i / hidden_rows];
+        } else if (i < first_bias) {
+            int d = int(i - first);
+            if (d < hidden) v = b1[d];
+        } else if (i < second) {
+            int d = int((i - first_bias) / state_rows), c = int((i - first_bias) % state_rows);
+            if (d < hidden && c < channels) v = w2[size_t(c) * hidden + d];
+        } else {
+            int c = int(i - second);
+            if (b2 && c < channels) v = b2[c];
+        }
+        packed[i] = v;
+    }
+}
+
+// ---- Products ---------------------------------------------------------------------------------
+
+// A thread's part of a warp's product.
+struct Lane {
+    int warp, row, column;
+};
+
+__device__ __forceinline__ Lane lane_of() {
+    int lane = threadIdx.x % WARP_SIZE;
+    return {int(threadIdx.x / WARP_SIZE), lane / 8 * 4, lane % 8 * 4};
+}
+
+// sum[b] += the thread's rows of block b of `weights` times its columns of `values`, over `terms` terms. Blocks of rows
+// are WARPS·WARP_ROWS apart; both pointers are those of the thread.
+template <int B>
+__device__ __forceinline__ void multiply(float (&sum)[B][4][8], const float *weights, int weight_stride,
+                                         const float *values, int value_stride, int terms) {
+#pragma unroll 2
+    for (int k = 0; k < terms; k++) {
+        float4 low = *reinterpret_cast<const float4 *>(values + k * value_stride);
+        float4 high = *reinterpret_cast<const float4 *>(values + k * value_stride + COLUMNS / 2);
+        float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+            float4 rows =
+                *reinterpret_cast<const float4 *>(weights + k * weight_stride + b * (WARPS * WARP_ROWS));
+            float w[4] = {rows.x, rows.y, rows.z, rows.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+#pragma unroll
+                for (int j = 0; j < 8; j++) sum[b][i][j] += w[i] * v[j];
+            }
+        }
+    }
+}
+
+// The same for a warp that has `blocks` ≤ B blocks of rows.
+template <int B>
+__device__ __forceinline__ void multiply_some(int blocks, float (&sum)[B][4][8], const float *weights,
+                                              int weight_stride, const float *values, int value_stride, int terms) {
+    if (blocks == B) {
+        multiply<B>(sum, weights, weight_stride, values, value_stride, terms);
+    } else if (B == 2 && blocks == 1) {
+        multiply<1>(reinterpret_cast<float(&)[1][4][8]>(sum), weights, weight_stride, values, value_stride, terms);
+    }
+}
+
+// How many of `rows` rows, in blocks of WARP_ROWS dealt to the warps in turn, are this warp's.
+__device__ __forceinline__ int blocks_of(int warp, int rows) {
+    int blocks = rows / WARP_ROWS - warp;
+    return blocks <= 0 ? 0 : (blocks + WARPS - 1) / WARPS;
+}
+
+// Stores four values of a row: columns `column` and following.
+__device__ __forceinline__ void store4(float *row, const float *v) {
+    *reinterpret_cast<float4 *>(row) = make_float4(v[0], v[1], v[2], v[3]);
+}
+
+// sum[i][j] += Σ over the columns of a[i] times b[j]: 4 rows of `a`, `step_a` apart, with 4 of `b`, 8 apart.
+__device__ __forceinline__ void correlate(float (&sum)[4][4], const float *a, const float *b) {
+#pragma unroll 2
+    for (int n = 0; n < COLUMNS; n += 4) {
+        float4 p[4], q[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            p[i] = *reinterpret_cast<const float4 *>(a + 4 * i * PADDED + n);
+            q[i] = *reinterpret_cast<const float4 *>(b + 8 * i * PADDED + n);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                sum[i][j] += p[i].x * q[j].x;
+                sum[i][j] += p[i].y * q[j].y;
+                sum[i][j] += p[i].z * q[j].z;
+                sum[i][j] += p[i].w * q[j].w;
+            }
+        }
+    }
+}
+
+// ---- Cells ------------------------------------------------------------------------------------
+
+// A tile of one sample: its active cells in ascending order.
+struct Tile {
+    int sample, first, count;
+    int *cells;
+};
+
+// Lists the active cells of a tile and calls `passive(cell)` for the others.
+template <typename F> __device__ __forceinline__ Tile list_active(const Step &s, int tile, F passive) {
+    __shared__ int cells[MAX_TILE];
+    __shared__ int votes[WARPS];
+    int plane = s.height * s.width;
+    Tile t = {tile / s.sample_tiles, tile % s.sample_tiles * s.tile, 0, cells};
+    int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
+    for (int base = 0; base < s.tile; base += STEP_THREADS) {
+        int i = base + int(threadIdx.x), cell = t.first + i;
+        bool inside = i < s.tile && cell < plane;
+        bool active = inside && is_active(s.key, t.sample, cell);
+        unsigned vote = __ballot_sync(ALL_LANES, active);
+        if (lane == 0) votes[warp] = __popc(vote);
+        __syncthreads();
+        int at = t.count + __popc(vote & ((1u << lane) - 1u));
+        for (int w = 0; w < WARPS; w++) {
+            if (w < warp) at += votes[w];
+            t.count += votes[w];
+        }
+        if (active) cells[at] = cell;
+        if (inside && !active) passive(cell);
+        __syncthreads();
+    }
+    return t;
+}
+
+// The neighbourhood of this thread's column among the COLUMNS from `first`: indices into a plane, −1 where
+// there is nothing to see.
+__device__ __forceinline__ void look_around(const Step &s, const Tile &t, int first, int (&at)[9]) {
+    int column = first + int(threadIdx.x % COLUMNS);
+    int cell = column < t.count ? t.cells[column] : -1;
+#pragma unroll
+    for (int d = 0; d < 9; d++) {
+        int y = along(s.perception.padding, cell / s.width, d / 3, s.height);
+        int x = along(s.perception.padding, cell % s.width, d % 3, s.width);
+        at[d] = cell < 0 || y < 0 || x < 0 ? -1 : y * s.width + x;
+    }
+}
+
+// Channels whose perception is in shared memory at a time.
+__device__ __forceinline__ int chunk_of(const Step &s) { return ROWS / s.perception.kernels; }
+
+// Perceives channels c0 and following: row k·chunk + (c − c0) of z, `stride` apart; zeros beyond the channels and
+// in columns without a cell. `x` is the sample.
+__device__ __forceinline__ void perceive_chunk(const Step &s, const float *x, const int (&at)[9], int c0, float *z,
+                                               int stride) {
+    int chunk = chunk_of(s), column = threadIdx.x % COLUMNS;
+    size_t plane = size_t(s.height) * s.width;
+    for (int i = threadIdx.x / COLUMNS; i < chunk; i += STEP_THREADS / COLUMNS) {
+        float seen[9];
+#pragma unroll
+        for (int d = 0; d < 9; d++) {
+            seen[d] = c0 + i < s.channels && at[d] >= 0 ? x[(c0 + i) * plane + at[d]] : 0.0f;
+        }
+        for (int k = 0; k < s.perception.kernels; k++) {
+            float sum = 0.0f;
+#pragma unroll
+            for (int d = 0; d < 9; d++) sum += s.perception.weights[k][d] * seen[d];
+            z[(k * chunk + i) * stride + column] = sum;
+        }
+    }
+}
+
+// Rows of the first layer's weights that belong to the chunk's rows of perception.
+__device__ __forceinline__ void load_first(const Step &s, const float *first, int c0, float *weights) {
+    int chunk = chunk_of(s), quads = s.hidden_rows / 4, rows = s.perception.kernels * chunk;
+    for (int i = threadIdx.x; i < rows * quads; i += STEP_THREADS) {
+        int row = i / quads, quad = i % quads, c = c0 + row % chunk;
+        size_t from = size_t(row / chunk * s.channels + c) * s.hidden_rows + 4 * quad;
+        float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        if (c < s.channels) v = *reinterpret_cast<const float4 *>(first + from);
+        *reinterpret_cast<float4 *>(weights + row * s.hidden_rows + 4 * quad) = v;
+    }
+}
+
+// h[d] = relu(W1·z + b1) of the columns, rows `stride` apart. Uses `weights` and `z`.
+template <int B>
+__device__ __forceinline__ void hidden_layer(const Step &s, const Packed &p, const float *x, const int (&at)[9],
+                                             float *weights, float *z, float *h, int stride) {
+    Lane lane = lane_of();
+    int blocks = blocks_of(lane.warp, s.hidden_rows), row = lane.warp * WARP_ROWS + lane.row;
+    float sum[B][4][8] = {};
+    for (int c0 = 0; c0 < s.channels; c0 += chunk_of(s)) {
+        __syncthreads();
+        load_first(s, p.first, c0, weights);
+        perceive_chunk(s, x, at, c0, z, stride);
+        __syncthreads();
+        multiply_some<B>(blocks, sum, weights + row, s.hidden_rows, z + lane.column, stride,
+                         s.perception.kernels * chunk_of(s));
+    }
+    for (int b = 0; b < B; b++) {
+        if (b >= blocks) break;
+        for (int i = 0; i < 4; i++) {
+            int d = row + b * (WARPS * WARP_ROWS) + i;
+            float bias = p.first_bias[d];
+            for (int j = 0; j < 8; j++) sum[b][i][j] = rectified(sum[b][i][j] + bias);
+            store4(h + d * stride + lane.column, sum[b][i]);
+            store4(h + d * stride + lane.column + COLUMNS / 2, sum[b][i] + 4);
+        }
+    }
+}
+
+// WARP_ROWS rows of W2·h + b2 from channel c0, every thread getting `done(channel − c0, column, value)` for its share. The
+// warps divide the terms among them. Uses `weights` and `partial`, which must hold WARPS·WARP_ROWS·COLUMNS.
+template <typename F>
+__device__ __forceinline__ void output_rows(const Step &s, const Packed &p, int c0, const float *h, int stride,
+                                            float *weights, float *partial, F done) {
+    Lane lane = lane_of();
+    __syncthreads();
+    for (int i = threadIdx.x; i < s.hidden_rows * (WARP_ROWS / 4); i += STEP_THREADS) {
+        int d = i / (WARP_ROWS / 4), quad = i % (WARP_ROWS / 4);
+        *reinterpret_cast<float4 *>(weights + 4 * i) =
+            *reinterpret_cast<const float4 *>(p.second + size_t(d) * s.state_rows + c0 + 4 * quad);
+    }
+    __syncthreads();
+    int terms = s.hidden_rows / WARPS, first = lane.warp * terms;
+    float sum[1][4][8] = {};
+    multiply<1>(sum, weights + first * WARP_ROWS + lane.row, WARP_ROWS, h + first * stride + lane.column, stride,
+                terms);
+    for (int i = 0; i < 4; i++) {
+        float *row = partial + (lane.warp * WARP_ROWS + lane.row + i) * COLUMNS + lane.column;
+        store4(row, sum[0][i]);
+        store4(row + COLUMNS / 2, sum[0][i] + 4);
+    }
+    __syncthreads();
+    int column = threadIdx.x % COLUMNS;
+    for (int c = threadIdx.x / COLUMNS; c < WARP_ROWS; c += STEP_THREADS / COLUMNS) {
+        float v = p.second_bias[c0 + c];
+        for (int w = 0; w < WARPS; w++) v += partial[(w * WARP_ROWS + c) * COLUMNS + column];
+        done(c, column, v);
+    }
+}
+
+// ---- Forward ----------------------------------------------------------------------------------
+
+// Shared memory: weights [max(ROWS, WARP_ROWS), hidden_rows], perception or partial sums [WARPS·WARP_ROWS, COLUMNS],
+// h [hidden_rows, COLUMNS].
+template <int B> __device__ __forceinline__ void step(const Step &s, float *x_next, float *memory) {
+    float *weights = memory, *z = weights + ROWS * s.hidden_rows, *h = z + WARPS * WARP_ROWS * COLUMNS;
+    Packed p = packed_of(s);
+    size_t plane = size_t(s.height) * s.width;
+    size_t sample = blockIdx.x / s.sample_tiles * plane * s.channels;
+    const float *x = s.x + sample;
+    float *out = x_next + sample;
+    Tile tile = list_active(s, blockIdx.x, [&](int cell) {
+        for (int c = 0; c < s.channels; c++) out[c * plane + cell] = clamped_if(x[c * plane + cell], s.clamp);
+    });
+    for (int first = 0; first < tile.count; first += COLUMNS) {
+        int at[9];
+        look_around(s, tile, first, at);
+        hidden_layer<B>(s, p, x, at, weights, z, h, COLUMNS);
+        for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
+            output_rows(s, p, c0, h, COLUMNS, weights, z, [&](int c, int column, float dx) {
+                if (c0 + c >= s.channels || first + column >= tile.count) return;
+                size_t i = (c0 + c) * plane + tile.cells[first + column];
+                out[i] = clamped_if(x[i] + dx, s.clamp);
+            });
+        }
+    }
+}
+
+// One block for each tile; up to 64 hidden neurons.
+KERNEL(nca_step_64, STEP_THREADS, (Step s, float *x_next)) {
+    DYNAMIC_SHARED(float, memory);
+    step<1>(s, x_next, memory);
+}
+
+// Up to 128 hidden neurons.
+KERNEL(nca_step_128, STEP_THREADS, (Step s, float *x_next)) {
+    DYNAMIC_SHARED(float, memory);
+    step<2>(s, x_next, memory);
+}
+
+// ---- Backward ---------------------------------------------------------------------------------
+
+// What backward needs besides.
+struct Backward {
+    // The model's weights as they are: [D, KC] and [C, D].
+    const float *w1, *w2;
+    const float *g_next;
+    // Becomes what the clamp lets through of g_next; `nca_gather` adds the rest.
+    float *g_x;
+    // Gradient of the perception of active cells, [KC, columns]: column (tile · groups + group) · COLUMNS + i.
+    float *g_z;
+    // Column of each cell, −1 for those that are not active.
+    int *column;
+    // Sums over the tiles of each block: see `Partial`.
+    float *partial;
+    size_t partial_len;
+    size_t columns;
+    int groups;
+};
+
+// A block's share of the gradients of the parameters.
+struct Partial {
+    // [hidden_rows, chunks·ROWS], row k·chunk + i of each chunk of channels; [hidden_rows]; [state_rows, hidden_rows];
+    // [state_rows].
+    float *first, *first_bias, *second, *second_bias;
+    int perceived;
+};
+
+__device__ __forceinline__ Partial partial_of(const Step &s, float *partial) {
+    int chunk = chunk_of(s), perceived = (s.channels + chunk - 1) / chunk * ROWS;
+    float *first_bias = partial + size_t(s.hidden_rows) * perceived;
+    float *second = first_bias + s.hidden_rows;
+    return {partial, first_bias, second, second + size_t(s.state_rows) * s.hidden_rows, perceived};
+}
+
+// Adds to a sum, or starts it: what memory holds before the first term is no number.
+__device__ __forceinline__ void add(float *sum, float term, bool fresh) { *sum = fresh ? term : *sum + term; }
+
+// grad[row] += Σ over the columns, for rows of `values`.
+__device__ __forceinline__ void add_rows(const float *values, int rows, float *grad, bool fresh) {
+    for (int row = threadIdx.x; row < rows; row += STEP_THREADS) {
+        float sum = 0.0f;
+        for (int n = 0; n < COLUMNS; n++) sum += values[row * PADDED + n];
+        add(grad + row, sum, fresh);
+    }
+}
+
+// grad [rows_a, stride] += a·bᵀ over the columns; rows_a is a multiple of WARP_ROWS, rows_b of 8.
+__device__ __forceinline__ void add_products(const float *a, int rows_a, const float *b, int rows_b, float *grad,
+                                             int stride, bool fresh) {
+    int lane = threadIdx.x % WARP_SIZE, ta = lane / 8, tb = lane % 8;
+    int wide = (rows_b + 31) / 32, parts = rows_a / WARP_ROWS * wide;
+    for (int part = threadIdx.x / WARP_SIZE; part < parts; part += WARPS) {
+        int row = part / wide * WARP_ROWS + ta, column = part % wide * 32 + tb;
+        float sum[4][4] = {};
+        correlate(sum, a + row * PADDED, b + column * PADDED);
+        for (int i = 0; i < 4; i++) {
+            for (int j = 0; j < 4; j++) {
+                if (column + 8 * j >= rows_b) continue;
+                add(grad + size_t(row + 4 * i) * stride + column + 8 * j, sum[i][j], fresh);
+            }
+        }
+    }
+}
+
+// g_dx of the columns into shared memory, and what passes the clamp into g_x: [state_rows, PADDED].
+__device__ __forceinline__ void update_gradient(const Step &s, const Backward &back, const Packed &p, const Tile &tile,
+                                                int first, size_t sample, const float *h, float *weights, float *z,
+                                                float *g_dx) {
+    size_t plane = size_t(s.height) * s.width;
+    auto pass = [&](int c, int column, float dx) {
+        float g = 0.0f;
+        if (c < s.channels && first + column < tile.count) {
+            size_t i = sample + c * plane + tile.cells[first + column];
+            g = within(s.x[i] + dx, s.clamp) ? back.g_next[i] : 0.0f;
+            back.g_x[i] = g;
+        }
+        g_dx[c * PADDED + column] = g;
+    };
+    if (s.clamp < 0.0f) {
+        for (int c = threadIdx.x / COLUMNS; c < s.state_rows; c += STEP_THREADS / COLUMNS) {
+            pass(c, threadIdx.x % COLUMNS, 0.0f);
+        }
+        return;
+    }
+    // Only the clamp asks where the step led.
+    for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
+        output_rows(s, p, c0, h, PADDED, weights, z, [&](int c, int column, float dx) { pass(c0 + c, column, dx); });
+    }
+}
+
+// h becomes the gradient before the rectifier, W2ᵀ·g_dx where h is positive.
+template <int B>
+__device__ __forceinline__ void hidden_gradient(const Step &s, const float *w2, const float *g_dx, float *weights,
+                                                float *h) {
+    Lane lane = lane_of();
+    int blocks = blocks_of(lane.warp, s.hidden_rows), row = lane.warp * WARP_ROWS + lane.row;
+    float sum[B][4][8] = {};
+    for (int c0 = 0; c0 < s.channels; c0 += ROWS) {
+        int rows = min(ROWS, s.channels - c0);
+        __syncthreads();
+        for (int i = threadIdx.x; i < rows * s.hidden_rows; i += STEP_THREADS) {
+            int c = c0 + i / s.hidden_rows, d = i % s.hidden_rows;
+            weights[i] = d < s.hidden ? w2[size_t(c) * s.hidden + d] : 0.0f;
+        }
+        __syncthreads();
+        multiply_some<B>(blocks, sum, weights + row, s.hidden_rows, g_dx + c0 * PADDED + lane.column, PADDED, rows);
+    }
+    // Nobody but this thread reads or writes these elements.
+    for (int b = 0; b < B; b++) {
+        if (b >= blocks) break;
+        for (int i = 0; i < 4; i++) {
+            float *at = h + (row + b * (WARPS * WARP_ROWS) + i) * PADDED + lane.column;
+            for (int j = 0; j < 8; j++) {
+                float *element = at + (j < 4 ? j : j - 4 + COLUMNS / 2);
+                *element = *element > 0.0f ? sum[b][i][j] : 0.0f;
+            }
+        }
+    }
+}
+
+// g_z = W1ᵀ·g_h of the columns, `g_z` being that of the first column.
+__device__ __forceinline__ void perception_gradient(const Step &s, const Backward &back, const float *g_h,
+                                                    float *weights, float *g_z) {
+    Lane lane = lane_of();
+    int perceived = s.perception.kernels * s.channels;
+    const int wide = WARPS * WARP_ROWS;
+    for (int row0 = 0; row0 < perceived; row0 += wide) {
+        float sum[1][4][8] = {};
+        for (int d0 = 0; d0 < s.hidden; d0 += ROWS) {
+            int terms = min(ROWS, s.hidden - d0);
+            __syncthreads();
+            for (int i = threadIdx.x; i < terms * wide; i += STEP_THREADS) {
+                int d = d0 + i / wide, row = row0 + i % wide;
+                weights[i] = row < perceived ? back.w1[size_t(d) * perceived + row] : 0.0f;
+            }
+            __syncthreads();
+            multiply<1>(sum, weights + lane.warp * WARP_ROWS + lane.row, wide, g_h + d0 * PADDED + lane.column,
+                        PADDED, terms);
+        }
+        for (int i = 0; i < 4; i++) {
+            int row = row0 + lane.warp * WARP_ROWS + lane.row + i;
+            if (row >= perceived) break;
+            store4(g_z + row * back.columns + lane.column, sum[0][i]);
+            store4(g_z + row * back.columns + lane.column + COLUMNS / 2, sum[0][i] + 4);
+        }
+    }
+}
+
+// One tile; returns whether the block's sums are still to be started. Shared memory: weights [ROWS, max(hidden_rows, WARPS·WARP_ROWS)], perception [ROWS, PADDED] (with a
+// clamp at least WARPS·WARP_ROWS·COLUMNS), h [hidden_rows, PADDED], g_dx [state_rows, PADDED].
+template <int B>
+__device__ __forceinline__ bool step_backward(const Step &s, const Backward &back, int index, bool fresh,
+                                              float *memory) {
+    float *weights = memory, *z = weights + ROWS * max(s.hidden_rows, WARPS * WARP_ROWS);
+    float *h = z + (s.clamp < 0.0f ? ROWS * PADDED : WARPS * WARP_ROWS * COLUMNS);
+    float *g_dx = h + s.hidden_rows * PADDED;
+    Packed p = packed_of(s);
+    Partial grad = partial_of(s, back.partial + blockIdx.x * back.partial_len);
+    size_t plane = size_t(s.height) * s.width;
+    size_t sample = index / s.sample_tiles * plane * s.channels;
+    const float *x = s.x + sample;
+    Tile tile = list_active(s, index, [&](int cell) {
+        back.column[index / s.sample_tiles * plane + cell] = -1;
+        for (int c = 0; c < s.channels; c++) {
+            size_t i = sample + c * plane + cell;
+            back.g_x[i] = within(s.x[i], s.clamp) ? back.g_next[i] : 0.0f;
+        }
+    });
+    size_t first_column = size_t(index) * back.groups * COLUMNS;
+    for (int i = threadIdx.x; i < tile.count; i += STEP_THREADS) {
+        back.column[tile.sample * plane + tile.cells[i]] = int(first_column) + i;
+    }
+    for (int first = 0; first < tile.count; first += COLUMNS) {
+        int at[9];
+        look_around(s, tile, first, at);
+        hidden_layer<B>(s, p, x, at, weights, z, h, PADDED);
+        __syncthreads();
+        update_gradient(s, back, p, tile, first, sample, h, weights, z, g_dx);
+        __syncthreads();
+        add_products(g_dx, s.state_rows, h, s.hidden_rows, grad.second, s.hidden_rows, fresh);
+        add_rows(g_dx, s.state_rows, grad.second_bias, fresh);
+        hidden_gradient<B>(s, back.w2, g_dx, weights, h);
+        __syncthreads();
+        add_rows(h, s.hidden_rows, grad.first_bias, fresh);
+        int chunk = chunk_of(s);
+        for (int c0 = 0; c0 < s.channels; c0 += chunk) {
+            __syncthreads();
+            perceive_chunk(s, x, at, c0, z, PADDED);
+            // Rows that no kernel fills.
+            for (int i = s.perception.kernels * chunk * PADDED + threadIdx.x; i < ROWS * PADDED; i += STEP_THREADS) {
+                z[i] = 0.0f;
+            }
+            __syncthreads();
+            add_products(h, s.hidden_rows, z, ROWS, grad.first + c0 / chunk * ROWS, grad.perceived, fresh);
+        }
+        perception_gradient(s, back, h, weights, back.g_z + first_column + first);
+        __syncthreads();
+        fresh = false;
+    }
+    return fresh;
+}
+
+// Every gridDim.x-th tile, and the sums over them.
+template <int B> __device__ __forceinline__ void steps_backward(const Step &s, const Backward &back, float *memory) {
+    bool fresh = true;
+    for (int tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) fresh = step_backward<B>(s, back, tile, fresh, memory);
+    if (!fresh) return;
+    // Not one active cell.
+    float *partial = back.partial + blockIdx.x * back.partial_len;
+    for (size_t i = threadIdx.x; i < back.partial_len; i += STEP_THREADS) partial[i] = 0.0f;
+}
+
+// Up to 64 hidden neurons.
+KERNEL(nca_step_backward_64, IN_FOURS, (Step s, Backward back)) {
+    DYNAMIC_SHARED(float, memory);
+    steps_backward<1>(s, back, memory);
+}
+
+// Up to 128 hidden neurons.
+KERNEL(nca_step_backward_128, IN_FOURS, (Step s, Backward back)) {
+    DYNAMIC_SHARED(float, memory);
+    steps_backward<2>(s, back, memory);
+}
+
+// Channels that a thread of `nca_gather` handles: it looks up its neighbours once for all of them.
+#define GATHERED 4
+
+// g_x += the gradient of the perception, from all cells that see this one. Blocks: cells, groups of channels,
+// samples.
+KERNEL(nca_gather, THREADS, (Perception perception, const float *g_z, const int *column, float *g_x, int channels,
+                             int height, int width, size_t columns)) {
+    size_t plane = size_t(height) * width;
+    int first = blockIdx.y * GATHERED;
+    column += blockIdx.z * plane;
+    g_x += (size_t(blockIdx.z) * channels + first) * plane;
+    FOR_EACH(cell, plane) {
+        int row = int(cell / width), at = int(cell % width);
+        float sum[GATHERED] = {};
+        // Only where the border cell sees itself are there second viewers.
+        bool border = perception.padding == 2 && (row == 0 || row == height - 1 || at == 0 || at == width - 1);
+        for (int d = 0; d < 9; d++) {
+            Viewers rows = viewers(perception.padding, row, d / 3, height);
+            Viewers across = viewers(perception.padding, at, d % 3, width);
+            for (int i = 0; i < (border ? 4 : 1); i++) {
+                int y = i & 2 ? rows.second : rows.first, x = i & 1 ? across.second : across.first;
+                int from = y < 0 || x < 0 ? -1 : column[y * width + x];
+                if (from < 0) continue;
+                for (int k = 0; k < perception.kernels; k++) {
+                    float weight = perception.weights[k][d];
+                    for (int c = 0; c < GATHERED; c++) {
+                        if (first + c < channels) {
+                            sum[c] += weight * g_z[(size_t(k) * channels + first + c) * columns + from];
+                        }
+                    }
+                }
+            }
+        }
+        for (int c = 0; c < GATHERED; c++) {
+            if (first + c < channels) g_x[c * plane + cell] += sum[c];
+        }
+    }
+}
+
+// Threads that share the sum of one element in `nca_add_partial`.
+#define SHARES 8
+
+// grads += Σ over the blocks of their partial sums, in a fixed order. THREADS / SHARES elements for each block; b2 may be
+// null.
+KERNEL(nca_add_partial, THREADS, (const float *partial, size_t partial_len, int blocks, float *w1, float *b1, float *w2,
+                                  float *b2, int kernels, int hidden, int channels, int hidden_rows, int state_rows)) {
+    __shared__ float sums[SHARES][THREADS / SHARES];
+    int element = threadIdx.x % (THREADS / SHARES), share = threadIdx.x / (THREADS / SHARES);
+    size_t i = size_t(blockIdx.x) * (THREADS / SHARES) + element;
+    float sum = 0.0f;
+    if (i < partial_len) {
+        for (int b = share; b < blocks; b += SHARES) sum += partial[b * partial_len + i];
+    }
+    sums[share][element] = sum;
+    __syncthreads();
+    if (share > 0 || i >= partial_len) return;
+    sum = 0.0f;
+    for (int s = 0; s < SHARES; s++) sum += sums[s][element];
+    int chunk = ROWS / kernels, perceived = (channels + chunk - 1) / chunk * ROWS;
+    size_t first = size_t(hidden_rows) * perceived, first_bias = first + hidden_rows;
+    size_t second = first_bias + size_t(state_rows) * hidden_rows;
+    if (i < first) {
+        int d = int(i / perceived), row = int(i % perceived);
+        int k = row % ROWS / chunk, c = row / ROWS * chunk + row % ROWS % chunk;
+        if (d < hidden && k < kernels && c < channels) w1[(size_t(d) * kernels + k) * channels + c] += sum;
+    } else if (i < first_bias) {
+        if (int(i - first) < hidden) b1[i - first] += sum;
+    } else if (i < second) {
+        int c = int((i - first_bias) / hidden_rows), d = int((i - first_bias) % hidden_rows);
+        if (c < channels && d < hidden) w2[size_t(c) * hidden + d] += sum;
+    } else if (b2 && int(i - second) < channels) {
+        b2[i - second] += sum;
+    }
+}

@@ -1,0 +1,30 @@
+//! The launches, one file per operation, with the stem it has in [`nca_core::backend`].
+
+mod adam;
+mod avg_pool2;
+mod axpy;
+mod channel_affine;
+mod conv2d;
+mod flow_magnitude;
+mod gather_columns;
+mod l1;
+mod l2;
+mod matmul;
+mod max_pool2;
+mod minima;
+mod mlp;
+mod nca;
+mod nca_step;
+mod normalize;
+mod normalize_rows;
+mod overflow;
+mod perceive;
+mod product;
+mod relu;
+mod resize;
+mod rgb;
+mod rollout;
+mod sort_rows;
+mod update;
+mod upsample2;
+mod warp;

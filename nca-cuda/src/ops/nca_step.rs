@@ -1,0 +1,474 @@
+//! One step of the automaton, fused; layer by layer for networks that are too large for that.
+
+// Structs of C go to the kernels.
+#![allow(unsafe_code)]
+
+use nca_core::backend::{Axpy, MaskKey, Mlp, NcaStep, Perceive, Update};
+use nca_core::{Error, Grid, NcaConfig, Params, Result, check_len};
+
+use super::nca::{MaskArgument, PerceptionArgument, check_grid, check_lengths, check_params, clamp_argument};
+use crate::launch::{Argument, launch};
+use crate::machine::{Address, Shape};
+use crate::module::Kernel;
+use crate::{Buffer, Cuda};
+
+const NCA_PACK: Kernel = Kernel::new("nca_step", "nca_pack");
+const NCA_STEP: [Kernel; 2] = [
+    Kernel::new("nca_step", "nca_step_64"),
+    Kernel::new("nca_step", "nca_step_128"),
+];
+const NCA_STEP_BACKWARD: [Kernel; 2] = [
+    Kernel::new("nca_step", "nca_step_backward_64"),
+    Kernel::new("nca_step", "nca_step_backward_128"),
+];
+const NCA_GATHER: Kernel = Kernel::new("nca_step", "nca_gather");
+const NCA_ADD_PARTIAL: Kernel = Kernel::new("nca_step", "nca_add_partial");
+
+// The constants of the kernels.
+const STEP_THREADS: u32 = 128;
+const COLUMNS: usize = 64;
+const ROWS: usize = 32;
+const WARPS: usize = 4;
+const WARP_ROWS: usize = 16;
+const PADDED: usize = COLUMNS + 4;
+const MAX_TILE: usize = 512;
+const GATHERED: usize = 4;
+const SHARES: usize = 8;
+
+/// Largest number of channels and of hidden neurons of the fused kernels.
+const MAX_FUSED: usize = 128;
+
+/// Shared memory besides what a launch asks for: the list of active cells, and what the device keeps.
+const OTHER_SHARED: usize = 4 * (MAX_TILE + WARPS) + 1024;
+
+/// Floats that the partial gradients of all blocks may take together: 128 MiB.
+const MAX_PARTIAL: usize = 32 << 20;
+
+/// Most blocks that add to partial gradients of their own: a few for each multiprocessor of a large GPU. More
+/// would spend their time on writing and reading those.
+const MAX_BLOCKS: usize = 320;
+
+/// `Step` in the kernels.
+#[repr(C)]
+struct StepArgument {
+    perception: PerceptionArgument,
+    key: MaskArgument,
+    clamp: f32,
+    channels: i32,
+    hidden: i32,
+    state_rows: i32,
+    hidden_rows: i32,
+    height: i32,
+    width: i32,
+    tile: i32,
+    sample_tiles: i32,
+    tiles: i32,
+    packed: Address,
+    x: Address,
+}
+
+// SAFETY: `repr(C)`, the same fields in the same order.
+unsafe impl Argument for StepArgument {}
+
+/// `Backward` in the kernels.
+#[repr(C)]
+struct BackwardArgument {
+    w1: Address,
+    w2: Address,
+    g_next: Address,
+    g_x: Address,
+    g_z: Address,
+    column: Address,
+    partial: Address,
+    partial_len: u64,
+    columns: u64,
+    groups: i32,
+}
+
+// SAFETY: `repr(C)`, the same fields in the same order.
+unsafe impl Argument for BackwardArgument {}
+
+/// How the fused kernels divide an automaton and its grid.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Neurons and channels, rounded up to the rows of a warp.
+    hidden_rows: usize,
+    state_rows: usize,
+    /// Cells of a tile, tiles of a sample and of all samples.
+    tile: usize,
+    sample_tiles: usize,
+    tiles: usize,
+    /// Floats of the packed weights, and of a block's partial gradients.
+    packed: usize,
+    partial: usize,
+    /// Blocks of the backward kernel.
+    blocks: usize,
+    /// Bytes of shared memory, forward and backward.
+    shared: usize,
+    shared_backward: usize,
+}
+
+/// Cells of a tile: as many as let their active ones fill [`COLUMNS`] columns once, but for one tile in
+/// fifteen (one and a half standard deviations).
+fn tile_of(fire_rate: f64) -> usize {
+    let fits = |tile: usize| {
+        let mean = tile as f64 * fire_rate;
+        mean + 1.5 * (mean * (1.0 - fire_rate)).sqrt() <= COLUMNS as f64
+    };
+    (COLUMNS..=MAX_TILE)
+        .step_by(WARP_ROWS)
+        .take_while(|&tile| fits(tile))
+        .last()
+        .unwrap_or(COLUMNS)
+}
+
+impl Plan {
+    /// The division, or `None` where the fused kernels cannot do it.
+    pub(super) fn new(config: &NcaConfig, grid: Grid, shared_limit: usize) -> Option<Self> {
+        let (channels, hidden, kernels) = (config.channels, config.hidden, config.kernels());
+        if channels > MAX_FUSED || hidden > MAX_FUSED {
+            return None;
+        }
+        let (hidden_rows, state_rows) = (hidden.next_multiple_of(WARP_ROWS), channels.next_multiple_of(WARP_ROWS));
+        let perceived = channels.div_ceil(ROWS / kernels) * ROWS;
+        let tile = tile_of(config.fire_rate);
+        let sample_tiles = grid.plane().div_ceil(tile);
+        let tiles = sample_tiles * grid.batch;
+        let partial = hidden_rows * perceived + hidden_rows + state_rows * hidden_rows + state_rows;
+        let products = WARPS * WARP_ROWS * COLUMNS;
+        let perception = if config.clamp.is_some() {
+            products
+        } else {
+            ROWS * PADDED
+        };
+        let plan = Self {
+            hidden_rows,
+            state_rows,
+            tile,
+            sample_tiles,
+            tiles,
+            packed: config.perceived() * hidden_rows + hidden_rows + hidden_rows * state_rows + state_rows,
+            partial,
+            // The same number of tiles for each, as far as possible.
+            blocks: tiles.div_ceil(tiles.div_ceil(MAX_BLOCKS.min(MAX_PARTIAL / partial)).max(1)),
+            shared: size_of::<f32>() * (ROWS * hidden_rows + products + hidden_rows * COLUMNS),
+            shared_backward: size_of::<f32>()
+                * (ROWS * hidden_rows.max(WARPS * WARP_ROWS) + perception + hidden_rows * PADDED + state_rows * PADDED),
+        };
+        let shared = plan.shared.max(plan.shared_backward) + OTHER_SHARED;
+        // Columns are counted in 32 bits.
+        let countable = plan.columns() <= i32::MAX as usize;
+        (shared <= shared_limit && countable).then_some(plan)
+    }
+
+    /// Columns of a tile, in groups that are computed together.
+    fn groups(&self) -> usize {
+        self.tile.div_ceil(COLUMNS)
+    }
+
+    /// Columns of all tiles.
+    fn columns(&self) -> usize {
+        self.tiles * self.groups() * COLUMNS
+    }
+
+    /// Which of two kernels: for up to 64 hidden neurons or for more.
+    fn variant(&self) -> usize {
+        usize::from(self.hidden_rows > WARPS * WARP_ROWS)
+    }
+}
+
+/// Steps of one automaton on one grid, its weights packed.
+pub(super) struct Steps<'a> {
+    cuda: &'a Cuda,
+    config: &'a NcaConfig,
+    grid: Grid,
+    plan: Plan,
+    packed: Address,
+}
+
+impl<'a> Steps<'a> {
+    /// Packs the weights into `packed`.
+    pub(super) fn new(
+        cuda: &'a Cuda,
+        config: &'a NcaConfig,
+        grid: Grid,
+        plan: Plan,
+        params: &Params<Buffer>,
+        packed: &Buffer,
+    ) -> Result<Self> {
+        launch!(
+            cuda,
+            NCA_PACK,
+            Shape::linear(plan.packed),
+            params.w1.address(),
+            params.b1.address(),
+            params.w2.address(),
+            params.b2.as_ref().map_or(0, Buffer::address),
+            packed.address(),
+            config.perceived() as i32,
+            config.hidden as i32,
+            config.channels as i32,
+            plan.hidden_rows as i32,
+            plan.state_rows as i32,
+        )?;
+        Ok(Self {
+            cuda,
+            config,
+            grid,
+            plan,
+            packed: packed.address(),
+        })
+    }
+
+    fn argument(&self, key: MaskKey, x: &Buffer) -> StepArgument {
+        let (config, plan) = (self.config, &self.plan);
+        StepArgument {
+            perception: PerceptionArgument::new(config),
+            key: MaskArgument::new(config, key),
+            clamp: clamp_argument(config),
+            channels: config.channels as i32,
+            hidden: config.hidden as i32,
+            state_rows: plan.state_rows as i32,
+            hidden_rows: plan.hidden_rows as i32,
+            height: self.grid.height as i32,
+            width: self.grid.width as i32,
+            tile: plan.tile as i32,
+            sample_tiles: plan.sample_tiles as i32,
+            tiles: plan.tiles as i32,
+            packed: self.packed,
+            x: x.address(),
+        }
+    }
+
+    /// One step.
+    pub(super) fn forward(&self, key: MaskKey, x: &Buffer, x_next: &Buffer) -> Result<()> {
+        let shape = Shape::blocks(self.plan.tiles as u32)
+            .threads(STEP_THREADS)
+            .shared(self.plan.shared);
+        let kernel = NCA_STEP[self.plan.variant()];
+        launch!(self.cuda, kernel, shape, self.argument(key, x), x_next.address())
+    }
+}
+
+/// Backward steps of one automaton on one grid.
+pub(super) struct BackwardSteps<'a> {
+    steps: Steps<'a>,
+    w1: Address,
+    w2: Address,
+    partial: Address,
+    g_z: Address,
+    column: Address,
+}
+
+impl<'a> BackwardSteps<'a> {
+    /// Packs the weights.
+    pub(super) fn new(
+        cuda: &'a Cuda,
+        config: &'a NcaConfig,
+        grid: Grid,
+        plan: Plan,
+        params: &Params<Buffer>,
+        [packed, partial, g_z, column]: &[Buffer; 4],
+    ) -> Result<Self> {
+        Ok(Self {
+            steps: Steps::new(cuda, config, grid, plan, params, packed)?,
+            w1: params.w1.address(),
+            w2: params.w2.address(),
+            partial: partial.address(),
+            g_z: g_z.address(),
+            column: column.address(),
+        })
+    }
+
+    /// One step back. Gradients of parameters are added after each step, so that their bits do not depend on how
+    /// many steps a call goes back.
+    pub(super) fn backward(
+        &self,
+        key: MaskKey,
+        x: &Buffer,
+        g_next: &Buffer,
+        g_x: &Buffer,
+        grads: &Params<Buffer>,
+    ) -> Result<()> {
+        let (steps, plan) = (&self.steps, &self.steps.plan);
+        let argument = BackwardArgument {
+            w1: self.w1,
+            w2: self.w2,
+            g_next: g_next.address(),
+            g_x: g_x.address(),
+            g_z: self.g_z,
+            column: self.column,
+            partial: self.partial,
+            partial_len: plan.partial as u64,
+            columns: plan.columns() as u64,
+            groups: plan.groups() as i32,
+        };
+        let shape = Shape::blocks(plan.blocks as u32)
+            .threads(STEP_THREADS)
+            .shared(plan.shared_backward);
+        let kernel = NCA_STEP_BACKWARD[plan.variant()];
+        launch!(steps.cuda, kernel, shape, steps.argument(key, x), argument)?;
+        let (config, grid) = (steps.config, steps.grid);
+        let [blocks, ..] = Shape::linear(grid.plane()).grid;
+        launch!(
+            steps.cuda,
+            NCA_GATHER,
+            Shape::grid([blocks, config.channels.div_ceil(GATHERED) as u32, grid.batch as u32]),
+            PerceptionArgument::new(config),
+            self.g_z,
+            self.column,
+            g_x.address(),
+            config.channels as i32,
+            grid.height as i32,
+            grid.width as i32,
+            plan.columns() as u64,
+        )?;
+        self.add_partial(grads)
+    }
+
+    /// Adds the blocks' partial gradients to `grads`.
+    fn add_partial(&self, grads: &Params<Buffer>) -> Result<()> {
+        let (config, plan) = (self.steps.config, &self.steps.plan);
+        let elements = Shape::linear(1).threads as usize / SHARES;
+        launch!(
+            self.steps.cuda,
+            NCA_ADD_PARTIAL,
+            Shape::blocks(plan.partial.div_ceil(elements) as u32),
+            self.partial,
+            plan.partial as u64,
+            plan.blocks as i32,
+            grads.w1.address(),
+            grads.b1.address(),
+            grads.w2.address(),
+            grads.b2.as_ref().map_or(0, Buffer::address),
+            config.kernels() as i32,
+            config.hidden as i32,
+            config.channels as i32,
+            plan.hidden_rows as i32,
+            plan.state_rows as i32,
+        )
+    }
+}
+
+impl Cuda {
+    /// How the fused kernels would do it, if they can.
+    pub(super) fn plan(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
+        Plan::new(config, grid, self.machine().shared_limit())
+    }
+
+    /// Checks all buffers of a step, or of steps.
+    pub(super) fn check_step(
+        &self,
+        op: &'static str,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &[&Params<Buffer>],
+        states: &[(&'static str, &Buffer)],
+        (scratch, lengths): (&[Buffer], &[usize]),
+    ) -> Result<()> {
+        check_grid(op, grid)?;
+        for params in params {
+            check_params(op, config, params)?;
+        }
+        for (what, buffer) in states {
+            check_lengths(op, &[(what, buffer, config.channels * grid.cells())])?;
+        }
+        check_len(op, "list of scratch buffers", scratch.len(), lengths.len())?;
+        for (buffer, &len) in scratch.iter().zip(lengths) {
+            check_len(op, "scratch", buffer.len(), len)?;
+        }
+        Ok(())
+    }
+}
+
+/// The scratch buffers by name.
+pub(super) fn scratch_of<'a, const N: usize>(
+    op: &'static str,
+    scratch: &'a mut [Buffer],
+) -> Result<&'a mut [Buffer; N]> {
+    let found = scratch.len();
+    scratch.try_into().map_err(|_| Error::Length {
+        op,
+        what: "list of scratch buffers",
+        found,
+        expected: N,
+    })
+}
+
+impl NcaStep for Cuda {
+    fn nca_step_scratch(&self, config: &NcaConfig, grid: Grid) -> Vec<usize> {
+        match self.plan(config, grid) {
+            Some(plan) => vec![plan.packed],
+            None => [config.perceived(), config.hidden, config.channels]
+                .map(|rows| rows * grid.cells())
+                .to_vec(),
+        }
+    }
+
+    fn nca_step(
+        &self,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        key: MaskKey,
+        x: &Buffer,
+        x_next: &mut Buffer,
+        scratch: &mut [Buffer],
+    ) -> Result<()> {
+        const OP: &str = "nca_step";
+        let lengths = self.nca_step_scratch(config, grid);
+        let states = [("x", x), ("x_next", &*x_next)];
+        self.check_step(OP, config, grid, &[params], &states, (scratch, &lengths))?;
+        if let Some(plan) = self.plan(config, grid) {
+            return Steps::new(self, config, grid, plan, params, &scratch[0])?.forward(key, x, x_next);
+        }
+        let [z, h, dx] = scratch_of(OP, scratch)?;
+        self.perceive(config, grid, x, z)?;
+        self.mlp(config, grid, params, z, h, dx)?;
+        self.update(config, grid, key, x, dx, x_next)
+    }
+
+    fn nca_step_backward_scratch(&self, config: &NcaConfig, grid: Grid) -> Vec<usize> {
+        match self.plan(config, grid) {
+            Some(plan) => vec![
+                plan.packed,
+                plan.blocks * plan.partial,
+                config.perceived() * plan.columns(),
+                grid.cells(),
+            ],
+            None => {
+                let (z, h, x) = (config.perceived(), config.hidden, config.channels);
+                [z, h, x, z, h, x, x].map(|rows| rows * grid.cells()).to_vec()
+            }
+        }
+    }
+
+    fn nca_step_backward(
+        &self,
+        config: &NcaConfig,
+        grid: Grid,
+        params: &Params<Buffer>,
+        key: MaskKey,
+        x: &Buffer,
+        g_next: &Buffer,
+        g_x: &mut Buffer,
+        grads: &mut Params<Buffer>,
+        scratch: &mut [Buffer],
+    ) -> Result<()> {
+        const OP: &str = "nca_step_backward";
+        let lengths = self.nca_step_backward_scratch(config, grid);
+        let states = [("x", x), ("g_next", g_next), ("g_x", &*g_x)];
+        self.check_step(OP, config, grid, &[params, grads], &states, (scratch, &lengths))?;
+        if let Some(plan) = self.plan(config, grid) {
+            let steps = BackwardSteps::new(self, config, grid, plan, params, scratch_of(OP, scratch)?)?;
+            return steps.backward(key, x, g_next, g_x, grads);
+        }
+        let [z, h, dx, g_z, g_h, g_dx, g_direct] = scratch_of(OP, scratch)?;
+        self.perceive(config, grid, x, z)?;
+        self.mlp(config, grid, params, z, h, dx)?;
+        self.update_backward(config, grid, key, x, dx, g_next, g_direct, g_dx)?;
+        self.mlp_backward(config, grid, params, z, h, g_dx, g_h, g_z, grads)?;
+        self.perceive_backward(config, grid, g_z, g_x)?;
+        self.axpy(1.0, g_direct, g_x)
+    }
+}

@@ -1,0 +1,43 @@
+//! The suite sees faults of this backend too, not only those of the reference.
+
+use nca_core::testkit::{Fault, Faulty, Kind, Mismatch, suite};
+use nca_cuda::Cuda;
+
+type Backend = Faulty<Cuda>;
+type Check = fn(&Backend) -> Result<(), Mismatch>;
+
+fn check_of(stem: &str) -> Check {
+    let (_, check) = suite().into_iter().find(|(op, _)| *op == stem).expect("an operation");
+    check
+}
+
+#[test]
+fn a_fault_is_noticed() {
+    let element = |op, output| Fault {
+        op,
+        output,
+        kind: Kind::Element,
+    };
+    let faults = [
+        ("nca_step", element("nca_step", "x_next")),
+        ("nca_step", element("nca_step_backward", "g_x")),
+        ("sort_rows", element("sort_rows", "sorted")),
+        ("conv2d", element("conv2d_backward_weight", "g_weight")),
+    ];
+    for (stem, fault) in faults {
+        let backend = Faulty::new(Cuda::emulated(), Some(fault));
+        assert!(check_of(stem)(&backend).is_err(), "{fault:?} went unnoticed");
+    }
+}
+
+/// Adding where the contract says overwriting.
+#[test]
+fn a_broken_rule_is_noticed() {
+    let fault = Fault {
+        op: "perceive",
+        output: "z",
+        kind: Kind::Accumulation,
+    };
+    let backend = Faulty::new(Cuda::emulated(), Some(fault));
+    assert!(check_of("perceive")(&backend).is_err());
+}
