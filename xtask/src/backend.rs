@@ -2,19 +2,22 @@
 
 use clap::{Args, ValueEnum};
 use nca_core::Result;
-use nca_core::backend::Backend;
+use nca_core::backend::{Backend, Device as _};
 use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
+use nca_cuda::Cuda;
 
 /// What `--backend` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
-    /// The fastest there is: the CPU
+    /// The fastest there is: an NVIDIA GPU, else the CPU
     Auto,
     /// Plain, slow and obviously right: for checking the others
     Reference,
     /// Fused, vectorised and parallel
     Cpu,
+    /// An NVIDIA GPU (CUDA_VISIBLE_DEVICES chooses which)
+    Cuda,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -22,25 +25,56 @@ pub(crate) struct BackendArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Choice,
-    /// CPU threads [default: one per core]
+    /// CPU threads, where the CPU computes [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
 
-impl BackendArgs {
-    /// Name of the backend that will run, as results record it.
-    pub(crate) fn resolved(&self) -> &'static str {
-        match self.backend {
-            Choice::Reference => "reference",
-            Choice::Auto | Choice::Cpu => "cpu",
+/// The backend that a command runs on.
+pub(crate) enum Chosen {
+    Reference(Reference<f32>),
+    Cpu(Cpu),
+    Cuda(Cuda),
+}
+
+impl Chosen {
+    /// Its name, as results record it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Reference(backend) => backend.name(),
+            Self::Cpu(backend) => backend.name(),
+            Self::Cuda(backend) => backend.name(),
         }
     }
 
-    /// Runs `job` on the chosen backend.
+    /// Runs `job` on it.
     pub(crate) fn run<J: Job>(&self, job: J) -> anyhow::Result<J::Output> {
+        match self {
+            Self::Reference(backend) => job.run(backend),
+            Self::Cpu(backend) => job.run(backend),
+            Self::Cuda(backend) => job.run(backend),
+        }
+    }
+}
+
+impl BackendArgs {
+    /// The backend asked for; to be called before anything is written, since it may be missing.
+    pub(crate) fn open(&self) -> Result<Chosen> {
         match self.backend {
-            Choice::Reference => job.run(&Reference::<f32>::new()),
-            Choice::Auto | Choice::Cpu => job.run(&self.cpu()?),
+            Choice::Reference => Ok(Chosen::Reference(Reference::new())),
+            Choice::Cpu => self.cpu().map(Chosen::Cpu),
+            Choice::Cuda => Ok(Chosen::Cuda(Cuda::new()?)),
+            Choice::Auto => match Cuda::new() {
+                Ok(cuda) => {
+                    // Nobody asked for it, so it is said.
+                    eprintln!("computing on {}", cuda.describe());
+                    Ok(Chosen::Cuda(cuda))
+                }
+                Err(reason) => {
+                    tracing::info!("computing on the CPU: {reason}");
+                    self.cpu().map(Chosen::Cpu)
+                }
+            },
         }
     }
 

@@ -58,7 +58,7 @@ fn impossible_flags() {
     sweep(&["--seeds", "0"], &["--seeds"]);
     sweep(&["--shard", "0/4"], &["--shard", "0/4"]);
     sweep(&["--preset", "large"], &["--preset", "large", "quick"]);
-    sweep(&["--backend", "tpu"], &["--backend", "tpu", "reference"]);
+    sweep(&["--backend", "tpu"], &["--backend", "tpu", "reference", "cuda"]);
     sweep(&["--texture", "no-such-texture"], &["no-such-texture", "bubbly"]);
     sweep(
         &["--texture", "bubbly", "--texture", "bubbly"],
@@ -116,6 +116,20 @@ fn impossible_starts() {
         &["model.safetensors", "C = 5, D = 7", "C = 6"],
     );
     assert!(!Path::new(&out).exists(), "a refused run left something behind");
+}
+
+/// Before anything is written, in words a user can act on.
+#[test]
+fn a_missing_gpu() {
+    if nca_cuda::probe().is_ok() {
+        eprintln!("skipped: this machine has a GPU");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("run");
+    let flags = ["sweep", "--backend", "cuda", "--out", out.to_str().expect("UTF-8")];
+    refused(&flags, &["cuda backend: "]);
+    assert!(!out.exists(), "a refused sweep left something behind");
 }
 
 #[test]

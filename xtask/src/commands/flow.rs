@@ -72,7 +72,7 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
         return Err(Error::format(&args.second, found, format!("{width}x{height} as the first frame")).into());
     }
     let truth = args.gt.as_ref().map(read_flo).transpose()?;
-    let (name, flow) = args.backend.run(Estimate {
+    let (name, flow) = args.backend.open()?.run(Estimate {
         choice: &choice,
         first: &first,
         second: &second,

@@ -74,7 +74,8 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
     }
     let flow = args.flow.choice()?;
     let nca = Nca::load(&args.model, args.perception)?;
-    let motion = args.backend.run(Measure {
+    let backend = args.backend.open()?;
+    let motion = backend.run(Measure {
         args,
         nca: &nca,
         flow: &flow,
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             channels: nca.config.channels,
             hidden: nca.config.hidden,
             size: args.size,
-            backend: args.backend.resolved(),
+            backend: backend.name(),
             motion,
         });
     }

@@ -80,7 +80,7 @@ const DEFAULT_FPS: u16 = 20;
 
 pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let nca = Nca::load(&args.model, args.perception)?;
-    args.backend.run(Render { args, nca: &nca })
+    args.backend.open()?.run(Render { args, nca: &nca })
 }
 
 struct Render<'a> {

@@ -301,6 +301,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.name()));
+    let backend = training.backend.open()?;
     // A resumed sweep starts from its own settings, so that no flag need be repeated; flags that
     // contradict them are refused.
     let earlier = if training.resume {
@@ -308,7 +309,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, training.backend.resolved()));
+    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend.name()));
     if let Some(List(channels)) = args.channels {
         settings.channels = channels;
     }
@@ -321,7 +322,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     }
     training.apply(&mut settings)?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
-    let outcome = training.backend.run(RunSweep {
+    let outcome = backend.run(RunSweep {
         sweep: &sweep,
         quiet: training.json,
     })?;

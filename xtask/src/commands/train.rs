@@ -44,6 +44,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join("train"));
+    let backend = training.backend.open()?;
     let earlier = if training.resume {
         Sweep::settings_of(&out)?
     } else {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         None => ARCHITECTURE,
     };
     let mut settings = earlier.unwrap_or_else(|| {
-        let mut settings = SweepSettings::preset(args.preset, training.backend.resolved());
+        let mut settings = SweepSettings::preset(args.preset, backend.name());
         if args.preset == SweepPreset::Quick {
             settings.train.steps_max = 96;
             settings.train.iterations = QUICK_ITERATIONS;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .into());
     }
     let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
-    let outcome = training.backend.run(RunSweep {
+    let outcome = backend.run(RunSweep {
         sweep: &sweep,
         quiet: training.json,
     })?;
