@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{export, fetch, flow, measure, render, report, sweep, train};
+use commands::{export, fetch, flow, gpu_bundle, kernels, measure, render, report, sweep, train};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -34,6 +34,8 @@ enum Command {
     Flow(flow::FlowArgs),
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
+    Kernels(kernels::KernelsArgs),
+    GpuBundle(gpu_bundle::GpuBundleArgs),
 }
 
 /// Exit code of every error, as of a wrong flag.
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Fetch(args) => fetch::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
+        Command::GpuBundle(args) => gpu_bundle::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

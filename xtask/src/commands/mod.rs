@@ -3,6 +3,8 @@
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod flow;
+pub(crate) mod gpu_bundle;
+pub(crate) mod kernels;
 pub(crate) mod measure;
 pub(crate) mod render;
 pub(crate) mod report;

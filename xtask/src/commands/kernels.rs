@@ -1,0 +1,219 @@
+//! `cargo xtask kernels`
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use nca_cuda::{MODULES, Module};
+use sha2::{Digest as _, Sha256};
+
+use crate::output::print_line;
+
+/// Compile the CUDA kernels to the PTX that is kept beside them (for who changes a kernel)
+///
+/// Needs Python and, the first time, the network: the compiler comes from PyPI in pinned versions. No GPU
+/// is needed. Prints what each kernel takes of a multiprocessor, by the assembler's account.
+#[derive(Args)]
+pub(crate) struct KernelsArgs {
+    /// Compare with the files instead of writing them
+    #[arg(long)]
+    check: bool,
+    /// Where the compiler is, or is to be put
+    #[arg(long, value_name = "DIR", default_value = "target/cuda-toolkit")]
+    toolkit: PathBuf,
+    /// Python that makes the toolkit's environment
+    #[arg(long, value_name = "PROGRAM", default_value = "python3")]
+    python: PathBuf,
+    /// Only these files (without .cu) [default: all]
+    #[arg(value_name = "STEM")]
+    stems: Vec<String>,
+}
+
+/// The compiler and the assembler, pinned: PTX is committed, so it must come out the same everywhere.
+const PACKAGES: [&str; 2] = ["nvidia-cuda-nvrtc==13.0.88", "nvidia-cuda-nvcc==13.0.88"];
+
+/// Architectures whose assembler must accept the PTX.
+const ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90"];
+
+pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
+    let modules: Vec<&Module> = if args.stems.is_empty() {
+        MODULES.iter().collect()
+    } else {
+        let find = |stem: &String| Module::of(stem).with_context(|| format!("there is no kernels/{stem}.cu"));
+        args.stems.iter().map(find).collect::<anyhow::Result<_>>()?
+    };
+    let toolkit = Toolkit::at(&args.toolkit, &args.python)?;
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nca-cuda/kernels");
+    for module in modules {
+        let ptx = toolkit.compile(module, &kernels)?;
+        let file = kernels.join("ptx").join(format!("{}.ptx", module.stem));
+        if args.check {
+            let found = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            ensure!(
+                found == ptx,
+                "{}: is not what the compiler makes of the source; run `cargo xtask kernels`",
+                file.display()
+            );
+        } else {
+            fs::write(&file, &ptx).with_context(|| file.display().to_string())?;
+        }
+        for architecture in ARCHITECTURES {
+            for line in toolkit.assemble(module, &ptx, architecture)? {
+                print_line(&line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A Python environment with NVRTC and ptxas in it.
+struct Toolkit {
+    python: PathBuf,
+    /// Directory with `bin` and `lib`.
+    root: PathBuf,
+}
+
+impl Toolkit {
+    /// The one in `directory`, made if it is not there.
+    fn at(directory: &Path, python: &Path) -> anyhow::Result<Self> {
+        let own = directory.join("bin/python");
+        if !own.exists() {
+            succeed(Command::new(python).args(["-m", "venv"]).arg(directory))?;
+        }
+        let root = match Self::root_of(directory) {
+            Ok(root) => root,
+            Err(_) => {
+                succeed(
+                    Command::new(&own)
+                        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+                        .args(PACKAGES),
+                )?;
+                Self::root_of(directory)?
+            }
+        };
+        let assembler = root.join("bin/ptxas");
+        succeed(Command::new("chmod").arg("+x").arg(&assembler))?;
+        Ok(Self { python: own, root })
+    }
+
+    /// Where the packages put their files: the folder depends on Python's version.
+    fn root_of(directory: &Path) -> anyhow::Result<PathBuf> {
+        let library = directory.join("lib");
+        let versions = fs::read_dir(&library).with_context(|| library.display().to_string())?;
+        for version in versions {
+            let root = version?.path().join("site-packages/nvidia/cu13");
+            if root.join("bin/ptxas").exists() && root.join("lib").exists() {
+                return Ok(root);
+            }
+        }
+        bail!("{}: found no nvidia/cu13 with ptxas in it", library.display())
+    }
+
+    /// The PTX of a module, as it is committed.
+    fn compile(&self, module: &Module, kernels: &Path) -> anyhow::Result<String> {
+        let mut compiler = Command::new(&self.python)
+            .arg(kernels.join("compile.py"))
+            .arg(format!("{}.cu", module.stem))
+            .arg(self.root.join("lib"))
+            .args(Module::OPTIONS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| self.python.display().to_string())?;
+        let mut source = compiler.stdin.take().context("the compiler takes no source")?;
+        source.write_all(module.text().as_bytes())?;
+        drop(source);
+        let output = compiler.wait_with_output()?;
+        ensure!(output.status.success(), "{}.cu does not compile", module.stem);
+        let ptx = String::from_utf8(output.stdout).context("the compiler's output")?;
+        let digest = Sha256::digest(module.compiled_from());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("{}{digest}\n{}", Module::DIGEST, portable(&ptx)))
+    }
+
+    /// What the assembler says of each kernel: registers, spills, shared memory.
+    fn assemble(&self, module: &Module, ptx: &str, architecture: &str) -> anyhow::Result<Vec<String>> {
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join(format!("{}.ptx", module.stem));
+        fs::write(&file, ptx)?;
+        let output = Command::new(self.root.join("bin/ptxas"))
+            .args(["-v", "-arch", architecture])
+            .arg(&file)
+            .arg("-o")
+            .arg(directory.path().join("out"))
+            .output()
+            .context("ptxas")?;
+        let report = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{architecture}: {report}");
+        Ok(resources(&report)
+            .into_iter()
+            .map(|line| format!("{architecture} {}: {line}", module.stem))
+            .collect())
+    }
+}
+
+/// PTX that any driver for CUDA 11 or newer takes.
+fn portable(ptx: &str) -> String {
+    let mut lines = Vec::new();
+    for line in ptx.lines() {
+        let words = line.trim_start();
+        if words.starts_with(".version ") {
+            lines.push(format!(".version {}", Module::PTX_VERSION));
+        } else if !words.starts_with("//") && !words.is_empty() && !words.starts_with(".pragma \"used_bytes_mask") {
+            // The pragma only tells which bytes of a vector load are wanted, and is newer than the version above.
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// One line for each kernel in the assembler's report: `name: spills; registers …`.
+fn resources(report: &str) -> Vec<String> {
+    let (mut name, mut spills, mut lines) = ("", "", Vec::new());
+    for line in report.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            name = rest.split('\'').next().unwrap_or(rest);
+        } else if line.contains("spill stores") {
+            spills = line.trim();
+        } else if let Some((_, used)) = line.split_once("Used ") {
+            lines.push(format!("{name}: {used}; {spills}"));
+        }
+    }
+    lines
+}
+
+/// Runs a command that must succeed.
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_owned();
+    let status = command
+        .status()
+        .with_context(|| program.to_string_lossy().into_owned())?;
+    ensure!(status.success(), "{} failed: {status}", program.to_string_lossy());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ptx_is_made_portable() {
+        let ptx = "//\n// Compiler\n\n.version 9.0\n.target sm_80\n\t.pragma \"used_bytes_mask 15\";\n\tret;\n";
+        assert_eq!(portable(ptx), ".version 7.0\n.target sm_80\n\tret;\n");
+    }
+
+    #[test]
+    fn the_assemblers_report_is_read() {
+        let report = "ptxas info    : 0 bytes gmem\n\
+             ptxas info    : Compiling entry function 'fill' for 'sm_90'\n\
+             ptxas info    : Function properties for fill\n    0 bytes stack frame, 0 bytes spill stores\n\
+             ptxas info    : Used 12 registers, used 0 barriers\n";
+        assert_eq!(
+            resources(report),
+            ["fill: 12 registers, used 0 barriers; 0 bytes stack frame, 0 bytes spill stores"]
+        );
+    }
+}
