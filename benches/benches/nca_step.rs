@@ -4,24 +4,30 @@ use std::time::Duration;
 
 use benches::{STEPS, Setup};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nca_core::backend::Device;
+use nca_core::backend::Backend;
 use nca_core::cpu::Cpu;
 
 fn nca_step(criterion: &mut Criterion) {
-    let cpu = Cpu::new().expect("a CPU backend");
+    run(criterion, &Cpu::new().expect("a CPU backend"));
+    if let Some(gpu) = benches::gpu() {
+        run(criterion, &gpu);
+    }
+}
+
+fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
     let mut group = criterion.benchmark_group("nca_step");
     group
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     for case in STEPS {
-        let mut setup = Setup::new(&cpu, case, 0.5).expect("a case of the table");
+        let mut setup = Setup::new(backend, case, 0.5).expect("a case of the table");
         let mut step = 0;
         group.throughput(Throughput::Elements(case.grid.cells() as u64));
-        group.bench_function(BenchmarkId::new(cpu.name(), case.name()), |bencher| {
+        group.bench_function(BenchmarkId::new(backend.name(), case.name()), |bencher| {
             bencher.iter(|| {
                 step += 1;
-                setup.forward(&cpu, step)
+                setup.forward(backend, step)
             });
         });
     }

@@ -4,25 +4,31 @@ use std::time::Duration;
 
 use benches::{TRAINING, TRAINING_STEPS, Training};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nca_core::backend::Device;
+use nca_core::backend::Backend;
 use nca_core::cpu::Cpu;
 
 fn train_iteration(criterion: &mut Criterion) {
-    let cpu = Cpu::new().expect("a CPU backend");
+    run(criterion, &Cpu::new().expect("a CPU backend"));
+    if let Some(gpu) = benches::gpu() {
+        run(criterion, &gpu);
+    }
+}
+
+fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
     let mut group = criterion.benchmark_group("train_iteration");
     group
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
     for case in TRAINING {
-        let mut training = Training::new(&cpu, case).expect("a case of the table");
+        let mut training = Training::new(backend, case).expect("a case of the table");
         let mut draw = 0;
         let updates = case.grid.cells() as u64 * u64::from(TRAINING_STEPS);
         group.throughput(Throughput::Elements(updates));
-        group.bench_function(BenchmarkId::new(cpu.name(), case.name()), |bencher| {
+        group.bench_function(BenchmarkId::new(backend.name(), case.name()), |bencher| {
             bencher.iter(|| {
                 draw += 1;
-                training.iterate(&cpu, draw)
+                training.iterate(backend, draw)
             });
         });
     }

@@ -3,6 +3,7 @@
 use nca_core::backend::{Backend, ConvShape, MaskKey, upload_params, zero_params};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result, Rollout};
+use nca_cuda::Cuda;
 use nca_train::exemplar::Exemplar;
 use nca_train::loss::{AppearanceLoss, PatchLoss, PatchSettings};
 
@@ -53,6 +54,14 @@ pub const TRAINING_STEPS: u32 = 32;
 
 /// Sizes of the pictures of the losses, four each.
 pub const LOSSES: [Case; 2] = [case(12, 96, 64, 4), case(12, 96, 128, 4)];
+
+/// The GPU, where there is one; says so where there is none.
+#[must_use]
+pub fn gpu() -> Option<Cuda> {
+    Cuda::new()
+        .map_err(|reason| eprintln!("no figures of a GPU: {reason}"))
+        .ok()
+}
 
 impl Case {
     /// `CxD/HxW/B`, as benchmarks are named after the backend.
@@ -154,20 +163,43 @@ impl<B: Backend> Setup<B> {
         backend.synchronize()
     }
 
-    /// The gradient of one step with the mask of `step`.
-    pub fn backward(&mut self, backend: &B, step: u32) -> Result<()> {
+    /// `steps` steps from the mask of `step`, the state going on from call to call.
+    pub fn run(&mut self, backend: &B, step: u32, steps: u32) -> Result<()> {
         let key = MaskKey { seed: 1, step };
-        backend.nca_step_backward(
+        backend.rollout(
             &self.config,
             self.grid,
             &self.params,
             key,
-            &self.x,
-            &self.g_next,
-            &mut self.g_x,
-            &mut self.grads,
-            &mut self.backward_scratch,
+            steps,
+            &mut self.x,
+            &mut self.x_next,
+            &mut self.scratch,
         )?;
+        backend.synchronize()
+    }
+
+    /// The gradient of one step with the mask of `step`.
+    pub fn backward(&mut self, backend: &B, step: u32) -> Result<()> {
+        self.run_backward(backend, step, 1)
+    }
+
+    /// The gradients of `steps` steps, each from the same state, handed over together.
+    pub fn run_backward(&mut self, backend: &B, step: u32, steps: u32) -> Result<()> {
+        for step in step..step + steps {
+            let key = MaskKey { seed: 1, step };
+            backend.nca_step_backward(
+                &self.config,
+                self.grid,
+                &self.params,
+                key,
+                &self.x,
+                &self.g_next,
+                &mut self.g_x,
+                &mut self.grads,
+                &mut self.backward_scratch,
+            )?;
+        }
         backend.synchronize()
     }
 }
