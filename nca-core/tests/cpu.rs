@@ -1,7 +1,7 @@
 //! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
 
 use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, upload_params, zero_params};
-use nca_core::cpu::{Cpu, Simd};
+use nca_core::cpu::{ConvAlgorithm, Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
 use nca_core::{Grid, HostParams, NcaConfig, Padding, Preset, Result};
@@ -209,6 +209,15 @@ fn settings_are_checked() {
             }
         }
     }
+    for conv in ConvAlgorithm::ALL {
+        assert_eq!(conv.name().parse::<ConvAlgorithm>().unwrap(), conv);
+        assert_eq!(Cpu::builder().threads(1).conv(conv).build().unwrap().conv(), conv);
+    }
+    let unknown = "toom".parse::<ConvAlgorithm>().unwrap_err().to_string();
+    assert!(
+        unknown.contains("NCA_CONV") && unknown.contains("winograd"),
+        "{unknown}"
+    );
     let unknown = "sse9".parse::<Simd>().unwrap_err().to_string();
     assert!(unknown.contains("sse9") && unknown.contains("portable"), "{unknown}");
     assert!(Cpu::with_threads(0).is_err());
