@@ -10,6 +10,7 @@ mod flo;
 mod network;
 mod spynet;
 pub mod synth;
+pub mod train;
 mod weights;
 
 pub use choice::FlowChoice;

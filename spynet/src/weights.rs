@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nca_core::checkpoint::{TensorView, Tensors, read_tensors_any, write_tensors};
+use nca_core::checkpoint::{TensorView, Tensors, parse_tensors, read_tensors_any, write_tensors, write_tensors_f16};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Error, Result};
 
@@ -123,14 +123,22 @@ impl SpyNetWeights {
     /// Reads a file of weights: safetensors or PyTorch's own formats, with the names of the
     /// published network (`netBasic.{level}.netBasic.{0,2,4,…}.{weight,bias}`, or `moduleBasic`).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let mut tensors = read_tensors_any(path)?;
+        Self::from_tensors(read_tensors_any(path)?)
+    }
+
+    /// As [`SpyNetWeights::load`] from the bytes of a safetensors file; `name` is what messages call it.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        Self::from_tensors(parse_tensors(name, bytes)?)
+    }
+
+    fn from_tensors(mut tensors: Tensors) -> Result<Self> {
+        let path = tensors.path().to_owned();
         let prefix = PREFIXES
             .into_iter()
             .find(|prefix| tensors.get(&name(prefix, 0, 0, "weight")).is_some());
         let Some(prefix) = prefix else {
             let found = format!("no tensor {}", name(PREFIXES[0], 0, 0, "weight"));
-            return Err(Error::format(path, found, "the weights of a SpyNet"));
+            return Err(Error::format(&path, found, "the weights of a SpyNet"));
         };
         let mut levels = Vec::new();
         while tensors.get(&name(prefix, levels.len(), 0, "weight")).is_some() && levels.len() < Self::MOST {
@@ -150,29 +158,50 @@ impl SpyNetWeights {
 
     /// Writes the weights as safetensors, atomically; `metadata` tells where they come from.
     pub fn save(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
+        write_tensors(path, &self.views(""), metadata)
+    }
+
+    /// As [`SpyNetWeights::save`] in half the size: the weights are rounded to f16.
+    pub fn save_f16(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
+        write_tensors_f16(path, &self.views(""), metadata)
+    }
+
+    /// All tensors under the names of the published network, each after `before`.
+    pub(crate) fn views(&self, before: &str) -> Vec<TensorView<'_>> {
         let mut tensors = Vec::new();
         for (l, level) in self.levels.iter().enumerate() {
             for (i, layer) in level.iter().enumerate() {
                 let shape = [layer.outputs, layer.inputs, layer.kernel, layer.kernel];
-                tensors.push(TensorView::new(
-                    name(PREFIXES[0], l, i, "weight"),
-                    &shape,
-                    &layer.weight,
-                ));
-                tensors.push(TensorView::new(
-                    name(PREFIXES[0], l, i, "bias"),
-                    &shape[..1],
-                    &layer.bias,
-                ));
+                let name = |kind| format!("{before}{}", name(PREFIXES[0], l, i, kind));
+                tensors.push(TensorView::new(name("weight"), &shape, &layer.weight));
+                tensors.push(TensorView::new(name("bias"), &shape[..1], &layer.bias));
             }
         }
-        write_tensors(path, &tensors, metadata)
+        tensors
+    }
+
+    /// Replaces every tensor by the one that [`SpyNetWeights::views`] names so, of the same shape.
+    pub(crate) fn take_views(&mut self, tensors: &mut Tensors, before: &str) -> Result<()> {
+        for (l, level) in self.levels.iter_mut().enumerate() {
+            for (i, layer) in level.iter_mut().enumerate() {
+                let shape = [layer.outputs, layer.inputs, layer.kernel, layer.kernel];
+                let name = |kind| format!("{before}{}", name(PREFIXES[0], l, i, kind));
+                layer.weight = tensors.take_shaped(&name("weight"), &shape)?;
+                layer.bias = tensors.take_shaped(&name("bias"), &shape[..1])?;
+            }
+        }
+        Ok(())
     }
 
     /// The levels, coarsest first, each from input to output.
     #[must_use]
     pub fn levels(&self) -> &[Vec<LayerWeights>] {
         &self.levels
+    }
+
+    /// As [`SpyNetWeights::levels`], mutably; the shapes must stay.
+    pub(crate) fn levels_mut(&mut self) -> &mut [Vec<LayerWeights>] {
+        &mut self.levels
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{export, fetch, flow, gpu_bundle, kernels, measure, render, report, sweep, train};
+use commands::{export, fetch, flow, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -32,6 +32,7 @@ enum Command {
     Render(render::RenderArgs),
     Export(export::ExportArgs),
     Flow(flow::FlowArgs),
+    FlowTrain(flow_train::FlowTrainArgs),
     Report(report::ReportArgs),
     Fetch(fetch::FetchArgs),
     Kernels(kernels::KernelsArgs),
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Flow(args) => flow::run(&args),
+        Command::FlowTrain(args) => flow_train::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Kernels(args) => kernels::run(&args),

@@ -2,7 +2,8 @@
 //!
 //! * [`Nca::save`](crate::Nca::save) and [`Nca::load`](crate::Nca::load): an automaton as a
 //!   safetensors file with PyTorch-style tensor names and its configuration in the metadata;
-//! * [`read_tensors`] and [`write_tensors`]: any named tensors, bit for bit;
+//! * [`read_tensors`] and [`write_tensors`]: any named tensors, bit for bit; [`parse_tensors`] from
+//!   memory, [`write_tensors_f16`] in half the size;
 //! * [`read_tensors_any`]: the same from PyTorch's files, none of whose code is run;
 //! * [`write_atomic`]: a file that is either the old one or the complete new one.
 //!
@@ -36,5 +37,5 @@ mod tensors;
 pub use any::read_tensors_any;
 pub use atomic::write_atomic;
 pub use model::{FORMAT, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER};
-pub use safetensors::{read_tensors, write_tensors};
+pub use safetensors::{parse_tensors, read_tensors, write_tensors, write_tensors_f16};
 pub use tensors::{Tensor, TensorView, Tensors};

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::element::{Element, ReadError};
@@ -33,6 +34,15 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<Tensors> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
     read_from(path, &mut BufReader::new(file), length)
+}
+
+/// As [`read_tensors`] from the bytes of a file; `path` is what messages call it.
+///
+/// # Errors
+/// [`Error::Format`] that says what is wrong with the bytes.
+pub fn parse_tensors(path: impl AsRef<Path>, mut bytes: &[u8]) -> Result<Tensors> {
+    let length = bytes.len() as u64;
+    read_from(path.as_ref(), &mut bytes, length)
 }
 
 /// As [`read_tensors`] from any source of `length` bytes; `path` is for messages.
@@ -125,16 +135,79 @@ pub fn write_tensors(
     tensors: &[TensorView<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let header = header_of(tensors, metadata)?;
+    write_as(path.as_ref(), Stored::F32, tensors, metadata)
+}
+
+/// As [`write_tensors`] in half the size: elements are rounded to f16, to the nearest.
+///
+/// # Errors
+/// As [`write_tensors`]; [`Error::Invalid`] too if a finite element is beyond ±65504, which f16 does
+/// not reach.
+pub fn write_tensors_f16(
+    path: impl AsRef<Path>,
+    tensors: &[TensorView<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    for tensor in tensors {
+        let beyond = |v: &&f32| v.is_finite() && f16::from_f32(**v).is_infinite();
+        if let Some(value) = tensor.values.iter().find(beyond) {
+            let what = format!("an element of tensor {}", tensor.name);
+            return Err(Error::invalid(what, value, "a number that f16 can hold"));
+        }
+    }
+    write_as(path.as_ref(), Stored::F16, tensors, metadata)
+}
+
+/// The element types written.
+#[derive(Clone, Copy)]
+enum Stored {
+    F32,
+    F16,
+}
+
+impl Stored {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+        }
+    }
+
+    /// Bytes of one element.
+    fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// Little-endian elements.
+    fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32 => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::F16 => bytes.extend(values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes())),
+        }
+    }
+}
+
+fn write_as(
+    path: &Path,
+    stored: Stored,
+    tensors: &[TensorView<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let header = header_of(stored, tensors, metadata)?;
     write_atomic(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors.iter().try_for_each(|tensor| write_values(file, tensor.values))
+        tensors
+            .iter()
+            .try_for_each(|tensor| write_values(file, stored, tensor.values))
     })
 }
 
 /// The JSON header, padded with spaces to a multiple of eight bytes.
-fn header_of(tensors: &[TensorView<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+fn header_of(stored: Stored, tensors: &[TensorView<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let mut header = serde_json::Map::new();
     if !metadata.is_empty() {
         header.insert(METADATA.to_owned(), json(metadata)?);
@@ -153,9 +226,9 @@ fn header_of(tensors: &[TensorView<'_>], metadata: &BTreeMap<String, String>) ->
                 format!("a shape of {} elements", tensor.values.len()),
             ));
         }
-        let end = offset + size_of_val(tensor.values);
+        let end = offset + stored.size() * tensor.values.len();
         let info = TensorInfo {
-            dtype: Dtype::F32,
+            dtype: stored.dtype(),
             shape: tensor.shape.clone(),
             data_offsets: (offset, end),
         };
@@ -181,11 +254,11 @@ fn json(value: impl serde::Serialize) -> Result<serde_json::Value> {
 }
 
 /// Little-endian elements, a chunk at a time.
-fn write_values(file: &mut impl Write, values: &[f32]) -> io::Result<()> {
+fn write_values(file: &mut impl Write, stored: Stored, values: &[f32]) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(size_of_val(values).min(1 << 16));
     for chunk in values.chunks(1 << 14) {
         bytes.clear();
-        bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+        stored.encode(chunk, &mut bytes);
         file.write_all(&bytes)?;
     }
     Ok(())

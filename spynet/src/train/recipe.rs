@@ -1,0 +1,372 @@
+//! What decides the result of a training.
+
+use std::fmt;
+
+use nca_core::{Error, Result};
+
+use crate::network::{COARSEST, MULTIPLE};
+use crate::weights::SpyNetWeights;
+
+/// Which levels a stage trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trained {
+    /// This one; those below are frozen.
+    Level(usize),
+    /// All from the coarsest to this one, with a loss on each.
+    UpTo(usize),
+}
+
+impl Trained {
+    /// The finest level that takes part.
+    #[must_use]
+    pub fn top(self) -> usize {
+        match self {
+            Self::Level(top) | Self::UpTo(top) => top,
+        }
+    }
+
+    /// The coarsest level whose weights change.
+    #[must_use]
+    pub fn lowest(self) -> usize {
+        match self {
+            Self::Level(level) => level,
+            Self::UpTo(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for Trained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Level(level) => write!(f, "level {level}"),
+            Self::UpTo(level) => write!(f, "levels 0-{level}"),
+        }
+    }
+}
+
+/// A run of iterations under the same settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// Which levels change.
+    pub trained: Trained,
+    /// Whether the top level, and every finer one, first takes the weights of the level below it.
+    pub from_below: bool,
+    /// Rows of the pairs of frames.
+    pub height: usize,
+    /// Columns of the pairs of frames.
+    pub width: usize,
+    /// How often the pairs are halved before training: the top level need not see the full size.
+    pub halvings: u32,
+    /// Pairs of an iteration.
+    pub batch: usize,
+    /// Iterations.
+    pub iterations: u64,
+    /// Adam's learning rate at the start; it falls along half a cosine to
+    /// [`Stage::LAST_RATE`] of it.
+    pub learning_rate: f64,
+}
+
+impl Stage {
+    /// The last learning rate, as a share of the first.
+    pub const LAST_RATE: f64 = 0.02;
+    /// Iterations over which the learning rate first rises: Adam's second moments are guesses then.
+    const RISE: u64 = 50;
+
+    /// Rows and columns of the pairs trained on.
+    #[must_use]
+    pub fn trained_size(&self) -> (usize, usize) {
+        (self.height >> self.halvings, self.width >> self.halvings)
+    }
+
+    /// Learning rate of `iteration`, counted from 0.
+    #[must_use]
+    pub fn learning_rate_at(&self, iteration: u64) -> f64 {
+        let progress = iteration as f64 / self.iterations.max(1) as f64;
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        let rise = ((iteration + 1) as f64 / Self::RISE.min(self.iterations).max(1) as f64).min(1.0);
+        self.learning_rate * rise * (Self::LAST_RATE + (1.0 - Self::LAST_RATE) * cosine)
+    }
+
+    fn validate(&self, number: usize, levels: usize) -> Result<()> {
+        let wrong = |what: &str, found: String, expected: String| {
+            Err(Error::invalid(
+                format!("{what} of stage {number} ({})", self.trained),
+                found,
+                expected,
+            ))
+        };
+        let top = self.trained.top();
+        if top >= levels {
+            return wrong("top level", top.to_string(), format!("below {levels}"));
+        }
+        if self.from_below && top == 0 {
+            return wrong(
+                "start",
+                "the level below".into(),
+                "weights of its own at level 0".into(),
+            );
+        }
+        let (height, width) = self.trained_size();
+        let unit = MULTIPLE << self.halvings;
+        if self.height == 0
+            || self.width == 0
+            || !self.height.is_multiple_of(unit)
+            || !self.width.is_multiple_of(unit)
+            || height.max(width) != COARSEST << top
+        {
+            let expected = format!(
+                "multiples of {unit}, the longer side {}",
+                (COARSEST << top) << self.halvings
+            );
+            return wrong("size", format!("{}x{}", self.width, self.height), expected);
+        }
+        if self.batch == 0 {
+            return wrong("batch", "0".into(), "at least 1".into());
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return wrong("learning rate", self.learning_rate.to_string(), "above 0".into());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (height, width) = self.trained_size();
+        write!(f, "{}", self.trained)?;
+        if self.from_below {
+            write!(f, " from {}", self.trained.top() - 1)?;
+        }
+        write!(
+            f,
+            ": {} x {} pairs of {}x{}",
+            self.iterations, self.batch, self.width, self.height
+        )?;
+        if self.halvings > 0 {
+            write!(f, " halved to {width}x{height}")?;
+        }
+        write!(f, ", rate {}", self.learning_rate)
+    }
+}
+
+/// Everything that decides the result of a training; [`fmt::Display`] writes all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Decides everything random.
+    pub seed: u64,
+    /// Levels of the network; those that no stage trains are copies of the finest that one does.
+    pub levels: usize,
+    /// Channels of a level, from input to output.
+    pub channels: Vec<usize>,
+    /// Side of the kernels.
+    pub kernel: usize,
+    /// One after the other.
+    pub stages: Vec<Stage>,
+    /// Pairs of 128×128 pixels that a stage is measured on; of larger ones fewer, but at least four.
+    pub held_out: usize,
+    /// How often a stage is measured.
+    pub measurements: u64,
+}
+
+impl Recipe {
+    /// ε of the loss, in pixels of the level.
+    pub const EPSILON: f64 = 0.01;
+    /// What the loss of a level below the top counts in an end-to-end stage; the top counts 1.
+    pub const LOWER_WEIGHT: f64 = 0.5;
+    /// Adam's decay rates and its summand.
+    pub const BETA1: f64 = 0.9;
+    /// See [`Recipe::BETA1`].
+    pub const BETA2: f64 = 0.999;
+    /// See [`Recipe::BETA1`].
+    pub const ADAM_EPSILON: f64 = 1e-8;
+
+    /// The recipe of the weights that come with the crate.
+    #[must_use]
+    pub fn full(seed: u64) -> Self {
+        Self::of_stages(seed, &[1500, 1200, 350, 250, 60, 25])
+    }
+
+    /// A few minutes on two cores: to see that everything works, not to use.
+    #[must_use]
+    pub fn quick(seed: u64) -> Self {
+        Self::of_stages(seed, &[150, 80, 20, 10, 4, 2])
+    }
+
+    fn of_stages(seed: u64, iterations: &[u64; 6]) -> Self {
+        let stage = |trained: Trained, from_below, (width, height), halvings, batch, learning_rate| Stage {
+            trained,
+            from_below,
+            height,
+            width,
+            halvings,
+            batch,
+            iterations: 0,
+            learning_rate,
+        };
+        let mut stages = vec![
+            stage(Trained::Level(0), false, (128, 128), 2, 16, 1e-3),
+            stage(Trained::Level(1), true, (128, 128), 1, 8, 5e-4),
+            stage(Trained::Level(2), true, (128, 128), 0, 4, 3e-4),
+            stage(Trained::UpTo(2), false, (128, 128), 0, 4, 2e-4),
+            stage(Trained::Level(3), true, (256, 256), 0, 1, 2e-4),
+            stage(Trained::Level(4), true, (512, 384), 0, 1, 1e-4),
+        ];
+        for (stage, &iterations) in stages.iter_mut().zip(iterations) {
+            stage.iterations = iterations;
+        }
+        Self {
+            seed,
+            levels: SpyNetWeights::LEVELS,
+            channels: SpyNetWeights::CHANNELS.to_vec(),
+            kernel: SpyNetWeights::KERNEL,
+            stages,
+            held_out: 32,
+            measurements: 10,
+        }
+    }
+
+    /// Multiplies every stage's iterations; none falls below one.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        for stage in &mut self.stages {
+            stage.iterations = ((stage.iterations as f64 * factor).round() as u64).max(1);
+        }
+        self
+    }
+
+    /// Leaves out the stages whose top level is `levels` or more.
+    #[must_use]
+    pub fn up_to(mut self, levels: usize) -> Self {
+        self.stages.retain(|stage| stage.trained.top() < levels);
+        self
+    }
+
+    /// Iterations of all stages.
+    #[must_use]
+    pub fn iterations(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.iterations).sum()
+    }
+
+    /// What no training could do ends here, with what was found and what was expected.
+    pub fn validate(&self) -> Result<()> {
+        if self.stages.is_empty() {
+            return Err(Error::invalid("stages of the recipe", "none", "at least one"));
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            stage.validate(number + 1, self.levels)?;
+        }
+        if self.held_out == 0 || self.measurements == 0 {
+            let found = format!("{} pairs, {} times a stage", self.held_out, self.measurements);
+            return Err(Error::invalid("held-out set", found, "at least one pair, once"));
+        }
+        Ok(())
+    }
+
+    /// Untrained weights: uniform with the variance that keeps activations' size through ReLUs (He et
+    /// al. 2015), biases zero, the last layer a tenth of that, so that a level first says that the flow
+    /// so far is right.
+    ///
+    /// The coarsest level never sees a flow but zero: what its first layer makes of flow is not trained,
+    /// and starts at zero for the level above, which does see one.
+    pub fn initial_weights(&self) -> Result<SpyNetWeights> {
+        const FLOW_CHANNELS: std::ops::Range<usize> = 6..8;
+        const LAST_LAYER: f32 = 0.1;
+        // From ±1/√n to ±√(6/n).
+        let he = 6.0_f32.sqrt();
+        let mut weights = SpyNetWeights::init(self.levels, &self.channels, self.kernel, self.seed)?;
+        for level in weights.levels_mut() {
+            let layers = level.len();
+            for (i, layer) in level.iter_mut().enumerate() {
+                let factor = if i + 1 == layers { he * LAST_LAYER } else { he };
+                layer.weight.iter_mut().for_each(|w| *w *= factor);
+                layer.bias.fill(0.0);
+                let taps = layer.kernel * layer.kernel;
+                if i == 0 {
+                    for filter in layer.weight.chunks_exact_mut(layer.inputs * taps) {
+                        filter[FLOW_CHANNELS.start * taps..FLOW_CHANNELS.end * taps].fill(0.0);
+                    }
+                }
+            }
+        }
+        Ok(weights)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {}; {} levels of {:?}, kernel {}; endpoint error, eps {} px, lower levels x {}; Adam {} {} {}; ",
+            self.seed,
+            self.levels,
+            self.channels,
+            self.kernel,
+            Self::EPSILON,
+            Self::LOWER_WEIGHT,
+            Self::BETA1,
+            Self::BETA2,
+            Self::ADAM_EPSILON,
+        )?;
+        for stage in &self.stages {
+            write!(f, "{stage}; ")?;
+        }
+        write!(
+            f,
+            "{} pairs held out, {} times a stage",
+            self.held_out, self.measurements
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid() {
+        for recipe in [
+            Recipe::full(0),
+            Recipe::quick(0),
+            Recipe::quick(0).scaled(0.001).up_to(1),
+        ] {
+            recipe.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_trained() {
+        let refused = |change: fn(&mut Recipe)| {
+            let mut recipe = Recipe::quick(0);
+            change(&mut recipe);
+            recipe.validate().unwrap_err().to_string()
+        };
+        assert!(refused(|r| r.stages.clear()).contains("stages"));
+        assert!(refused(|r| r.stages[0].from_below = true).contains("stage 1 (level 0)"));
+        assert!(refused(|r| r.stages[1].halvings = 0).contains("longer side 64"));
+        assert!(refused(|r| r.stages[2].width = 120).contains("120x128"));
+        assert!(refused(|r| r.stages[2].batch = 0).contains("batch"));
+        assert!(refused(|r| r.stages[3].learning_rate = f64::NAN).contains("NaN"));
+        assert!(refused(|r| r.levels = 4).contains("below 4"));
+        assert!(refused(|r| r.held_out = 0).contains("0 pairs"));
+    }
+
+    #[test]
+    fn rates_rise_and_fall() {
+        let stage = &Recipe::full(0).stages[0];
+        let rates: Vec<f64> = (0..stage.iterations).map(|i| stage.learning_rate_at(i)).collect();
+        let top = (0..rates.len()).max_by(|&a, &b| rates[a].total_cmp(&rates[b])).unwrap();
+        assert_eq!(top as u64 + 1, Stage::RISE);
+        assert!(rates[top..].windows(2).all(|pair| pair[0] > pair[1]));
+        let last = rates[rates.len() - 1] / stage.learning_rate;
+        assert!((Stage::LAST_RATE..1.01 * Stage::LAST_RATE).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn the_flow_so_far_starts_unseen() {
+        let weights = Recipe::quick(3).initial_weights().unwrap();
+        let first = &weights.levels()[0][0];
+        for filter in first.weight.chunks_exact(8 * 49) {
+            assert!(filter[..6 * 49].iter().all(|&w| w != 0.0) && filter[6 * 49..].iter().all(|&w| w == 0.0));
+        }
+    }
+}

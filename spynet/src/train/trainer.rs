@@ -1,0 +1,233 @@
+//! One stage's training, an iteration at a time.
+
+use nca_core::backend::{AdamStep, Backend};
+use nca_core::{Error, Grid, Result};
+
+use super::batch::Batch;
+use super::recipe::{Recipe, Stage};
+use crate::network::{FlowPass, SpyNet};
+use crate::weights::SpyNetWeights;
+
+/// Trains the levels of one stage. All buffers are allocated once.
+pub struct StageTrainer<'b, B: Backend<Elem = f32>> {
+    backend: &'b B,
+    stage: Stage,
+    /// Iterations done.
+    iteration: u64,
+    net: SpyNet<B>,
+    grads: SpyNet<B>,
+    first_moments: SpyNet<B>,
+    second_moments: SpyNet<B>,
+    pass: FlowPass<B>,
+    /// Frames `[B,3,h,w]`.
+    first: B::Buffer,
+    second: B::Buffer,
+    /// True flow of each level, `[B,2,h,w]` in its pixels, coarsest first.
+    truths: Vec<B::Buffer>,
+    /// As long, for a halved truth in the pixels of the finer level, and for differences.
+    differences: Vec<B::Buffer>,
+    /// The loss.
+    scalars: B::Buffer,
+}
+
+impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
+    /// A trainer at the start of `stage`, from `weights`.
+    pub fn new(backend: &'b B, stage: &Stage, weights: &SpyNetWeights) -> Result<Self> {
+        let (height, width) = stage.trained_size();
+        let grid = Grid::new(stage.batch, height, width);
+        let net = SpyNet::new(backend, weights)?;
+        let pass = FlowPass::new(backend, &net, grid, true)?;
+        let sizes: Vec<_> = pass.level_sizes().collect();
+        if sizes.len() != stage.trained.top() + 1 {
+            let found = format!("{width}x{height}, which has {} levels", sizes.len());
+            return Err(Error::invalid(
+                "size trained on",
+                found,
+                format!("one for {}", stage.trained),
+            ));
+        }
+        let flows = || {
+            let flow = |&(height, width): &(usize, usize)| backend.zeros(2 * stage.batch * height * width);
+            sizes.iter().map(flow).collect::<Result<Vec<_>>>()
+        };
+        Ok(Self {
+            backend,
+            stage: stage.clone(),
+            iteration: 0,
+            grads: SpyNet::zeros(backend, weights)?,
+            first_moments: SpyNet::zeros(backend, weights)?,
+            second_moments: SpyNet::zeros(backend, weights)?,
+            net,
+            pass,
+            first: backend.zeros(3 * grid.cells())?,
+            second: backend.zeros(3 * grid.cells())?,
+            truths: flows()?,
+            differences: flows()?,
+            scalars: backend.zeros(1)?,
+        })
+    }
+
+    /// Iterations done.
+    #[must_use]
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// Pixels of a pair.
+    #[must_use]
+    pub fn plane(&self) -> usize {
+        self.pass.grid().plane()
+    }
+
+    /// One optimiser step; the loss before it.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for a loss that is not a number; the weights are then those before.
+    pub fn step(&mut self, batch: &Batch) -> Result<f64> {
+        let backend = self.backend;
+        self.forward(batch)?;
+        self.halve_truths()?;
+
+        backend.fill(0.0, &mut self.scalars)?;
+        let lowest = self.stage.trained.lowest();
+        for level in lowest..self.truths.len() {
+            let difference = &mut self.differences[level];
+            backend.copy(
+                self.pass.level_flow(level),
+                0,
+                difference,
+                0,
+                backend.len(&self.truths[level]),
+            )?;
+            backend.axpy(-1.0, &self.truths[level], difference)?;
+            let (plane, weight) = self.loss_scale(level);
+            backend.flow_magnitude(
+                plane,
+                Recipe::EPSILON,
+                weight,
+                &self.differences[level],
+                &mut self.scalars,
+                0,
+            )?;
+        }
+        let mut loss = [0.0];
+        backend.download(&self.scalars, &mut loss)?;
+        if !loss[0].is_finite() {
+            return Err(Error::NonFinite {
+                what: "the loss of the flow network",
+                step: self.iteration,
+            });
+        }
+
+        for levels in &mut self.grads.levels_mut()[lowest..] {
+            for layer in levels {
+                backend.fill(0.0, &mut layer.weight)?;
+                backend.fill(0.0, &mut layer.bias)?;
+            }
+        }
+        let scales: Vec<_> = (0..self.truths.len()).map(|level| self.loss_scale(level)).collect();
+        let differences = &self.differences;
+        self.pass.backward_supervised(
+            backend,
+            &self.net,
+            lowest,
+            |level, _, g_flow| {
+                let (plane, weight) = scales[level];
+                backend.flow_magnitude_backward(plane, Recipe::EPSILON, weight, &differences[level], g_flow)
+            },
+            &mut self.grads,
+        )?;
+        self.update(lowest)?;
+        self.iteration += 1;
+        Ok(f64::from(loss[0]))
+    }
+
+    /// Flow of the finest level for a batch, `[B,2,h,w]`; nothing is trained.
+    pub fn flow(&mut self, batch: &Batch) -> Result<Vec<f32>> {
+        self.forward(batch)?;
+        self.backend.to_vec(self.pass.level_flow(self.stage.trained.top()))
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<()> {
+        let backend = self.backend;
+        backend.upload(&batch.first, &mut self.first)?;
+        backend.upload(&batch.second, &mut self.second)?;
+        if let Some(finest) = self.truths.last_mut() {
+            backend.upload(&batch.flow, finest)?;
+        }
+        self.pass.forward_levels(backend, &self.net, &self.first, &self.second)
+    }
+
+    /// Each coarser level's truth: the mean over four pixels, in pixels twice as large.
+    fn halve_truths(&mut self) -> Result<()> {
+        let sizes: Vec<_> = self.pass.level_sizes().collect();
+        for level in (1..sizes.len()).rev() {
+            let (height, width) = sizes[level];
+            let (coarser, finer) = self.truths.split_at_mut(level);
+            let half = &mut self.differences[level - 1];
+            self.backend
+                .avg_pool2(2 * self.stage.batch, height, width, &finer[0], half)?;
+            let plane = sizes[level - 1].0 * sizes[level - 1].1;
+            self.backend
+                .channel_affine(plane, &[0.5; 2], &[0.0; 2], half, &mut coarser[level - 1])?;
+        }
+        Ok(())
+    }
+
+    /// Pixels of a level's flow, and what one pixel's error counts.
+    fn loss_scale(&self, level: usize) -> (usize, f64) {
+        let pixels = self.backend.len(&self.truths[level]) / 2;
+        let weight = if level + 1 == self.truths.len() {
+            1.0
+        } else {
+            Recipe::LOWER_WEIGHT
+        };
+        (pixels / self.stage.batch, weight / pixels as f64)
+    }
+
+    /// Adam, for the levels from `lowest` to the stage's top.
+    fn update(&mut self, lowest: usize) -> Result<()> {
+        let adam = AdamStep {
+            learning_rate: self.stage.learning_rate_at(self.iteration),
+            beta1: Recipe::BETA1,
+            beta2: Recipe::BETA2,
+            epsilon: Recipe::ADAM_EPSILON,
+            weight_decay: 0.0,
+            step: self.iteration + 1,
+        };
+        for level in lowest..self.truths.len() {
+            let moments = self.first_moments.levels_mut()[level]
+                .iter_mut()
+                .zip(&mut self.second_moments.levels_mut()[level]);
+            let layers = self.net.levels_mut()[level].iter_mut().zip(&self.grads.levels()[level]);
+            for ((layer, grad), (m, v)) in layers.zip(moments) {
+                self.backend
+                    .adam(&adam, &grad.weight, &mut layer.weight, &mut m.weight, &mut v.weight)?;
+                self.backend
+                    .adam(&adam, &grad.bias, &mut layer.bias, &mut m.bias, &mut v.bias)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights as trained so far.
+    pub fn weights(&self) -> Result<SpyNetWeights> {
+        self.net.download(self.backend)
+    }
+
+    /// Adam's first and second moments.
+    pub fn moments(&self) -> Result<[SpyNetWeights; 2]> {
+        Ok([
+            self.first_moments.download(self.backend)?,
+            self.second_moments.download(self.backend)?,
+        ])
+    }
+
+    /// Goes on from `iteration` with these moments; the weights are those it was made from.
+    pub fn restore(&mut self, iteration: u64, moments: &[SpyNetWeights; 2]) -> Result<()> {
+        self.first_moments = SpyNet::new(self.backend, &moments[0])?;
+        self.second_moments = SpyNet::new(self.backend, &moments[1])?;
+        self.iteration = iteration;
+        Ok(())
+    }
+}

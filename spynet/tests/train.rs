@@ -1,0 +1,357 @@
+//! Training: the gradients it follows, what it may change, what it learns, and that it can be stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nca_core::backend::Device;
+use nca_core::cpu::Cpu;
+use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::reference::Reference;
+use nca_core::testkit::check_gradient;
+use nca_core::{Error, Grid, Result};
+use spynet::train::{
+    Batch, Event, Example, ExampleSource, Outcome, Recipe, Stage, StageTrainer, TrainOptions, Trained,
+};
+use spynet::train::{TrainState, train};
+use spynet::{FlowPass, SpyNet, SpyNetWeights};
+
+/// Waves that move as a whole, by less than two pixels.
+struct Waves {
+    /// Examples made; beyond `most`, none.
+    made: AtomicU64,
+    most: u64,
+}
+
+impl Waves {
+    fn new(most: u64) -> Self {
+        Self {
+            made: AtomicU64::new(0),
+            most,
+        }
+    }
+}
+
+impl ExampleSource for Waves {
+    fn describe(&self) -> String {
+        "waves".into()
+    }
+
+    fn example(&self, height: usize, width: usize, seed: u64, index: u64) -> Result<Example> {
+        if self.made.fetch_add(1, Ordering::Relaxed) >= self.most {
+            return Err(Error::invalid("power", "off", "on"));
+        }
+        let mut rng = PhiloxRng::new(seed, Stream::Test, index);
+        let (u, v) = (rng.uniform_in(-1.8, 1.8), rng.uniform_in(-1.8, 1.8));
+        let waves: Vec<[f64; 4]> = (0..9)
+            .map(|_| {
+                let (frequency, angle) = (rng.uniform_in(0.25, 0.9), rng.uniform_in(0.0, 6.3));
+                [
+                    frequency * angle.cos(),
+                    frequency * angle.sin(),
+                    rng.uniform_in(0.0, 6.3),
+                    rng.uniform_in(0.05, 0.15),
+                ]
+            })
+            .collect();
+        let plane = height * width;
+        let frame = |dx: f64, dy: f64| -> Vec<f32> {
+            let value = |i: usize| {
+                let (x, y) = ((i % plane % width) as f64 - dx, (i % plane / width) as f64 - dy);
+                let own = &waves[i / plane * 3..][..3];
+                let sum: f64 = own.iter().map(|[a, b, c, d]| d * (a * x + b * y + c).sin()).sum();
+                (0.5 + sum) as f32
+            };
+            (0..3 * plane).map(value).collect()
+        };
+        Ok(Example {
+            height,
+            width,
+            first: frame(0.0, 0.0),
+            second: frame(u, v),
+            flow: (0..2 * plane)
+                .map(|i| if i < plane { u as f32 } else { v as f32 })
+                .collect(),
+        })
+    }
+}
+
+fn stage(trained: Trained, side: usize, batch: usize, iterations: u64) -> Stage {
+    Stage {
+        trained,
+        from_below: trained == Trained::Level(1),
+        height: side,
+        width: side,
+        halvings: 0,
+        batch,
+        iterations,
+        learning_rate: 3e-3,
+    }
+}
+
+/// Narrow levels, three stages, a few iterations each.
+fn tiny() -> Recipe {
+    Recipe {
+        seed: 4,
+        levels: 3,
+        channels: vec![8, 6, 4, 2],
+        kernel: 5,
+        stages: vec![
+            Stage {
+                halvings: 1,
+                ..stage(Trained::Level(0), 64, 2, 7)
+            },
+            stage(Trained::Level(1), 64, 2, 5),
+            stage(Trained::UpTo(1), 64, 1, 6),
+        ],
+        held_out: 2,
+        measurements: 2,
+    }
+}
+
+fn options(resume: bool) -> TrainOptions {
+    TrainOptions {
+        resume,
+        checkpoint_every: Duration::ZERO,
+        as_it_is: false,
+    }
+}
+
+fn run(recipe: &Recipe, source: &Waves, directory: &Path, resume: bool) -> Result<Outcome> {
+    let backend = Cpu::with_threads(2)?;
+    train(&backend, recipe, source, directory, &options(resume), &mut |_| {})
+}
+
+type Oracle = Reference<f64>;
+
+fn noise(len: usize, index: u64) -> Vec<f64> {
+    let mut rng = PhiloxRng::new(8, Stream::Test, index);
+    (0..len).map(|_| rng.uniform_in(-0.5, 0.5)).collect()
+}
+
+/// Losses on both levels against difference quotients, for the weights of both levels and for those of
+/// the upper one with the lower one frozen.
+#[test]
+fn supervised_gradients_are_those_of_the_forward() {
+    let backend = Oracle::new();
+    let weights = Recipe {
+        levels: 2,
+        channels: vec![8, 4, 3, 2],
+        kernel: 3,
+        ..tiny()
+    }
+    .initial_weights()
+    .unwrap();
+    let grid = Grid::new(2, 64, 32);
+    let mut net = SpyNet::new(&backend, &weights).unwrap();
+    // The initial ones see no flow and answer with little.
+    for (i, layer) in net.layers_mut().enumerate() {
+        let random = noise(layer.weight.len(), 20 + i as u64);
+        layer.weight.iter_mut().zip(random).for_each(|(w, r)| *w += r);
+        layer.bias = noise(layer.bias.len(), 40 + i as u64);
+    }
+    let (first, second) = (noise(3 * grid.cells(), 0), noise(3 * grid.cells(), 1));
+    let flows = |net: &SpyNet<Oracle>| -> Result<Vec<f64>> {
+        let mut pass = FlowPass::new(&backend, net, grid, false)?;
+        pass.forward_levels(&backend, net, &first, &second)?;
+        Ok([pass.level_flow(0).clone(), pass.level_flow(1).clone()].concat())
+    };
+    let lengths = [2 * grid.cells() / 4, 2 * grid.cells()];
+    let g_flow = noise(lengths[0] + lengths[1], 2);
+    for lowest in [0, 1] {
+        let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
+        pass.forward_levels(&backend, &net, &first, &second).unwrap();
+        let mut grads = SpyNet::zeros(&backend, &weights).unwrap();
+        let mut asked = Vec::new();
+        pass.backward_supervised(
+            &backend,
+            &net,
+            lowest,
+            |level, flow, g| {
+                assert_eq!(flow.len(), lengths[level]);
+                asked.push(level);
+                backend.upload(&g_flow[level * lengths[0]..][..lengths[level]], g)
+            },
+            &mut grads,
+        )
+        .unwrap();
+        assert_eq!(asked, (lowest..2).rev().collect::<Vec<_>>());
+        if lowest == 1 {
+            assert!(
+                grads.levels()[0]
+                    .iter()
+                    .all(|layer| layer.weight.iter().all(|&g| g == 0.0))
+            );
+        }
+        let values = |net: &SpyNet<Oracle>| -> Vec<f64> {
+            let layers = net.levels()[lowest..].iter().flatten();
+            layers
+                .flat_map(|layer| [&layer.weight[..], &layer.bias].concat())
+                .collect()
+        };
+        let set = |net: &mut SpyNet<Oracle>, mut values: &[f64]| {
+            for layer in net.levels_mut()[lowest..].iter_mut().flatten() {
+                for buffer in [&mut layer.weight, &mut layer.bias] {
+                    let (own, rest) = values.split_at(buffer.len());
+                    buffer.copy_from_slice(own);
+                    values = rest;
+                }
+            }
+        };
+        let (at, gradient) = (values(&net), values(&grads));
+        let moved = std::cell::RefCell::new(&mut net);
+        check_gradient("spynet", "g_weights", &at, &gradient, &g_flow, |x| {
+            let net = &mut **moved.borrow_mut();
+            set(net, x);
+            flows(net)
+        })
+        .unwrap();
+        set(&mut net, &at);
+    }
+}
+
+/// A level finds translations far better than no flow at all does, and the next level improves on it.
+#[test]
+fn levels_learn() {
+    let recipe = Recipe {
+        channels: vec![8, 16, 12, 2],
+        stages: vec![
+            stage(Trained::Level(0), 32, 4, 220),
+            stage(Trained::Level(1), 64, 1, 120),
+        ],
+        held_out: 8,
+        ..tiny()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let outcome = run(&recipe, &Waves::new(u64::MAX), directory.path(), false).unwrap();
+    let last = |stage| outcome.log.iter().rev().find(|row| row.stage == stage).unwrap();
+    assert!(last(1).held_out_epe < 0.5 * last(1).zero_epe, "{:?}", last(1));
+    assert!(last(2).held_out_epe < 0.5 * last(2).zero_epe, "{:?}", last(2));
+    // The level above those trained starts as a copy.
+    let levels = outcome.weights.levels();
+    assert_eq!(levels[2], levels[1]);
+    assert_ne!(levels[1], levels[0]);
+}
+
+/// A stage of one level changes that level; an end-to-end stage changes them all.
+#[test]
+fn frozen_levels_stay() {
+    let backend = Cpu::with_threads(2).unwrap();
+    let recipe = tiny();
+    let start = recipe.initial_weights().unwrap();
+    for (stage, changed) in [
+        (&recipe.stages[0], [true, false, false]),
+        (&recipe.stages[1], [false, true, false]),
+        (&recipe.stages[2], [true, true, false]),
+    ] {
+        let mut batch = Batch::zeros(stage);
+        batch.fill(&Waves::new(99), stage, 1, 0, true).unwrap();
+        let mut trainer = StageTrainer::new(&backend, stage, &start).unwrap();
+        trainer.step(&batch).unwrap();
+        trainer.step(&batch).unwrap();
+        let after = trainer.weights().unwrap();
+        let differs: Vec<bool> = start.levels().iter().zip(after.levels()).map(|(a, b)| a != b).collect();
+        assert_eq!(differs, changed, "{}", stage.trained);
+    }
+}
+
+/// Wherever the power fails, the resumed training ends in the same bits: weights, log, metadata.
+#[test]
+fn resumed_training_is_the_same() {
+    let recipe = tiny();
+    let whole = tempfile::tempdir().unwrap();
+    let expected = run(&recipe, &Waves::new(u64::MAX), whole.path(), false).unwrap();
+    let timeless = |outcome: &Outcome| -> Outcome {
+        let mut outcome = outcome.clone();
+        outcome.log.iter_mut().for_each(|row| row.seconds = 0.0);
+        outcome
+    };
+    assert_eq!(expected.log.len(), 6);
+    // Held-out pairs count too; the last fails before the first iteration.
+    for most in [27, 18, 9, 1] {
+        let directory = tempfile::tempdir().unwrap();
+        let stopped = run(&recipe, &Waves::new(most), directory.path(), false).unwrap_err();
+        assert!(stopped.to_string().contains("power is off"), "{stopped}");
+        let resumed = run(&recipe, &Waves::new(u64::MAX), directory.path(), true).unwrap();
+        assert_eq!(timeless(&resumed), timeless(&expected), "after {most} examples");
+    }
+    // A finished one has nothing left to do.
+    let again = run(&recipe, &Waves::new(0), whole.path(), true).unwrap();
+    assert_eq!(again, expected);
+}
+
+#[test]
+fn a_checkpoint_is_taken_up_by_its_own_recipe_alone() {
+    let recipe = tiny();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let none = TrainOptions {
+        as_it_is: true,
+        ..options(false)
+    };
+    let backend = Cpu::with_threads(1).unwrap();
+    let source = Waves::new(20);
+    let as_it_is = || train(&backend, &recipe, &source, path, &none, &mut |_: Event<'_>| {});
+    assert!(as_it_is().unwrap_err().to_string().contains("no checkpoint"));
+    run(&recipe, &source, path, false).unwrap_err();
+
+    let refused = run(&recipe, &Waves::new(99), path, false).unwrap_err().to_string();
+    assert!(refused.contains("--resume"), "{refused}");
+    let other = Recipe { seed: 5, ..tiny() };
+    let refused = run(&other, &Waves::new(99), path, true).unwrap_err().to_string();
+    assert!(refused.contains("another recipe"), "{refused}");
+
+    // The weights so far, without training; nothing above the level in training is left untrained.
+    let outcome = as_it_is().unwrap();
+    assert!(
+        outcome.metadata["spynet.iterations"].starts_with("level 0 "),
+        "{:?}",
+        outcome.metadata
+    );
+    assert_ne!(outcome.weights, recipe.initial_weights().unwrap());
+    assert_eq!(outcome.weights.levels()[2], outcome.weights.levels()[1]);
+    std::fs::write(path.join("state.safetensors"), b"nothing of the kind").unwrap();
+    assert!(as_it_is().unwrap_err().to_string().contains("state.safetensors"));
+}
+
+/// f16 has a mantissa of 11 bits: each weight comes back within 2⁻¹¹ of itself, or within half the
+/// smallest subnormal, 2⁻²⁵; what is f16 already comes back as it is.
+#[test]
+fn half_precision_round_trip() {
+    let weights = Recipe::quick(1).initial_weights().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (path, again) = (directory.path().join("w"), directory.path().join("again"));
+    let metadata = BTreeMap::from([("spynet.seed".to_owned(), "1".to_owned())]);
+    weights.save_f16(&path, &metadata).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() < 3_000_000, "{} bytes", bytes.len());
+    let loaded = SpyNetWeights::load(&path).unwrap();
+    assert_eq!(loaded, SpyNetWeights::parse("w", &bytes).unwrap());
+    let values = |weights: &SpyNetWeights| -> Vec<f32> {
+        let layers = weights.levels().iter().flatten();
+        layers
+            .flat_map(|layer| [&layer.weight[..], &layer.bias].concat())
+            .collect()
+    };
+    for (stored, value) in values(&loaded).into_iter().zip(values(&weights)) {
+        let bound = (value.abs() * 2.0_f32.powi(-11)).max(2.0_f32.powi(-25));
+        assert!((stored - value).abs() <= bound, "{value} became {stored}");
+    }
+    assert_ne!(loaded, weights);
+    loaded.save_f16(&again, &metadata).unwrap();
+    assert_eq!(std::fs::read(&again).unwrap(), bytes);
+}
+
+#[test]
+fn losses_that_are_no_numbers_are_reported() {
+    let backend = Cpu::with_threads(1).unwrap();
+    let recipe = tiny();
+    let mut batch = Batch::zeros(&recipe.stages[0]);
+    batch.fill(&Waves::new(99), &recipe.stages[0], 1, 0, false).unwrap();
+    batch.first[17] = f32::NAN;
+    let state = TrainState::new(&recipe).unwrap();
+    let mut trainer = StageTrainer::new(&backend, &recipe.stages[0], &state.weights).unwrap();
+    assert!(matches!(trainer.step(&batch), Err(Error::NonFinite { .. })));
+    assert_eq!(trainer.weights().unwrap(), state.weights);
+}

@@ -1,0 +1,228 @@
+//! `cargo xtask flow-train`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nca_core::Error;
+use nca_core::backend::Backend;
+use nca_train::exemplar::Exemplar;
+use spynet::synth::{Raster, SynthSettings};
+use spynet::train::{Event, LogRow, Outcome, Recipe, SynthSource, TrainOptions, train};
+
+use crate::backend::{BackendArgs, Job};
+use crate::output::print_line;
+
+/// Train the flow network that comes with the project, from pairs of frames it makes itself
+///
+/// Coarse to fine, then all levels together, as in Ranjan & Black 2017; nothing to download. The result
+/// is a directory with the weights (f16 safetensors whose metadata tell recipe, seed and held-out
+/// error), log.csv and the checkpoint that --resume goes on from.
+#[derive(Args)]
+pub(crate) struct FlowTrainArgs {
+    /// Directory of the training
+    #[arg(long, value_name = "DIR", default_value = "runs/flow")]
+    out: PathBuf,
+    /// Stages and their iterations: full (the recipe of the weights that come with the project) or
+    /// quick (minutes, to see that everything works)
+    #[arg(long, value_enum, default_value = "full")]
+    budget: Budget,
+    /// Iterations of all stages together, shared out as the budget does
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    iterations: Option<u64>,
+    /// Pairs of an iteration, in every stage
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Train only the N coarsest levels; those above become copies
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    levels: Option<u8>,
+    /// Decides everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Go on from the last checkpoint in the directory
+    #[arg(long)]
+    resume: bool,
+    /// Train nothing: write the weights that the last checkpoint holds
+    #[arg(long, conflicts_with = "resume")]
+    as_it_is: bool,
+    /// Seconds between checkpoints
+    #[arg(long, value_name = "X", default_value_t = 60.0)]
+    checkpoint_seconds: f64,
+    #[command(flatten)]
+    backend: BackendArgs,
+}
+
+/// What `--budget` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Budget {
+    Quick,
+    Full,
+}
+
+/// Name of the weights in the training's directory.
+const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
+
+impl FlowTrainArgs {
+    fn recipe(&self) -> Recipe {
+        let mut recipe = match self.budget {
+            Budget::Quick => Recipe::quick(self.seed),
+            Budget::Full => Recipe::full(self.seed),
+        };
+        if let Some(levels) = self.levels {
+            recipe = recipe.up_to(usize::from(levels));
+        }
+        if let Some(iterations) = self.iterations {
+            let factor = iterations as f64 / recipe.iterations() as f64;
+            recipe = recipe.scaled(factor);
+        }
+        if let Some(batch) = self.batch {
+            recipe.stages.iter_mut().for_each(|stage| stage.batch = batch);
+        }
+        recipe
+    }
+}
+
+pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
+    let recipe = args.recipe();
+    recipe.validate()?;
+    let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_seconds).map_err(|_| {
+        Error::invalid(
+            "--checkpoint-seconds",
+            args.checkpoint_seconds,
+            "a number of at least 0",
+        )
+    })?;
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
+    let outcome = args.backend.run(Training {
+        args,
+        recipe: &recipe,
+        source: &source(&recipe)?,
+        options: TrainOptions {
+            resume: args.resume,
+            checkpoint_every,
+            as_it_is: args.as_it_is,
+        },
+    })?;
+    let path = args.out.join(WEIGHTS_FILE);
+    outcome.weights.save_f16(&path, &outcome.metadata)?;
+    if let Some(error) = outcome.metadata.get("spynet.held_out_epe") {
+        print_line(&format!("held-out endpoint error: {error}"))?;
+    }
+    print_line(&format!("weights: {}", path.display()))
+}
+
+/// Synthetic scenes whose textures are now and then pictures of the built-in exemplars.
+///
+/// Their seeds are not the one that `--texture` shows: nothing is measured on what was trained on.
+fn source(recipe: &Recipe) -> nca_core::Result<SynthSource> {
+    const SIDE: usize = 256;
+    const SEEDS: [u64; 2] = [Exemplar::SEED + 1, Exemplar::SEED + 2];
+    let mut names = Vec::new();
+    let mut settings = SynthSettings::default();
+    for exemplar in Exemplar::ALL {
+        for seed in SEEDS {
+            let texture = exemplar.render(SIDE, seed)?;
+            names.push(format!("{exemplar} {seed} of {SIDE} px"));
+            settings.rasters.push(Raster {
+                height: texture.height,
+                width: texture.width,
+                rgb: texture.rgb,
+            });
+        }
+    }
+    SynthSource::new(recipe, &settings, &names)
+}
+
+struct Training<'a> {
+    args: &'a FlowTrainArgs,
+    recipe: &'a Recipe,
+    source: &'a SynthSource,
+    options: TrainOptions,
+}
+
+impl Job for Training<'_> {
+    type Output = Outcome;
+
+    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Outcome> {
+        let progress = Progress::new();
+        let outcome = train(
+            backend,
+            self.recipe,
+            self.source,
+            &self.args.out,
+            &self.options,
+            &mut |event| progress.show(event),
+        )?;
+        progress.bar.finish_and_clear();
+        Ok(outcome)
+    }
+}
+
+/// One bar for the stage in training; a line for each measurement.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let template = "{prefix:16} {bar:30.cyan} {pos}/{len}  {eta} left  {msg}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self {
+            bar: ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+                .with_style(style.progress_chars("━╸─")),
+        }
+    }
+
+    fn show(&self, event: Event<'_>) {
+        match event {
+            Event::Stage {
+                number,
+                stages,
+                stage,
+                done,
+            } => {
+                self.say(&format!("stage {number} of {stages}: {stage}"));
+                self.bar.reset();
+                self.bar.set_length(stage.iterations);
+                self.bar.set_prefix(stage.trained.to_string());
+                self.bar.set_position(done);
+                self.bar.set_message("");
+                // What was done before says nothing about how long the rest takes.
+                self.bar.reset_eta();
+            }
+            Event::Trained { done, loss } => {
+                self.bar.set_position(done);
+                if self.bar.message().is_empty() {
+                    self.bar.set_message(format!("loss {loss:.3} px"));
+                }
+            }
+            Event::Measured(row) => {
+                self.bar.set_message(held_out(row));
+                self.say(&format!(
+                    "  {:>6}  loss {:.4}  {}  {:.0} s",
+                    row.iteration,
+                    row.loss,
+                    held_out(row),
+                    row.seconds
+                ));
+            }
+        }
+    }
+
+    /// A line above the bar; also where there is no terminal to draw one on.
+    fn say(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+}
+
+fn held_out(row: &LogRow) -> String {
+    format!(
+        "held-out EPE {:.4} px (zero flow {:.4})",
+        row.held_out_epe, row.zero_epe
+    )
+}
