@@ -12,7 +12,7 @@ use nca_core::reference::Reference;
 use nca_core::testkit::check_gradient;
 use nca_core::{Error, Grid, Result};
 use spynet::train::{
-    Batch, Event, Example, ExampleSource, Outcome, Recipe, Stage, StageTrainer, TrainOptions, Trained,
+    Batch, Event, Example, ExampleSource, Outcome, Recipe, Scenes, Stage, StageTrainer, TrainOptions, Trained,
 };
 use spynet::train::{TrainState, train};
 use spynet::{FlowPass, SpyNet, SpyNetWeights};
@@ -38,7 +38,8 @@ impl ExampleSource for Waves {
         "waves".into()
     }
 
-    fn example(&self, height: usize, width: usize, seed: u64, index: u64) -> Result<Example> {
+    fn example(&self, stage: &Stage, seed: u64, index: u64) -> Result<Example> {
+        let (height, width) = (stage.height, stage.width);
         if self.made.fetch_add(1, Ordering::Relaxed) >= self.most {
             return Err(Error::invalid("power", "off", "on"));
         }
@@ -81,10 +82,13 @@ fn stage(trained: Trained, side: usize, batch: usize, iterations: u64) -> Stage 
     Stage {
         trained,
         from_below: trained == Trained::Level(1),
+        scenes: Scenes::All,
         height: side,
         width: side,
+        slowest: 0.1,
         halvings: 0,
         batch,
+        reuse: 2,
         iterations,
         learning_rate: 3e-3,
     }
@@ -246,7 +250,7 @@ fn frozen_levels_stay() {
         (&recipe.stages[2], [true, true, false]),
     ] {
         let mut batch = Batch::zeros(stage);
-        batch.fill(&Waves::new(99), stage, 1, 0, true).unwrap();
+        batch.fill(&Waves::new(99), stage, 1, 0).unwrap();
         let mut trainer = StageTrainer::new(&backend, stage, &start).unwrap();
         trainer.step(&batch).unwrap();
         trainer.step(&batch).unwrap();
@@ -348,7 +352,7 @@ fn losses_that_are_no_numbers_are_reported() {
     let backend = Cpu::with_threads(1).unwrap();
     let recipe = tiny();
     let mut batch = Batch::zeros(&recipe.stages[0]);
-    batch.fill(&Waves::new(99), &recipe.stages[0], 1, 0, false).unwrap();
+    batch.fill(&Waves::new(99), &recipe.stages[0], 1, 0).unwrap();
     batch.first[17] = f32::NAN;
     let state = TrainState::new(&recipe).unwrap();
     let mut trainer = StageTrainer::new(&backend, &recipe.stages[0], &state.weights).unwrap();

@@ -22,16 +22,6 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// The pair as it is.
-    pub(super) const IDENTITY: Self = Self {
-        mirror_x: false,
-        mirror_y: false,
-        transpose: false,
-        channels: [0, 1, 2],
-        scale: [1.0; 3],
-        offset: [0.0; 3],
-    };
-
     /// A random one; `square` frames may be transposed.
     pub(super) fn draw(rng: &mut PhiloxRng, square: bool) -> Self {
         const SCALES: (f64, f64) = (0.6, 1.2);
@@ -128,15 +118,5 @@ mod tests {
             directions.insert((new_flow[0] as i32, new_flow[PLANE] as i32));
         }
         assert_eq!(directions.len(), 8);
-    }
-
-    #[test]
-    fn the_identity_changes_nothing() {
-        let frame: Vec<f32> = (0..24).map(|i| i as f32 / 24.0).collect();
-        let mut copy = vec![0.0; 24];
-        Variant::IDENTITY.frame((2, 4), &frame, &mut copy);
-        assert_eq!(copy, frame);
-        Variant::IDENTITY.flow((3, 4), &frame, &mut copy);
-        assert_eq!(copy, frame);
     }
 }

@@ -27,8 +27,8 @@ pub trait ExampleSource: Sync {
     /// Name and settings, for the record of a training.
     fn describe(&self) -> String;
 
-    /// Example `index` of `height`×`width` pixels under `seed`.
-    fn example(&self, height: usize, width: usize, seed: u64, index: u64) -> Result<Example>;
+    /// Example `index` under `seed`, of the size of the stage's pairs and with its motions.
+    fn example(&self, stage: &Stage, seed: u64, index: u64) -> Result<Example>;
 }
 
 /// The pairs of one iteration, at the size that is trained on.
@@ -58,42 +58,100 @@ impl Batch {
         }
     }
 
-    /// Batch number `number` of `stage` under `seed`; `augmented` ones are mirrored, turned and recoloured
-    /// at random. Pairs are made in parallel.
-    pub fn fill(
-        &mut self,
-        source: &dyn ExampleSource,
-        stage: &Stage,
-        seed: u64,
-        number: u64,
-        augmented: bool,
-    ) -> Result<()> {
-        let size = stage.trained_size();
-        let plane = size.0 * size.1;
-        let full = stage.height * stage.width;
-        let frames = self
-            .first
-            .par_chunks_exact_mut(3 * plane)
-            .zip(self.second.par_chunks_exact_mut(3 * plane));
-        let slots = frames.zip(self.flow.par_chunks_exact_mut(2 * plane)).enumerate();
-        slots.try_for_each(|(slot, ((first, second), flow))| {
+    /// Batch number `number` of `stage` under `seed`; pairs are made in parallel.
+    pub fn fill(&mut self, source: &dyn ExampleSource, stage: &Stage, seed: u64, number: u64) -> Result<()> {
+        let (height, width) = stage.trained_size();
+        let (plane, full) = (height * width, stage.height * stage.width);
+        self.slots(plane).try_for_each(|(slot, pair)| {
             let index = number * stage.batch as u64 + slot as u64;
-            let example = source.example(stage.height, stage.width, seed, index)?;
+            let example = source.example(stage, seed, index)?;
             check_len("flow training", "first frame", example.first.len(), 3 * full)?;
             check_len("flow training", "second frame", example.second.len(), 3 * full)?;
             check_len("flow training", "true flow", example.flow.len(), 2 * full)?;
             let example = (0..stage.halvings).fold(example, |example, _| halved(&example));
-            let variant = if augmented {
-                let mut rng = PhiloxRng::new(derive_seed(seed, AUGMENTATION), Stream::Synth, index);
-                Variant::draw(&mut rng, size.0 == size.1)
-            } else {
-                Variant::IDENTITY
-            };
-            variant.frame(size, &example.first, first);
-            variant.frame(size, &example.second, second);
-            variant.flow(size, &example.flow, flow);
+            pair.first.copy_from_slice(&example.first);
+            pair.second.copy_from_slice(&example.second);
+            pair.flow.copy_from_slice(&example.flow);
             Ok(())
         })
+    }
+
+    /// The pairs of `batch`, each mirrored, turned and recoloured at random; `number` decides how.
+    pub fn vary(&mut self, batch: &Batch, stage: &Stage, seed: u64, number: u64) -> Result<()> {
+        let size = stage.trained_size();
+        let plane = size.0 * size.1;
+        check_len("flow training", "batch", batch.flow.len(), self.flow.len())?;
+        let seed = derive_seed(seed, AUGMENTATION);
+        self.slots(plane).for_each(|(slot, pair)| {
+            let index = number * stage.batch as u64 + slot as u64;
+            let mut rng = PhiloxRng::new(seed, Stream::Synth, index);
+            let variant = Variant::draw(&mut rng, size.0 == size.1);
+            variant.frame(size, &batch.first[3 * slot * plane..][..3 * plane], pair.first);
+            variant.frame(size, &batch.second[3 * slot * plane..][..3 * plane], pair.second);
+            variant.flow(size, &batch.flow[2 * slot * plane..][..2 * plane], pair.flow);
+        });
+        Ok(())
+    }
+
+    /// The pairs of `plane` pixels, with their numbers.
+    fn slots(&mut self, plane: usize) -> impl IndexedParallelIterator<Item = (usize, Pair<'_>)> {
+        self.first
+            .par_chunks_exact_mut(3 * plane)
+            .zip(self.second.par_chunks_exact_mut(3 * plane))
+            .zip(self.flow.par_chunks_exact_mut(2 * plane))
+            .map(|((first, second), flow)| Pair { first, second, flow })
+            .enumerate()
+    }
+}
+
+/// One pair's place in a batch.
+struct Pair<'a> {
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    flow: &'a mut [f32],
+}
+
+/// Makes the batches of a stage, each a pure function of its number.
+///
+/// To make a pair can cost more than to train on it. So [`Kept::BATCHES`] batches are kept, take turns,
+/// and each is replaced after [`Stage::reuse`] turns, not all in the same one. Every turn varies its
+/// pairs anew.
+pub(super) struct Kept<'a> {
+    source: &'a dyn ExampleSource,
+    stage: &'a Stage,
+    seed: u64,
+    /// Batches with their numbers.
+    batches: Vec<(Option<u64>, Batch)>,
+}
+
+impl<'a> Kept<'a> {
+    /// Batches that take turns.
+    const BATCHES: u64 = 16;
+
+    pub(super) fn new(source: &'a dyn ExampleSource, stage: &'a Stage, seed: u64) -> Self {
+        // A batch that is used once need not be kept for another turn.
+        let count = if stage.reuse > 1 { Self::BATCHES } else { 1 };
+        Self {
+            source,
+            stage,
+            seed,
+            batches: (0..count).map(|_| (None, Batch::zeros(stage))).collect(),
+        }
+    }
+
+    /// Writes the batch of `iteration`.
+    pub(super) fn make(&mut self, iteration: u64, target: &mut Batch) -> Result<()> {
+        let count = self.batches.len() as u64;
+        let (turn, place) = (iteration / count, iteration % count);
+        // Each turn replaces one place in `reuse`.
+        let generation = (turn + place % self.stage.reuse) / self.stage.reuse;
+        let number = generation * count + place;
+        let (kept, batch) = &mut self.batches[place as usize];
+        if *kept != Some(number) {
+            batch.fill(self.source, self.stage, self.seed, number)?;
+            *kept = Some(number);
+        }
+        target.vary(batch, self.stage, self.seed, iteration)
     }
 }
 
@@ -122,7 +180,62 @@ fn halved(example: &Example) -> Example {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipe::Recipe;
     use super::*;
+
+    /// Pairs that only say which ones they are.
+    struct Named;
+
+    impl ExampleSource for Named {
+        fn describe(&self) -> String {
+            "named".into()
+        }
+
+        fn example(&self, stage: &Stage, _: u64, index: u64) -> Result<Example> {
+            let (height, width) = (stage.height, stage.width);
+            Ok(Example {
+                height,
+                width,
+                first: vec![0.5; 3 * height * width],
+                second: vec![0.5; 3 * height * width],
+                flow: vec![index as f32 + 1.0; 2 * height * width],
+            })
+        }
+    }
+
+    /// Every batch takes `reuse` turns, but for the first ones that are replaced early; and each is the
+    /// same when a training begins at its iteration.
+    #[test]
+    fn batches_take_turns() {
+        const TURNS: u64 = 12;
+        for reuse in [1, 4] {
+            let stage = Stage {
+                height: 32,
+                width: 32,
+                halvings: 0,
+                batch: 2,
+                reuse,
+                ..Recipe::quick(0).stages[0].clone()
+            };
+            let mut kept = Kept::new(&Named, &stage, 3);
+            let mut uses = std::collections::BTreeMap::new();
+            for iteration in 0..TURNS * Kept::BATCHES {
+                let mut batch = Batch::zeros(&stage);
+                kept.make(iteration, &mut batch).unwrap();
+                let (first, second) = (batch.flow[0].abs(), batch.flow[2 * 32 * 32].abs());
+                assert_eq!(second, first + 1.0);
+                *uses.entry(first as u64).or_insert(0) += 1;
+                if iteration % 37 == 5 {
+                    let mut again = Batch::zeros(&stage);
+                    Kept::new(&Named, &stage, 3).make(iteration, &mut again).unwrap();
+                    assert_eq!(again, batch);
+                }
+            }
+            assert!(uses.values().all(|&n| n <= reuse), "{uses:?}");
+            let whole = uses.values().filter(|&&n| n == reuse).count() as u64;
+            assert!(whole * reuse >= (TURNS - 2 * reuse) * Kept::BATCHES, "{uses:?}");
+        }
+    }
 
     #[test]
     fn halving_keeps_colours_and_halves_flow() {

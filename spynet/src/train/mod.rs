@@ -17,6 +17,7 @@
 
 mod augment;
 mod batch;
+mod initial;
 mod recipe;
 mod run;
 mod source;
@@ -24,7 +25,7 @@ mod state;
 mod trainer;
 
 pub use batch::{Batch, Example, ExampleSource};
-pub use recipe::{Recipe, Stage, Trained};
+pub use recipe::{Recipe, Scenes, Stage, Trained};
 pub use run::{Event, HeldOutError, LogRow, Outcome, TrainOptions, train};
 pub use source::SynthSource;
 pub use state::TrainState;

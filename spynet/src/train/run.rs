@@ -13,7 +13,7 @@ use nca_core::philox::derive_seed;
 use nca_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Batch, ExampleSource};
+use super::batch::{Batch, ExampleSource, Kept};
 use super::recipe::{Recipe, Stage};
 use super::state::TrainState;
 use super::trainer::StageTrainer;
@@ -202,10 +202,11 @@ impl<B: Backend<Elem = f32>> StageRun<'_, B> {
             }
             let (stage, source) = (self.stage, self.source);
             scope.spawn(move || {
-                for number in first..stage.iterations {
+                let mut kept = Kept::new(source, stage, seed);
+                for iteration in first..stage.iterations {
                     // Either channel closes when training ends early.
                     let Ok(mut batch) = empty.recv() else { return };
-                    let made = batch.fill(source, stage, seed, number, true);
+                    let made = kept.make(iteration, &mut batch);
                     if full.send(made.map(|()| batch)).is_err() {
                         return;
                     }
@@ -305,7 +306,7 @@ impl<B: Backend<Elem = f32>> StageRun<'_, B> {
         (0..pairs.div_ceil(self.stage.batch) as u64)
             .map(|number| {
                 let mut batch = Batch::zeros(self.stage);
-                batch.fill(self.source, self.stage, seed, number, false)?;
+                batch.fill(self.source, self.stage, seed, number)?;
                 Ok(batch)
             })
             .collect()

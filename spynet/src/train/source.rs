@@ -1,33 +1,50 @@
 //! Examples from the synthetic scenes.
 
-use std::collections::BTreeMap;
-
 use nca_core::{Error, Result};
 
 use super::batch::{Example, ExampleSource};
-use super::recipe::Recipe;
-use crate::synth::{Synth, SynthSettings};
+use super::recipe::{Recipe, Scenes, Stage};
+use crate::synth::{Kind, Synth, SynthSettings};
 
 /// [`Synth`] for each size that a recipe asks for.
 #[derive(Clone, Debug)]
 pub struct SynthSource {
-    /// By rows and columns.
-    sizes: BTreeMap<(usize, usize), Synth>,
+    /// By what stages ask for.
+    scenes: Vec<(Asked, Synth)>,
     description: String,
 }
 
+/// Rows, columns, slowest motion and what to show.
+type Asked = (usize, usize, f64, Scenes);
+
+fn asked(stage: &Stage) -> Asked {
+    (stage.height, stage.width, stage.slowest, stage.scenes)
+}
+
 impl SynthSource {
-    /// Scenes by `settings`, whose size is replaced by those of the recipe's stages; `rasters` names the
-    /// pictures in the settings.
+    /// Scenes by `settings`, whose size and slowest motion are those of the recipe's stages; `rasters`
+    /// names the pictures in the settings.
     pub fn new(recipe: &Recipe, settings: &SynthSettings, rasters: &[String]) -> Result<Self> {
-        let mut sizes = BTreeMap::new();
+        let mut scenes: Vec<(Asked, Synth)> = Vec::new();
         for stage in &recipe.stages {
-            let settings = SynthSettings {
-                height: stage.height,
-                width: stage.width,
-                ..settings.clone()
-            };
-            sizes.insert((stage.height, stage.width), Synth::new(settings)?);
+            if scenes.iter().all(|(key, _)| *key != asked(stage)) {
+                let settings = match stage.scenes {
+                    Scenes::All => settings.clone(),
+                    Scenes::Clear => SynthSettings {
+                        mix: vec![(Kind::Translation, 2.0), (Kind::Smooth, 1.0)],
+                        still: 0.0,
+                        nuisance: 0.0,
+                        ..settings.clone()
+                    },
+                };
+                let settings = SynthSettings {
+                    height: stage.height,
+                    width: stage.width,
+                    slowest: stage.slowest,
+                    ..settings
+                };
+                scenes.push((asked(stage), Synth::new(settings)?));
+            }
         }
         let mix: Vec<String> = settings
             .mix
@@ -35,10 +52,9 @@ impl SynthSource {
             .map(|(kind, share)| format!("{} {share}", kind.name()))
             .collect();
         let description = format!(
-            "synthetic scenes ({}), still {}, {} px to {} of the width, nuisance {}, pictures: {}",
+            "synthetic scenes (clear: translations and bends alone; all: {}), still {}, motions up to {} of the width, nuisance {}, pictures: {}",
             mix.join(", "),
             settings.still,
-            settings.slowest,
             settings.fastest,
             settings.nuisance,
             if rasters.is_empty() {
@@ -47,7 +63,7 @@ impl SynthSource {
                 rasters.join(", ")
             }
         );
-        Ok(Self { sizes, description })
+        Ok(Self { scenes, description })
     }
 }
 
@@ -56,18 +72,18 @@ impl ExampleSource for SynthSource {
         self.description.clone()
     }
 
-    fn example(&self, height: usize, width: usize, seed: u64, index: u64) -> Result<Example> {
-        let Some(synth) = self.sizes.get(&(height, width)) else {
+    fn example(&self, stage: &Stage, seed: u64, index: u64) -> Result<Example> {
+        let Some((_, synth)) = self.scenes.iter().find(|(key, _)| *key == asked(stage)) else {
             return Err(Error::invalid(
-                "size of synthetic frames",
-                format!("{width}x{height}"),
-                "a size of the recipe",
+                "stage to make examples for",
+                stage,
+                "one of the recipe's",
             ));
         };
         let pair = synth.pair(seed, index);
         Ok(Example {
-            height,
-            width,
+            height: pair.height,
+            width: pair.width,
             first: pair.first,
             second: pair.second,
             flow: pair.flow,

@@ -34,6 +34,9 @@ pub(crate) struct FlowTrainArgs {
     /// Pairs of an iteration, in every stage
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Adam's learning rates, as a multiple of the budget's
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    learning_rate: f64,
     /// Train only the N coarsest levels; those above become copies
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     levels: Option<u8>,
@@ -75,6 +78,9 @@ impl FlowTrainArgs {
         if let Some(iterations) = self.iterations {
             let factor = iterations as f64 / recipe.iterations() as f64;
             recipe = recipe.scaled(factor);
+        }
+        for stage in &mut recipe.stages {
+            stage.learning_rate *= self.learning_rate;
         }
         if let Some(batch) = self.batch {
             recipe.stages.iter_mut().for_each(|stage| stage.batch = batch);
