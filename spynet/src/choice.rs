@@ -1,9 +1,11 @@
 //! The estimator that a name and a file stand for.
 
+use std::fs;
 use std::path::Path;
 
 use nca_core::backend::Backend;
 use nca_core::{Error, Result};
+use sha2::{Digest, Sha256};
 
 use crate::classical::Classical;
 use crate::estimator::FlowEstimator;
@@ -15,15 +17,24 @@ use crate::weights::SpyNetWeights;
 pub enum FlowChoice {
     /// [`Classical`], which needs no weights.
     Classical,
-    /// [`SpyNetFlow`] with these weights.
-    SpyNet(SpyNetWeights),
+    /// [`SpyNetFlow`].
+    SpyNet {
+        /// Its weights.
+        weights: SpyNetWeights,
+        /// What results call it: `spynet:builtin`, or `spynet:` and the first twelve hexadecimal digits
+        /// of the SHA-256 of its file.
+        name: String,
+    },
 }
 
 impl FlowChoice {
     /// What `--flow` takes.
-    pub const NAMES: [&'static str; 2] = ["classical", "spynet"];
+    pub const NAMES: [&'static str; 2] = ["spynet", "classical"];
+    /// What it is unless told otherwise.
+    pub const DEFAULT: &'static str = Self::NAMES[0];
 
-    /// The method called `name`; `weights` is the file of a network's weights.
+    /// The method called `name`; `weights` is the file of a network's weights, in place of those that
+    /// come with the crate.
     pub fn new(name: &str, weights: Option<&Path>) -> Result<Self> {
         match (name, weights) {
             ("classical", None) => Ok(Self::Classical),
@@ -32,12 +43,11 @@ impl FlowChoice {
                 format!("{} for classical flow, which has none", path.display()),
                 "--flow spynet with it",
             )),
-            ("spynet", Some(path)) => SpyNetWeights::load(path).map(Self::SpyNet),
-            ("spynet", None) => Err(Error::invalid(
-                "--flow-weights",
-                "missing",
-                "a file of weights for --flow spynet",
-            )),
+            ("spynet", Some(path)) => Self::of_file(path),
+            ("spynet", None) => Ok(Self::SpyNet {
+                weights: SpyNetWeights::builtin()?,
+                name: "spynet:builtin".to_owned(),
+            }),
             _ => Err(Error::invalid("--flow", name, Self::NAMES.join(" or "))),
         }
     }
@@ -48,7 +58,7 @@ impl FlowChoice {
     /// [`Error::Invalid`] for a method that has no derivative.
     pub fn network(&self) -> Result<&SpyNetWeights> {
         match self {
-            Self::SpyNet(weights) => Ok(weights),
+            Self::SpyNet { weights, .. } => Ok(weights),
             Self::Classical => Err(Error::invalid(
                 "--flow",
                 "classical, which has no derivative",
@@ -57,11 +67,23 @@ impl FlowChoice {
         }
     }
 
+    /// The network of a file, by the file's hash: a path says little about what was measured.
+    fn of_file(path: &Path) -> Result<Self> {
+        const DIGITS: usize = 12;
+        let weights = SpyNetWeights::load(path)?;
+        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+        let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self::SpyNet {
+            weights,
+            name: format!("spynet:{}", &digits[..DIGITS]),
+        })
+    }
+
     /// The estimator on `backend`.
     pub fn estimator<'b, B: Backend<Elem = f32>>(&self, backend: &'b B) -> Result<Box<dyn FlowEstimator + 'b>> {
         Ok(match self {
             Self::Classical => Box::new(Classical::default()),
-            Self::SpyNet(weights) => Box::new(SpyNetFlow::new(backend, weights)?),
+            Self::SpyNet { weights, name } => Box::new(SpyNetFlow::named(backend, weights, name)?),
         })
     }
 }
@@ -73,8 +95,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused() {
         let refused = |name, path: Option<&str>| FlowChoice::new(name, path.map(Path::new)).unwrap_err().to_string();
-        assert!(refused("magic", None).contains("classical or spynet"));
-        assert!(refused("spynet", None).contains("--flow-weights is missing"));
+        assert!(refused("magic", None).contains("spynet or classical"));
         assert!(refused("classical", Some("w.safetensors")).contains("w.safetensors"));
         assert!(refused("spynet", Some("none.safetensors")).contains("none.safetensors"));
         assert_eq!(FlowChoice::new("classical", None).unwrap(), FlowChoice::Classical);
@@ -83,5 +104,31 @@ mod tests {
             error.contains("--flow is classical") && error.contains("spynet"),
             "{error}"
         );
+    }
+
+    /// Results tell the weights that come with the crate from any file, even one of the same weights.
+    #[test]
+    fn names_tell_weights_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("w.safetensors");
+        let builtin = SpyNetWeights::builtin().unwrap();
+        builtin.save(&path, &std::collections::BTreeMap::new()).unwrap();
+        let backend = nca_core::cpu::Cpu::with_threads(1).unwrap();
+        let name = |path: Option<&Path>| {
+            let choice = FlowChoice::new(FlowChoice::DEFAULT, path).unwrap();
+            choice.estimator(&backend).unwrap().name().to_owned()
+        };
+        assert_eq!(name(None), "spynet:builtin");
+        let first = name(Some(&path));
+        assert!(
+            first.starts_with("spynet:") && first.len() == 19 && first != "spynet:builtin",
+            "{first}"
+        );
+        assert_eq!(name(Some(&path)), first);
+        SpyNetWeights::init(1, &[8, 2], 3, 0)
+            .unwrap()
+            .save(&path, &std::collections::BTreeMap::new())
+            .unwrap();
+        assert_ne!(name(Some(&path)), first);
     }
 }

@@ -7,8 +7,8 @@ use nca_core::{Grid, Result};
 /// Flow `[B,2,H,W]` is in pixels; channel 0 is x (columns, to the right), channel 1 is y (rows,
 /// downwards). A cell at `p` in the first frame is at `p + flow(p)` in the second.
 pub trait FlowEstimator: Send + Sync {
-    /// Name as `--flow` takes it, recorded with every result.
-    fn name(&self) -> &'static str;
+    /// Name that is recorded with every result: the method, and where there is a choice, its weights.
+    fn name(&self) -> &str;
 
     /// Flow from each image of `first` to the image of the same index in `second`.
     ///

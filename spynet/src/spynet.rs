@@ -15,6 +15,7 @@ use crate::weights::SpyNetWeights;
 /// Its buffers are kept from call to call, for the size of frames seen last.
 pub struct SpyNetFlow<'b, B: Backend<Elem = f32>> {
     backend: &'b B,
+    name: String,
     net: SpyNet<B>,
     buffers: Mutex<Option<Buffers<B>>>,
 }
@@ -26,10 +27,16 @@ struct Buffers<B: Backend> {
 }
 
 impl<'b, B: Backend<Elem = f32>> SpyNetFlow<'b, B> {
-    /// The network of `weights` on `backend`.
+    /// The network of `weights` on `backend`, called `spynet`.
     pub fn new(backend: &'b B, weights: &SpyNetWeights) -> Result<Self> {
+        Self::named(backend, weights, "spynet")
+    }
+
+    /// As [`SpyNetFlow::new`] under a name that tells its weights from others.
+    pub fn named(backend: &'b B, weights: &SpyNetWeights, name: &str) -> Result<Self> {
         Ok(Self {
             backend,
+            name: name.to_owned(),
             net: SpyNet::new(backend, weights)?,
             buffers: Mutex::new(None),
         })
@@ -37,8 +44,8 @@ impl<'b, B: Backend<Elem = f32>> SpyNetFlow<'b, B> {
 }
 
 impl<B: Backend<Elem = f32>> FlowEstimator for SpyNetFlow<'_, B> {
-    fn name(&self) -> &'static str {
-        "spynet"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn flow(&self, grid: Grid, first: &[f32], second: &[f32]) -> Result<Vec<f32>> {

@@ -120,6 +120,15 @@ impl SpyNetWeights {
         Self::new(levels)
     }
 
+    /// The weights that come with the crate, trained by this project on synthetic scenes
+    /// ([`train`](crate::train)); `weights/README.md` tells how.
+    pub fn builtin() -> Result<Self> {
+        Self::parse(
+            "built-in weights",
+            include_bytes!("../weights/spynet-synth.safetensors"),
+        )
+    }
+
     /// Reads a file of weights: safetensors or PyTorch's own formats, with the names of the
     /// published network (`netBasic.{level}.netBasic.{0,2,4,…}.{weight,bias}`, or `moduleBasic`).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use nca_core::{Error, Nca, NcaConfig, Preset, Result};
 use serde::{Deserialize, Serialize};
+use spynet::FlowChoice;
 
 use crate::loss::APPEARANCES;
 use crate::motion::MotionSettings;
@@ -148,7 +149,7 @@ impl SweepSettings {
             steps_per_frame: 32,
             warmup: 1024,
             every: 500,
-            flow: "classical".to_owned(),
+            flow: FlowChoice::DEFAULT.to_owned(),
             flow_weights: None,
         };
         let paper = Self {

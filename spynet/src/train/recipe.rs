@@ -362,7 +362,7 @@ mod tests {
         };
         assert!(refused(|r| r.stages.clear()).contains("stages"));
         assert!(refused(|r| r.stages[0].from_below = true).contains("stage 1 (level 0)"));
-        assert!(refused(|r| r.stages[2].halvings = 1).contains("longer side 64"));
+        assert!(refused(|r| r.stages[2].halvings = 1).contains("longer side 128"));
         assert!(refused(|r| r.stages[3].width = 120).contains("120x128"));
         assert!(refused(|r| r.stages[3].batch = 0).contains("batch"));
         assert!(refused(|r| r.stages[4].learning_rate = f64::NAN).contains("NaN"));

@@ -47,8 +47,8 @@ pub(crate) struct FlowArgs {
 
 /// What `flow --json` prints.
 #[derive(Serialize)]
-struct Output<'a> {
-    flow: &'a str,
+struct Output {
+    flow: String,
     width: usize,
     height: usize,
     /// Mean length of the flow, pixels.
@@ -122,13 +122,13 @@ struct Estimate<'a> {
 
 impl Job for Estimate<'_> {
     /// Name of the estimator, and the flow.
-    type Output = (&'static str, Vec<f32>);
+    type Output = (String, Vec<f32>);
 
     fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Self::Output> {
         let estimator = self.choice.estimator(backend)?;
         let grid = Grid::new(1, self.first.height, self.first.width);
         let flow = estimator.flow(grid, &self.first.rgb, &self.second.rgb)?;
-        Ok((estimator.name(), flow))
+        Ok((estimator.name().to_owned(), flow))
     }
 }
 

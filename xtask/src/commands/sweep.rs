@@ -43,10 +43,10 @@ pub(crate) struct SweepArgs {
 /// How flow is estimated.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FlowMethodArgs {
-    /// Flow estimator: classical or spynet [default: classical]
+    /// Flow estimator: spynet or classical [default: spynet]
     #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
-    /// Weights of SpyNet (safetensors or PyTorch file)
+    /// Weights of SpyNet (safetensors or PyTorch file) [default: those that come with the program]
     #[arg(long, value_name = "FILE")]
     pub(crate) flow_weights: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ impl FlowMethodArgs {
     /// The method named.
     pub(crate) fn choice(&self) -> nca_core::Result<FlowChoice> {
         FlowChoice::new(
-            self.flow.as_deref().unwrap_or(FlowChoice::NAMES[0]),
+            self.flow.as_deref().unwrap_or(FlowChoice::DEFAULT),
             self.flow_weights.as_deref(),
         )
     }

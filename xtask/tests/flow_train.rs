@@ -1,0 +1,56 @@
+//! A flow training killed and resumed ends with the very bits of one that was not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The coarsest level alone, for a few iterations.
+fn training(out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args("flow-train --budget quick --levels 1 --iterations 24 --batch 2 --seed 3".split(' '))
+        .args("--checkpoint-seconds 0 --threads 1 --out".split(' '))
+        .arg(out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Waits until `done`, or the child has ended.
+fn wait(child: &mut Child, done: impl Fn() -> bool) {
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let start = Instant::now();
+    while !done() && child.try_wait().expect("a process").is_none() {
+        assert!(start.elapsed() < PATIENCE, "nothing happens");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn killed_and_resumed_is_bit_identical() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (whole, torn) = (directory.path().join("whole"), directory.path().join("torn"));
+    assert!(training(&whole).status().expect("the binary runs").success());
+
+    let state = torn.join("state.safetensors");
+    let mut child = training(&torn).spawn().expect("the binary runs");
+    wait(&mut child, || state.exists());
+    child.kill().expect("a process to kill");
+    child.wait().expect("its end");
+    let killed_in = fs::read(&state).expect("a checkpoint");
+    assert!(
+        !torn.join("spynet-synth.safetensors").exists(),
+        "it was done before it was killed"
+    );
+
+    // Without --resume the checkpoint is not thrown away.
+    assert_eq!(training(&torn).status().expect("the binary runs").code(), Some(2));
+    assert_eq!(fs::read(&state).expect("a checkpoint"), killed_in);
+
+    let status = training(&torn).arg("--resume").status().expect("the binary runs");
+    assert!(status.success());
+    let weights = |run: &Path| fs::read(run.join("spynet-synth.safetensors")).expect("weights");
+    assert!(weights(&whole) == weights(&torn), "the weights differ");
+}
