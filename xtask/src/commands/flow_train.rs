@@ -100,7 +100,7 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
         )
     })?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
-    let outcome = args.backend.run(Training {
+    let outcome = args.backend.open()?.run(Training {
         args,
         recipe: &recipe,
         source: &source(&recipe)?,
