@@ -5,7 +5,7 @@ use nca_core::reference::Reference;
 use nca_core::{Nca, Preset, Real};
 use nca_cuda::Cuda;
 use nca_train::loss::{PatchLoss, PatchSettings};
-use nca_train::{Texture, TrainSettings, Trainer};
+use nca_train::{Objective, Texture, TrainSettings, Trainer};
 
 const SIZE: usize = 16;
 
@@ -28,6 +28,7 @@ fn iteration<B: Backend>(backend: &B, preset: Preset) -> Outcome {
         *w2 = w1;
     }
     let settings = TrainSettings {
+        objective: Objective::Appearance,
         size: SIZE,
         batch: 2,
         pool: 5,
