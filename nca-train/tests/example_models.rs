@@ -33,14 +33,19 @@ fn measure(name: &str) -> (Motion, f64) {
     })
     .unwrap();
     let texture = Texture::resolve("chequered", None, SIZE).unwrap();
-    let distance = TextureDistance::new(&backend, &texture).unwrap().of(&backend, &last).unwrap();
+    let distance = TextureDistance::new(&backend, &texture)
+        .unwrap()
+        .of(&backend, &last)
+        .unwrap();
     (motion, distance)
 }
 
 #[test]
 fn the_same_texture_hardly_moves_or_moves_fast() {
-    let ((slow, slow_distance), (fast, fast_distance)) =
-        (measure("chequered-slow.safetensors"), measure("chequered-fast.safetensors"));
+    let ((slow, slow_distance), (fast, fast_distance)) = (
+        measure("chequered-slow.safetensors"),
+        measure("chequered-fast.safetensors"),
+    );
     println!("slow: Ψ {:.3} px, texture distance {slow_distance:.2}", slow.psi);
     println!("fast: Ψ {:.3} px, texture distance {fast_distance:.2}", fast.psi);
     // Trained to 0.1 and 2 px as the flow network sees them; the other estimator may differ by a third.
