@@ -11,7 +11,7 @@ fn training(out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
         .args("flow-train --budget quick --levels 1 --iterations 24 --batch 2 --seed 3".split(' '))
-        .args("--checkpoint-seconds 0 --threads 1 --out".split(' '))
+        .args("--exemplars 0 --checkpoint-seconds 0 --threads 1 --out".split(' '))
         .arg(out)
         .stdout(Stdio::null())
         .stderr(Stdio::null());

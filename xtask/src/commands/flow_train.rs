@@ -40,6 +40,9 @@ pub(crate) struct FlowTrainArgs {
     /// Train only the N coarsest levels; those above become copies
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     levels: Option<u8>,
+    /// Pictures of each built-in exemplar among the textures of the scenes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=100))]
+    exemplars: u64,
     /// Decides everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -103,7 +106,7 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
     let outcome = args.backend.open()?.run(Training {
         args,
         recipe: &recipe,
-        source: &source(&recipe)?,
+        source: &source(&recipe, args.exemplars)?,
         options: TrainOptions {
             resume: args.resume,
             checkpoint_every,
@@ -121,13 +124,12 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
 /// Synthetic scenes whose textures are now and then pictures of the built-in exemplars.
 ///
 /// Their seeds are not the one that `--texture` shows: nothing is measured on what was trained on.
-fn source(recipe: &Recipe) -> nca_core::Result<SynthSource> {
+fn source(recipe: &Recipe, exemplars: u64) -> nca_core::Result<SynthSource> {
     const SIDE: usize = 256;
-    const SEEDS: [u64; 2] = [Exemplar::SEED + 1, Exemplar::SEED + 2];
     let mut names = Vec::new();
     let mut settings = SynthSettings::default();
     for exemplar in Exemplar::ALL {
-        for seed in SEEDS {
+        for seed in (Exemplar::SEED + 1..).take(exemplars as usize) {
             let texture = exemplar.render(SIDE, seed)?;
             names.push(format!("{exemplar} {seed} of {SIDE} px"));
             settings.rasters.push(Raster {
