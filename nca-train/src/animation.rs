@@ -1,4 +1,4 @@
-//! Pictures of an automaton over time: PNG, GIF, animated PNG, or a folder of PNGs.
+//! Pictures of an automaton over time: PNG, GIF, animated PNG, MP4, WebM, or a folder of PNGs.
 
 use std::cell::RefCell;
 use std::fs;
@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
 use nca_core::checkpoint::write_atomic;
-use nca_core::{Error, Result, check_len};
+use nca_core::{Error, Result};
 
-use crate::picture::write_png;
+use crate::picture::{scale_up, write_png};
+use crate::video::{Container, Video};
 
 /// Size, scale and pace of an animation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ pub struct AnimationSettings {
     pub width: usize,
     /// Pixels per cell, 1 to 64.
     pub scale: u32,
-    /// Frames a second, 1 to 100; a GIF counts in hundredths of a second.
+    /// Frames a second, 1 to 100, throughout; a GIF takes the nearest whole number of hundredths of a
+    /// second.
     pub fps: u16,
     /// Frames that will be added; an animated PNG says so in its header.
     pub frames: u32,
@@ -46,12 +48,14 @@ enum Sink {
     Still(Option<RgbImage>),
     Gif(gif::Encoder<Vec<u8>>),
     Apng(Box<png::Writer<Shared>>, Shared),
+    Video(Box<Video>),
     Folder,
 }
 
 impl Animation {
-    /// The format is that of the extension: `.png` (the last frame), `.gif`, `.apng`; a path without
-    /// one is a folder, which is made if it is not there.
+    /// The format is that of the extension: `.png` (the last frame), `.gif`, `.apng`, `.mp4`, `.webm`
+    /// (these two need an `ffmpeg` on PATH); a path without one is a folder, which is made if it is not
+    /// there.
     pub fn create(path: impl AsRef<Path>, settings: &AnimationSettings) -> Result<Self> {
         let path = path.as_ref();
         let (width, height) = (
@@ -69,6 +73,13 @@ impl Animation {
         if settings.fps == 0 || settings.fps > 100 {
             return Err(Error::invalid("frames a second", settings.fps, "1 to 100"));
         }
+        // Better refused now than after the last frame.
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| *folder != Path::new("") && !folder.is_dir())
+        {
+            return Err(Error::format(folder, "no folder", "one to write the picture in"));
+        }
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         let sink = match extension.as_deref() {
             Some("png") => Sink::Still(None),
@@ -84,22 +95,20 @@ impl Animation {
                     bytes,
                 )
             }
+            Some(video) if Container::of_extension(video).is_some() => {
+                let container = Container::of_extension(video).unwrap_or(Container::Mp4);
+                let size = (width as u32, height as u32);
+                Sink::Video(Box::new(Video::create(path, container, size, settings.fps)?))
+            }
             None => {
                 fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
                 Sink::Folder
             }
             Some(other) => {
-                let expected = ".png, .gif, .apng, or a folder (a name without extension)";
+                let expected = ".png, .gif, .apng, .mp4, .webm, or a folder (a name without extension)";
                 return Err(Error::format(path, format!("extension .{other}"), expected));
             }
         };
-        // Better refused now than after the last frame.
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| *folder != Path::new("") && !folder.is_dir())
-        {
-            return Err(Error::format(folder, "no folder", "one to write the picture in"));
-        }
         Ok(Self {
             path: path.to_owned(),
             settings: *settings,
@@ -117,11 +126,11 @@ impl Animation {
     /// Whether the format plays by itself.
     #[must_use]
     pub fn has_frame_rate(&self) -> bool {
-        matches!(self.sink, Sink::Gif(_) | Sink::Apng(..))
+        matches!(self.sink, Sink::Gif(_) | Sink::Apng(..) | Sink::Video(_))
     }
 
-    /// Adds a frame, interleaved RGB `[H,W,3]`.
-    pub fn add(&mut self, rgb: &[u8]) -> Result<()> {
+    /// Adds a frame of the announced size.
+    pub fn add(&mut self, frame: &RgbImage) -> Result<()> {
         let AnimationSettings {
             height,
             width,
@@ -129,19 +138,25 @@ impl Animation {
             fps,
             ..
         } = self.settings;
-        check_len("animation", "frame", rgb.len(), 3 * height * width)?;
-        let picture = enlarge(rgb, width, height, scale);
+        if frame.dimensions() != (width as u32, height as u32) {
+            let found = format!("{}x{} pixels", frame.width(), frame.height());
+            return Err(Error::invalid("frame", found, format!("{width}x{height}")));
+        }
         let bad = |e: &dyn std::fmt::Display| Error::format(&self.path, e, "a frame that can be encoded");
         match &mut self.sink {
-            Sink::Still(last) => *last = Some(picture),
-            Sink::Gif(encoder) => {
-                let (width, height) = (picture.width() as u16, picture.height() as u16);
-                let mut frame = gif::Frame::from_rgb_speed(width, height, picture.as_raw(), GIF_SPEED);
-                frame.delay = (100 + fps / 2) / fps;
-                encoder.write_frame(&frame).map_err(|e| bad(&e))?;
+            Sink::Still(last) => *last = Some(scale_up(frame, scale)),
+            Sink::Gif(encoder) => encoder
+                .write_frame(&gif_frame(frame, scale, fps))
+                .map_err(|e| bad(&e))?,
+            Sink::Apng(writer, _) => {
+                let picture = scale_up(frame, scale);
+                writer.write_image_data(picture.as_raw()).map_err(|e| bad(&e))?;
             }
-            Sink::Apng(writer, _) => writer.write_image_data(picture.as_raw()).map_err(|e| bad(&e))?,
-            Sink::Folder => write_png(self.path.join(format!("{:06}.png", self.added)), &picture)?,
+            Sink::Video(video) => video.add(&scale_up(frame, scale))?,
+            Sink::Folder => {
+                let path = self.path.join(format!("{:06}.png", self.added));
+                write_png(path, &scale_up(frame, scale))?;
+            }
         }
         self.added += 1;
         Ok(())
@@ -155,6 +170,7 @@ impl Animation {
             Sink::Folder => return Ok(()),
             Sink::Still(last) => return write_png(path, &last.ok_or_else(nothing)?),
             _ if self.added == 0 => return Err(nothing()),
+            Sink::Video(video) => return video.finish(),
             Sink::Gif(encoder) => encoder
                 .into_inner()
                 .map_err(|e| Error::format(path, e, "a whole animation"))?,
@@ -206,13 +222,18 @@ impl Write for Shared {
     }
 }
 
-/// The picture with each pixel a square of `scale` × `scale`.
-fn enlarge(rgb: &[u8], width: usize, height: usize, scale: u32) -> RgbImage {
-    let side = scale as usize;
-    RgbImage::from_fn((width * side) as u32, (height * side) as u32, |x, y| {
-        let at = 3 * ((y / scale) as usize * width + (x / scale) as usize);
-        image::Rgb([rgb[at], rgb[at + 1], rgb[at + 2]])
-    })
+/// A frame of a GIF. Its 256 colours are chosen among those of the small picture, and so no slower or
+/// otherwise at any scale.
+fn gif_frame(small: &RgbImage, scale: u32, fps: u16) -> gif::Frame<'static> {
+    let (width, height) = small.dimensions();
+    let mut frame = gif::Frame::from_rgb_speed(width as u16, height as u16, small.as_raw(), GIF_SPEED);
+    if let Some(indices) = GrayImage::from_raw(width, height, frame.buffer.to_vec()) {
+        let large = scale_up(&indices, scale);
+        (frame.width, frame.height) = (large.width() as u16, large.height() as u16);
+        frame.buffer = large.into_raw().into();
+    }
+    frame.delay = (100 + fps / 2) / fps;
+    frame
 }
 
 #[cfg(test)]
@@ -231,8 +252,8 @@ mod tests {
     };
 
     /// A frame of one colour.
-    fn frame(level: u8) -> Vec<u8> {
-        [level, 255 - level, 40].repeat(6)
+    fn frame(level: u8) -> RgbImage {
+        RgbImage::from_pixel(3, 2, image::Rgb([level, 255 - level, 40]))
     }
 
     fn write(path: &Path, frames: &[u8]) -> Result<()> {
@@ -272,6 +293,88 @@ mod tests {
     }
 
     #[test]
+    fn the_colours_of_a_gif_do_not_depend_on_its_scale() {
+        // More than 256 colours.
+        let small = RgbImage::from_fn(40, 30, |x, y| image::Rgb([(6 * x) as u8, (8 * y) as u8, (x * y) as u8]));
+        let (one, four) = (gif_frame(&small, 1, 25), gif_frame(&small, 4, 25));
+        assert_eq!(one.palette, four.palette);
+        assert_eq!((four.width, four.height, four.delay), (160, 120, 4));
+        for (x, y) in [(0, 0), (39, 29), (17, 5)] {
+            assert_eq!(one.buffer[40 * y + x], four.buffer[160 * (4 * y + 3) + 4 * x + 2]);
+        }
+    }
+
+    /// Whether there is an ffmpeg; says so if not.
+    fn ffmpeg() -> bool {
+        let there = std::process::Command::new("ffmpeg").arg("-version").output().is_ok();
+        if !there {
+            eprintln!("skipped: no ffmpeg on PATH");
+        }
+        there
+    }
+
+    /// Size, rate and number of frames of a video, as ffprobe has them.
+    fn probe(path: &Path) -> String {
+        let output = std::process::Command::new("ffprobe")
+            .args([
+                "-v",
+                "error",
+                "-count_frames",
+                "-select_streams",
+                "v:0",
+                "-of",
+                "csv=p=0",
+            ])
+            .args(["-show_entries", "stream=width,height,r_frame_rate,nb_read_frames"])
+            .arg(path)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn a_video_holds_its_frames_at_a_constant_rate() {
+        if !ffmpeg() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // Odd sides are padded to even ones.
+        let settings = AnimationSettings {
+            height: 21,
+            width: 33,
+            scale: 1,
+            fps: 25,
+            frames: 7,
+        };
+        for name in ["a.mp4", "a.webm"] {
+            let path = folder.path().join(name);
+            let mut animation = Animation::create(&path, &settings).unwrap();
+            assert!(animation.is_animated() && animation.has_frame_rate());
+            for level in 0..7 {
+                let color = image::Rgb([30 * level, 255 - 30 * level, 40]);
+                animation.add(&RgbImage::from_pixel(33, 21, color)).unwrap();
+            }
+            assert!(!path.exists(), "half a video");
+            animation.finish().unwrap();
+            assert_eq!(probe(&path), "34,22,25/1,7", "{name}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn an_abandoned_video_leaves_nothing_behind() {
+        if !ffmpeg() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut animation = Animation::create(folder.path().join("a.mp4"), &SETTINGS).unwrap();
+        animation.add(&frame(3)).unwrap();
+        drop(animation);
+        assert!(write(&folder.path().join("b.webm"), &[]).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn refusals_leave_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -281,6 +384,8 @@ mod tests {
         assert!(write(&path("a.apng"), &[0]).is_err());
         assert!(write(&path("b.gif"), &[]).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut animation = Animation::create(path("a.gif"), &SETTINGS).unwrap();
+        assert!(animation.add(&RgbImage::new(2, 3)).is_err());
         let settings = AnimationSettings { fps: 0, ..SETTINGS };
         assert!(Animation::create(path("a.gif"), &settings).is_err());
     }

@@ -8,6 +8,7 @@ pub mod animation;
 pub mod distance;
 pub mod exemplar;
 pub mod loss;
+pub mod montage;
 pub mod motion;
 pub mod objective;
 pub mod picture;
@@ -19,6 +20,7 @@ pub mod sweep;
 pub mod texture;
 mod trainer;
 pub mod vgg;
+mod video;
 
 pub use objective::{MotionTerm, Objective, Pairing};
 pub use pool::{Draw, Pool};

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder, ImageReader, RgbImage};
+use image::{ExtendedColorType, ImageBuffer, ImageEncoder, ImageReader, Pixel, RgbImage};
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
 
@@ -34,9 +34,9 @@ pub fn read_picture(path: impl AsRef<Path>) -> Result<RgbImage> {
 
 /// Repeats every pixel `factor` times in both directions; `factor` 0 counts as 1.
 #[must_use]
-pub fn scale_up(picture: &RgbImage, factor: u32) -> RgbImage {
+pub fn scale_up<P: Pixel>(picture: &ImageBuffer<P, Vec<P::Subpixel>>, factor: u32) -> ImageBuffer<P, Vec<P::Subpixel>> {
     let factor = factor.max(1);
-    RgbImage::from_fn(picture.width() * factor, picture.height() * factor, |x, y| {
+    ImageBuffer::from_fn(picture.width() * factor, picture.height() * factor, |x, y| {
         *picture.get_pixel(x / factor, y / factor)
     })
 }

@@ -166,7 +166,7 @@ pub fn rgb_image(rgb: &[f32], height: usize, width: usize) -> Result<RgbImage> {
 }
 
 /// The file's stem.
-fn name_of(path: &Path) -> String {
+pub(crate) fn name_of(path: &Path) -> String {
     path.file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{export, fetch, flow, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train};
+use commands::{export, fetch, flow, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train, watch};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -34,6 +34,7 @@ enum Command {
     Flow(flow::FlowArgs),
     FlowTrain(flow_train::FlowTrainArgs),
     Report(report::ReportArgs),
+    Watch(watch::WatchArgs),
     Fetch(fetch::FetchArgs),
     Kernels(kernels::KernelsArgs),
     GpuBundle(gpu_bundle::GpuBundleArgs),
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Flow(args) => flow::run(&args),
         Command::FlowTrain(args) => flow_train::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Kernels(args) => kernels::run(&args),
         Command::GpuBundle(args) => gpu_bundle::run(&args),

@@ -61,6 +61,13 @@ pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     Ok(summary)
 }
 
+/// The colours of the heat maps, red, green and blue: viridis, dark at 0 and light at 1.
+#[must_use]
+pub fn viridis(t: f64) -> [u8; 3] {
+    let color = plot::viridis(t);
+    [color.0, color.1, color.2]
+}
+
 /// Writes every plot as SVG, PNG and CSV.
 fn write_plots(dir: &Path, collection: &Collection) -> Result<Vec<PathBuf>> {
     use heatmap::Shown::{Error as StandardError, Psi};

@@ -10,7 +10,9 @@ mod estimate;
 mod model;
 mod runner;
 mod settings;
+mod snapshot;
 mod state;
 
 pub use runner::{Event, SETTINGS_FILE, Sweep, SweepOutcome};
 pub use settings::{MeasureSettings, ModelSpec, SWEEP_FORMAT, Shard, SweepPreset, SweepSettings};
+pub use snapshot::{ModelProgress, Snapshot, Stage, Tally};

@@ -11,3 +11,4 @@ pub(crate) mod render;
 pub(crate) mod report;
 pub(crate) mod sweep;
 pub(crate) mod train;
+pub(crate) mod watch;

@@ -1,0 +1,174 @@
+//! Frames of several automata as one picture: a grid of labelled tiles.
+
+use image::imageops::replace;
+use image::{Rgb, RgbImage};
+use nca_core::{Error, Result};
+use plotters::prelude::DrawingBackend;
+
+use crate::picture::scale_up;
+use crate::plot::{Canvas, Drawn, Figure, Point, Style, TextPlace, picture, shorten};
+
+/// Between tiles, and around them; pixels.
+const GAP: u32 = 8;
+/// Height of a label, pixels.
+const LABEL: u32 = 18;
+
+/// Where the tiles and labels of a picture are. All frames have the same size.
+#[derive(Clone, Debug)]
+pub struct Montage {
+    /// Labels and paper, on which frames are put.
+    page: RgbImage,
+    columns: usize,
+    /// Width and height of a tile, pixels.
+    tile: (u32, u32),
+    count: usize,
+    scale: u32,
+}
+
+impl Montage {
+    /// A tile below each label, for frames of `width` × `height` pixels enlarged `scale` times; about
+    /// as wide as high.
+    pub fn new(labels: &[String], width: u32, height: u32, scale: u32) -> Result<Self> {
+        let tile = (width * scale.max(1), height * scale.max(1));
+        let cell = (f64::from(tile.0 + GAP), f64::from(tile.1 + LABEL + GAP));
+        let columns = (labels.len() as f64 * cell.1 / cell.0).sqrt().round() as usize;
+        let columns = columns.clamp(1, labels.len().max(1));
+        let mut montage = Self {
+            page: RgbImage::new(0, 0),
+            columns,
+            tile,
+            count: labels.len(),
+            scale,
+        };
+        let sheet = Labels {
+            montage: &montage,
+            labels,
+        };
+        let page = picture(&sheet).map_err(|e| Error::invalid("labels", e, "ones that can be drawn"))?;
+        montage.page = page;
+        Ok(montage)
+    }
+
+    /// Width and height of the whole, pixels.
+    #[must_use]
+    pub fn size(&self) -> (u32, u32) {
+        let rows = self.count.div_ceil(self.columns) as u32;
+        (
+            GAP + self.columns as u32 * (self.tile.0 + GAP),
+            GAP + rows * (self.tile.1 + LABEL + GAP),
+        )
+    }
+
+    /// Upper left corner of a label; its tile is below it.
+    fn corner(&self, index: usize) -> (u32, u32) {
+        let (column, row) = ((index % self.columns) as u32, (index / self.columns) as u32);
+        (
+            GAP + column * (self.tile.0 + GAP),
+            GAP / 2 + row * (self.tile.1 + LABEL + GAP),
+        )
+    }
+
+    /// The picture of a moment: a frame for each label.
+    #[must_use]
+    pub fn compose(&self, frames: &[RgbImage]) -> RgbImage {
+        let mut page = self.page.clone();
+        for (index, frame) in frames.iter().take(self.count).enumerate() {
+            let (x, y) = self.corner(index);
+            replace(
+                &mut page,
+                &scale_up(frame, self.scale),
+                i64::from(x),
+                i64::from(y + LABEL),
+            );
+        }
+        page
+    }
+}
+
+/// The labels of a montage.
+struct Labels<'a> {
+    montage: &'a Montage,
+    labels: &'a [String],
+}
+
+impl Figure for Labels<'_> {
+    fn title(&self) -> String {
+        "Models".to_owned()
+    }
+
+    fn size(&self) -> Point {
+        let (width, height) = self.montage.size();
+        (f64::from(width), f64::from(height))
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        const STYLE: Style = Style::new(11.0, TextPlace::Left);
+        for (index, label) in self.labels.iter().enumerate() {
+            let (x, y) = self.montage.corner(index);
+            let middle = (f64::from(x), f64::from(y) + f64::from(LABEL) / 2.0);
+            canvas.text(middle, shorten(label, STYLE, f64::from(self.montage.tile.0)), STYLE)?;
+        }
+        Ok(())
+    }
+}
+
+/// Two pictures of the same height side by side, white columns of `gap` pixels between them.
+#[must_use]
+pub fn beside(left: &RgbImage, right: &RgbImage, gap: u32) -> RgbImage {
+    let width = left.width() + gap + right.width();
+    let mut both = RgbImage::from_pixel(width, left.height().max(right.height()), Rgb([255; 3]));
+    replace(&mut both, left, 0, 0);
+    replace(&mut both, right, i64::from(left.width() + gap), 0);
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(width: u32, height: u32, level: u8) -> RgbImage {
+        RgbImage::from_pixel(width, height, Rgb([level; 3]))
+    }
+
+    #[test]
+    fn every_frame_has_its_place() {
+        let labels: Vec<String> = (0..5).map(|i| format!("model {i}")).collect();
+        let montage = Montage::new(&labels, 20, 10, 3).unwrap();
+        let frames: Vec<_> = (0..5).map(|i| plain(20, 10, 10 + i)).collect();
+        let page = montage.compose(&frames);
+        assert_eq!(page.dimensions(), montage.size());
+        for (index, frame) in frames.iter().enumerate() {
+            let (x, y) = montage.corner(index);
+            let level = frame.get_pixel(0, 0);
+            let found = page.pixels().filter(|p| *p == level).count();
+            assert_eq!(found, 60 * 30, "frame {index}");
+            assert_eq!(page.get_pixel(x, y + LABEL), level);
+            assert_eq!(page.get_pixel(x + 59, y + LABEL + 29), level);
+            // Something is written above.
+            let dark = |dx, dy| page.get_pixel(x + dx, y + dy).0[0] < 128;
+            assert!((0..60).any(|dx| (0..LABEL).any(|dy| dark(dx, dy))), "label {index}");
+        }
+    }
+
+    #[test]
+    fn labels_that_are_too_long_stay_in_their_column() {
+        let labels = vec!["a name without end, a name without end, a name without end".to_owned(); 2];
+        let montage = Montage::new(&labels, 40, 90, 1).unwrap();
+        let page = montage.compose(&[plain(40, 90, 7), plain(40, 90, 7)]);
+        let (left, right) = (montage.corner(0), montage.corner(1));
+        assert!(right.0 > left.0, "side by side");
+        let gap = left.0 + 40..right.0;
+        assert!(
+            gap.clone()
+                .all(|x| (0..page.height()).all(|y| page.get_pixel(x, y).0 == [255; 3]))
+        );
+    }
+
+    #[test]
+    fn side_by_side() {
+        let both = beside(&plain(4, 3, 1), &plain(5, 3, 2), 2);
+        assert_eq!(both.dimensions(), (11, 3));
+        let row: Vec<u8> = (0..11).map(|x| both.get_pixel(x, 2).0[0]).collect();
+        assert_eq!(row, [1, 1, 1, 1, 255, 255, 2, 2, 2, 2, 2]);
+    }
+}
