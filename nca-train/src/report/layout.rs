@@ -5,11 +5,12 @@
 //! DIR/results.csv                             a row for each model
 //! DIR/correlations.csv                        how Ψ goes with the architecture
 //! DIR/report.md                               summary, with the pictures
+//! DIR/report.html                             the page in which the automata run
 //! DIR/plots/*.svg, *.png, *.csv               heat maps, curves, scatter plots, and their numbers
 //! DIR/contact_sheet.png                       every final frame beside its target
 //! DIR/models/TEXTURE/target.png               what the models of this folder were to look like
 //! DIR/models/TEXTURE/c012_d096_s0/            one model:
-//!     config.json  model.safetensors  metrics.jsonl  frame.png  result.json
+//!     config.json  model.safetensors  metrics.jsonl  frame.png  flow.flo  result.json
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,12 @@ pub fn correlations_csv(dir: &Path) -> PathBuf {
 #[must_use]
 pub fn report_md(dir: &Path) -> PathBuf {
     dir.join("report.md")
+}
+
+/// The page in which the automata run.
+#[must_use]
+pub fn report_html(dir: &Path) -> PathBuf {
+    dir.join("report.html")
 }
 
 /// Folder of the plots.
@@ -120,6 +127,12 @@ impl ModelDir {
     #[must_use]
     pub fn frame(&self) -> PathBuf {
         self.0.join("frame.png")
+    }
+
+    /// Optical flow from the frame before to its final one, Middlebury format.
+    #[must_use]
+    pub fn flow(&self) -> PathBuf {
+        self.0.join("flow.flo")
     }
 
     /// How it ended; written last.

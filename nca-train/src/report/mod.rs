@@ -34,8 +34,8 @@ pub use self::summary::{Likeness, ReportSummary};
 use crate::picture::write_png;
 use crate::plot;
 
-/// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet and `report.md` of the sweep in `dir` from the
-/// model directories there are.
+/// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet, `report.md` and
+/// `report.html` of the sweep in `dir` from the model directories there are.
 ///
 /// Every file is written atomically, so this may run while the sweep does. A file of a model that
 /// is damaged is an error that names it.
@@ -53,11 +53,13 @@ pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     }
     let correlations = layout::correlations_csv(dir);
     let page = layout::report_md(dir);
-    files.extend([correlations.clone(), page.clone()]);
+    files.extend([correlations.clone(), page.clone(), layout::report_html(dir)]);
     let summary = ReportSummary::of(&collection, files);
     findings::write_correlations(&correlations, &summary.correlations)?;
     let text = summary.markdown(dir);
     write_atomic(page, |file| file.write_all(text.as_bytes()))?;
+    let living = page::sweep_page(dir, &collection, &summary)?;
+    write_atomic(layout::report_html(dir), |file| file.write_all(living.as_bytes()))?;
     Ok(summary)
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
-use nca_core::{Error, Nca, Result};
+use nca_core::{Error, Grid, Nca, Result};
 use serde::Serialize;
-use spynet::{FlowEstimator, SpyNetWeights};
+use spynet::{FlowEstimator, FlowField, SpyNetWeights, write_flo};
 
 use super::runner::Event;
 use super::settings::{ModelSpec, SWEEP_FORMAT, SweepSettings};
@@ -230,18 +230,20 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         Ok(())
     }
 
-    /// The final measurement: Ψ, the distance to the exemplar, and the last frame.
+    /// The final measurement: Ψ, the distance to the exemplar, the last frame, and the flow that led
+    /// to it.
     fn measure(&self, nca: &Nca, observe: &mut dyn FnMut(Event<'_>)) -> Result<Measured> {
         let pairs = self.settings.measure.pairs;
         let mut frames: Vec<Vec<f32>> = Vec::new();
         let stride = (pairs / DISTANCE_FRAMES).max(1);
-        let mut last = Vec::new();
+        // The last two frames, in the slots of their parities.
+        let mut last = [Vec::new(), Vec::new()];
         let motion = self.motion(nca, pairs, observe, &mut |index, frame| {
             if index % stride == 0 && frames.len() < DISTANCE_FRAMES {
                 frames.push(frame.to_vec());
             }
-            if index == pairs {
-                last = frame.to_vec();
+            if index + 1 >= pairs {
+                last[index % 2] = frame.to_vec();
             }
         })?;
         let size = self.settings.train.size;
@@ -251,7 +253,10 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             total += distance.of(self.backend, frame)?;
         }
         let texture_distance = total / frames.len() as f64;
-        save_png(&self.directory.frame(), &last, size)?;
+        let [before, last] = [&last[(pairs + 1) % 2], &last[pairs % 2]];
+        save_png(&self.directory.frame(), last, size)?;
+        let flow = self.flow.flow(Grid::square(size), before, last)?;
+        write_flo(self.directory.flow(), &FlowField::new(size, size, flow)?)?;
         Ok(Measured {
             motion,
             texture_distance,

@@ -220,6 +220,24 @@ impl Browser {
         );
     }
 
+    /// Seconds of processor time that the page's thread has taken since `Performance.enable`.
+    pub(crate) fn processor_seconds(&mut self) -> f64 {
+        let answer = self.call("Performance.getMetrics", json!({}));
+        let metrics = answer["metrics"].as_array().unwrap();
+        let task = metrics.iter().find(|metric| metric["name"] == "TaskDuration").unwrap();
+        task["value"].as_f64().unwrap()
+    }
+
+    /// A picture of the window; kept as `NAME.png` where `NCA_PAGE_OUT` names a folder to look into.
+    pub(crate) fn picture(&mut self, name: &str) -> image::RgbImage {
+        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let png = BASE64_STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
+        if let Some(folder) = std::env::var_os("NCA_PAGE_OUT") {
+            std::fs::write(Path::new(&folder).join(format!("{name}.png")), &png).unwrap();
+        }
+        image::load_from_memory(&png).unwrap().into_rgb8()
+    }
+
     /// Replaces what a field says, and leaves it.
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
         self.evaluate(&format!(

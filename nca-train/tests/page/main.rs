@@ -4,3 +4,4 @@
 mod browser;
 mod controls;
 mod parity;
+mod sweep;

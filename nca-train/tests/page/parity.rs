@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::browser::Browser;
 
 /// Steps after which states are compared.
-const MOMENTS: [u32; 3] = [1, 8, 64];
+pub(crate) const MOMENTS: [u32; 3] = [1, 8, 64];
 /// Rollouts with random rounding errors, from which the deviation to be expected is taken.
 const TRIALS: usize = 4;
 const SEED: u64 = 0x0123_4567_89AB_CDEF;
 
 /// A model whose second layer does something: untrained ones of `paper` and `distill` stand still.
-fn lively(config: NcaConfig) -> Nca {
+pub(crate) fn lively(config: NcaConfig) -> Nca {
     let mut nca = Nca::new(config, 5).unwrap();
     let mut rng = PhiloxRng::new(5, Stream::Test, 0);
     let sigma = 0.1 / (nca.config.hidden as f64).sqrt();
@@ -61,7 +61,7 @@ fn open(browser: &mut Browser, nca: &Nca, grid: Grid, seed: u64) -> TempDir {
 /// absolute values. How such errors grow over many steps depends on the model, so it is tried:
 /// f64 rollouts in which every active element is off by that bound, with random signs; the largest
 /// deviation of any element in any of them.
-fn deviation(nca: &Nca, grid: Grid, seed: u64) -> Vec<f64> {
+pub(crate) fn deviation(nca: &Nca, grid: Grid, seed: u64) -> Vec<f64> {
     let backend = Reference::<f64>::new();
     let config = &nca.config;
     let wide = |values: &Vec<f32>| Ok::<_, Error>(values.iter().map(|&v| f64::from(v)).collect());
@@ -118,7 +118,7 @@ fn deviation(nca: &Nca, grid: Grid, seed: u64) -> Vec<f64> {
 }
 
 /// The state on the CPU after each of [`MOMENTS`].
-fn on_cpu(nca: &Nca, grid: Grid, seed: u64) -> Vec<Vec<f32>> {
+pub(crate) fn on_cpu(nca: &Nca, grid: Grid, seed: u64) -> Vec<Vec<f32>> {
     let cpu = Cpu::with_threads(1).unwrap();
     let mut simulation = Simulation::new(&cpu, nca, grid, seed).unwrap();
     let to = |moment: u32| {
@@ -129,7 +129,7 @@ fn on_cpu(nca: &Nca, grid: Grid, seed: u64) -> Vec<Vec<f32>> {
 }
 
 /// The largest difference of two states, as a multiple of what is allowed.
-fn excess(got: &[f32], want: &[f32], allowed: f64) -> f64 {
+pub(crate) fn excess(got: &[f32], want: &[f32], allowed: f64) -> f64 {
     assert_eq!(got.len(), want.len());
     got.iter()
         .zip(want)

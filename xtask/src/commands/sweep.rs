@@ -309,18 +309,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend.name()));
-    if let Some(List(channels)) = args.channels {
-        settings.channels = channels;
-    }
-    if let Some(List(hidden)) = args.hidden {
-        settings.hidden = hidden;
-    }
-    if let Some(count) = args.seeds {
-        let first = settings.seeds.first().copied().unwrap_or(0);
-        settings.seeds = (0..count).map(|i| first.wrapping_add(i)).collect();
-    }
-    training.apply(&mut settings)?;
+    let settings = settings_of(&args, earlier, backend.name())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let outcome = backend.run(RunSweep {
         sweep: &sweep,
@@ -331,6 +320,24 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     } else {
         print_line(&outcome.summary())
     }
+}
+
+/// What the flags say, over the settings of an `earlier` run or those of the preset.
+fn settings_of(args: &SweepArgs, earlier: Option<SweepSettings>) -> nca_core::Result<SweepSettings> {
+    let training = &args.training;
+    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, training.backend.resolved()));
+    if let Some(List(channels)) = &args.channels {
+        settings.channels.clone_from(channels);
+    }
+    if let Some(List(hidden)) = &args.hidden {
+        settings.hidden.clone_from(hidden);
+    }
+    if let Some(count) = args.seeds {
+        let first = settings.seeds.first().copied().unwrap_or(0);
+        settings.seeds = (0..count).map(|i| first.wrapping_add(i)).collect();
+    }
+    training.apply(&mut settings)?;
+    Ok(settings)
 }
 
 /// Runs a prepared sweep with progress bars.
@@ -345,5 +352,43 @@ impl Job for RunSweep<'_> {
     fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<SweepOutcome> {
         let mut progress = SweepProgress::new(self.quiet);
         Ok(self.sweep.run(backend, &mut |event| progress.show(&event))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use nca_train::report::page::command;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        args: SweepArgs,
+    }
+
+    fn settings(words: &str) -> SweepSettings {
+        let parsed = Only::try_parse_from(std::iter::once("sweep").chain(words.split_whitespace()));
+        settings_of(&parsed.unwrap_or_else(|e| panic!("{words}: {e}")).args, None).expect("settings")
+    }
+
+    #[test]
+    fn the_command_that_a_report_states_makes_the_same_sweep() {
+        for words in [
+            "",
+            "--preset paper --seeds 3",
+            "--preset notebook --seed 9 --channels 8..=24:8 --hidden 16",
+            "--channels 4,5 --hidden 6 --texture cracked --texture photo.jpg --size 40 --iterations 777 --batch 3 --pool 9",
+            "--learning-rate 0.0013 --steps-min 7 --steps-max 11 --memory-budget 64 --frames 12 --steps-per-frame 8",
+            "--warmup 100 --measure-every 0 --flow spynet --flow-weights net.pytorch --backend reference",
+            "--vgg vgg16.safetensors",
+            "--vgg vgg16.safetensors --appearance vgg-gram --dtd dtd",
+        ] {
+            let made = settings(words);
+            let line = command(&made);
+            let again = line.strip_prefix("cargo xtask sweep").expect("a sweep");
+            assert_eq!(settings(again), made, "{line}");
+        }
     }
 }

@@ -8,6 +8,8 @@ use image::{ExtendedColorType, ImageEncoder};
 use nca_core::{Error, Nca, NcaConfig, Padding, Perception, Result, RgbMap, SeedState};
 use serde::Serialize;
 
+use super::curve::Curve;
+use super::sweep::SweepData;
 use super::weights::pack;
 
 /// The whole page.
@@ -19,6 +21,8 @@ pub(super) struct PageData {
     pub(super) models: Vec<ModelData>,
     /// The conventions that models refer to, each once.
     pub(super) conventions: Vec<Conventions>,
+    /// The sweep that the models are of.
+    pub(super) sweep: Option<SweepData>,
 }
 
 /// What models were to look like.
@@ -33,8 +37,8 @@ pub(super) struct TextureData {
     pub(super) target: Option<String>,
 }
 
-/// A model.
-#[derive(Debug, Serialize)]
+/// A model. Lengths are pixels per frame.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ModelData {
     /// Index of its texture.
@@ -47,6 +51,19 @@ pub(super) struct ModelData {
     pub(super) weights: Option<usize>,
     /// Index of its conventions.
     pub(super) conventions: usize,
+    pub(super) status: &'static str,
+    /// Motion strength Ψ and its standard error.
+    pub(super) psi: Option<f64>,
+    pub(super) psi_se: Option<f64>,
+    /// Ψ of its flicker control, and whether its own is above.
+    pub(super) floor: Option<f64>,
+    pub(super) above_floor: Option<bool>,
+    /// Texture distance.
+    pub(super) distance: Option<f64>,
+    /// Last frame, and the flow from the one before, as `data:` addresses.
+    pub(super) frame: Option<String>,
+    pub(super) flow: Option<String>,
+    pub(super) curve: Option<Curve>,
 }
 
 /// What the automata of a page share: all but C, D and the weights.

@@ -14,7 +14,7 @@ macro_rules! source {
     };
 }
 
-const STYLE: &[&str] = &[source!("style.css")];
+const STYLE: &[&str] = &[source!("vendor/uplot/uPlot.min.css"), source!("style.css")];
 const SHADERS: &[(&str, &str)] = &[
     ("screen", source!("glsl/screen.vert")),
     ("mask", source!("glsl/mask.frag")),
@@ -25,13 +25,19 @@ const SHADERS: &[(&str, &str)] = &[
     ("picture", source!("glsl/picture.frag")),
 ];
 const SCRIPTS: &[&str] = &[
+    source!("vendor/uplot/uPlot.iife.min.js"),
     source!("js/data.js"),
     source!("js/philox.js"),
     source!("js/automaton.js"),
     source!("js/view.js"),
     source!("js/player.js"),
+    source!("js/heatmap.js"),
+    source!("js/statistics.js"),
+    source!("js/curves.js"),
     source!("js/main.js"),
 ];
+/// The notice that goes with every copy of the bundled library.
+const LICENCE: &str = source!("vendor/uplot/LICENSE");
 const FRAME: &str = source!("page.html");
 
 /// A page called `title` that shows `data`; `weights` are the packed weights of its models.
@@ -55,6 +61,7 @@ pub(super) fn page(title: &str, data: &impl Serialize, weights: &[String]) -> Re
     for (name, shader) in SHADERS {
         tail += &format!("<script type=\"text/plain\" id=\"shader-{name}\">\n{shader}</script>\n");
     }
+    tail += &format!("<!-- The first script below is uPlot:\n{LICENCE}-->\n");
     for script in SCRIPTS {
         tail += &format!("<script>\n{script}</script>\n");
     }

@@ -4,14 +4,21 @@
 //! by `html.rs` as they are. The page's automaton computes what [`nca_core`] computes, on the
 //! graphics processor and with 16-bit weights ([`as_shown`]).
 
+mod command;
+mod curve;
 mod data;
 mod html;
+mod sweep;
+mod thumbnail;
 mod weights;
 
 use nca_core::{Error, Nca, Result};
 
+pub use self::command::command;
 use self::data::{Automata, ModelData, PageData, TextureData, png_address};
+pub(super) use self::sweep::sweep_page;
 pub use self::weights::as_shown;
+use super::record::Status;
 use crate::texture::Texture;
 
 /// One automaton to be shown alone.
@@ -63,12 +70,15 @@ impl Exhibit<'_> {
             seed: self.seed.to_string(),
             weights: Some(weights),
             conventions,
+            status: Status::Ok.name(),
+            ..ModelData::default()
         };
         let data = PageData {
             title: self.name.to_owned(),
             textures: vec![texture],
             models: vec![model],
             conventions: automata.conventions,
+            sweep: None,
         };
         html::page(self.name, &data, &automata.weights)
     }

@@ -21,21 +21,62 @@ function setUpTheme() {
   apply();
 }
 
-/** Starts `model`, at once unless the system asks for less motion. */
-async function begin(stage, model) {
-  if (!stage.open()) return;
-  if (!model) return;
-  await stage.show(stage.screens[0], model);
-  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  stage.play(!still);
+/** Whether the system asks for less motion. */
+function still() {
+  return matchMedia('(prefers-reduced-motion: reduce)').matches;
+}
+
+/** The parts of a page about a sweep, around the stage. */
+function setUpReport(stage) {
+  document.getElementById('main').append(fromTemplate('report'));
+  document.getElementById('stage-room').append(stage.element);
+  const run = async (model) => {
+    const wasPlaying = stage.playing;
+    await stage.show(stage.chosen, model);
+    stage.play(wasPlaying || !still());
+    // On a narrow screen the stage is below the grid.
+    stage.element.scrollIntoView({ block: 'nearest', behavior: still() ? 'auto' : 'smooth' });
+  };
+  const curves = new Curves(run);
+  stage.curves = curves;
+  const heatmap = new Heatmap(run, (map) => {
+    drawCorrelations(map.texture);
+    curves.show(map.texture);
+  });
+  stage.onShow = (models) => {
+    heatmap.follow(stage.chosen.model);
+    heatmap.mark(models);
+    curves.mark(models);
+  };
+  // Beside a mover, one that stands still, or moves least: there is something to compare.
+  stage.neighbour = (model) => movers().filter((each) => each.weights !== null && each !== model
+    && each.texture === model.texture).at(-1);
+  drawLead();
+  drawMovers(run);
+  heatmap.draw();
+  drawCorrelations(heatmap.map.texture);
+  curves.show(heatmap.map.texture);
+  const { command, settings } = DATA.sweep;
+  document.getElementById('command').textContent = command ?? '';
+  document.getElementById('settings').textContent = settings ?? '';
+  document.getElementById('made').hidden = !command;
+  return movers().find((model) => model.weights !== null) ?? DATA.models.find((model) => model.weights !== null);
 }
 
 async function start() {
   setUpTheme();
   document.getElementById('title').textContent = DATA.title;
   const stage = new Stage();
-  document.getElementById('main').append(stage.element);
-  await begin(stage, DATA.models[0]);
+  let first = DATA.models[0];
+  if (DATA.sweep) first = setUpReport(stage);
+  else document.getElementById('main').append(stage.element);
+  if (!stage.open()) return stage;
+  if (first) {
+    await stage.show(stage.screens[0], first);
+    stage.play(!still());
+  } else {
+    stage.element.hidden = true;
+  }
   return stage;
 }
 

@@ -160,6 +160,7 @@ class Stage {
       gone.element.remove();
       gone.automaton.gl.getExtension('WEBGL_lose_context')?.loseContext();
       this.screens = this.screens.filter((screen) => screen !== gone);
+      this.choose(this.screens[0]);
       this.$screens.classList.remove('two');
       this.onShow?.(this.screens.map((each) => each.model));
     }

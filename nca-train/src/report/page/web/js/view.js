@@ -15,7 +15,8 @@ function textureOf(model) {
 
 /** A model in a few words. */
 function modelName(model) {
-  const architecture = `C = ${model.channels}, D = ${model.hidden}`;
+  // No-break spaces: a line may end after the comma only.
+  const architecture = `C\u00a0=\u00a0${model.channels}, D\u00a0=\u00a0${model.hidden}`;
   return DATA.textures.length > 1 ? `${textureOf(model).name} · ${architecture}` : architecture;
 }
 
