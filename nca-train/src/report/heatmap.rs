@@ -17,7 +17,7 @@ use crate::plot::{
 
 /// What a cell of a grid knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Cell {
+pub(super) enum Cell {
     /// No model was run.
     Missing,
     /// Every seed diverged.
@@ -30,20 +30,20 @@ enum Cell {
 
 /// Ψ of an architecture, over its seeds and perhaps textures; pixels per frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Measured {
+pub(super) struct Measured {
     /// Mean.
-    psi: f64,
+    pub(super) psi: f64,
     /// Standard error of it.
-    psi_se: Option<f64>,
+    pub(super) psi_se: Option<f64>,
     /// Models that have a Ψ.
-    measured: usize,
+    pub(super) measured: usize,
     /// Models, of which others may have none.
-    models: usize,
+    pub(super) models: usize,
 }
 
 impl Cell {
     /// Of all seeds of an architecture on one texture.
-    fn of(records: &[&ModelRecord]) -> Self {
+    pub(super) fn of(records: &[&ModelRecord]) -> Self {
         let psi: Vec<f64> = records.iter().filter_map(|r| r.measured_psi()).collect();
         if let Some(mean) = stats::mean(psi.iter().copied()) {
             // One seed scatters over its frame pairs, several over each other.
@@ -69,7 +69,7 @@ impl Cell {
     }
 
     /// The mean of an architecture over textures; those without a value are left out of it.
-    fn pooled(cells: &[Self]) -> Self {
+    pub(super) fn pooled(cells: &[Self]) -> Self {
         let known: Vec<Measured> = cells.iter().filter_map(|cell| cell.measured()).collect();
         let Some(psi) = stats::mean(known.iter().map(|m| m.psi)) else {
             let lost = cells.iter().find(|cell| **cell == Self::Failed);
@@ -90,14 +90,14 @@ impl Cell {
         })
     }
 
-    fn measured(self) -> Option<Measured> {
+    pub(super) fn measured(self) -> Option<Measured> {
         match self {
             Self::Measured(measured) => Some(measured),
             _ => None,
         }
     }
 
-    fn status(self) -> &'static str {
+    pub(super) fn status(self) -> &'static str {
         match self {
             Self::Missing => "not run",
             Self::Measured(_) => "ok",

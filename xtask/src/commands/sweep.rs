@@ -383,6 +383,9 @@ mod tests {
             "--learning-rate 0.0013 --steps-min 7 --steps-max 11 --memory-budget 64 --frames 12 --steps-per-frame 8",
             "--warmup 100 --measure-every 0 --flow spynet --flow-weights net.pytorch --backend reference",
             "--vgg vgg16.safetensors",
+            "--motion-weight -2 --motion-window 3 --clamp 1.5 --overflow-weight 0 --flow-weights net.pytorch",
+            "--objective motion --motion-target 0.25 --motion-frames 5 --motion-pairs last --steps-per-frame 8",
+            "--preset notebook --objective both --motion-weight 3 --flow-weights net.pytorch",
             "--vgg vgg16.safetensors --appearance vgg-gram --dtd dtd",
         ] {
             let made = settings(words);

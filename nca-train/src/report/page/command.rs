@@ -1,24 +1,38 @@
 //! The command line that makes a sweep.
 
+use std::path::PathBuf;
+
+use crate::Objective;
 use crate::sweep::SweepSettings;
 
-/// The `cargo xtask sweep` of these settings: the preset, and every flag whose value is not the
-/// preset's.
+/// The command line of these settings: the preset, and every flag whose value is not the preset's.
+///
+/// A model that was trained from another one is `cargo xtask train`'s, all others are made by
+/// `cargo xtask sweep`.
+#[must_use]
 pub fn command(settings: &SweepSettings) -> String {
     let preset = SweepSettings::preset(settings.preset, &settings.backend);
-    let mut line = Line(format!("cargo xtask sweep --preset {}", settings.preset.name()));
     let (train, measure) = (&settings.train, &settings.measure);
     let (usual, usually) = (&preset.train, &preset.measure);
-    line.list("--channels", &settings.channels, &preset.channels);
-    line.list("--hidden", &settings.hidden, &preset.hidden);
-    if settings.textures != preset.textures {
+    let mut line = Line {
+        text: "cargo xtask sweep".to_owned(),
+        all: false,
+    };
+    if let Some(init) = &settings.init {
+        // The presets of `train` are others: everything is said.
+        line.text = "cargo xtask train".to_owned();
+        line.all = true;
+        line.path("--init", Some(init));
+    }
+    line.add("--preset", settings.preset.name());
+    line.set("--channels", &list(&settings.channels), &list(&preset.channels));
+    line.set("--hidden", &list(&settings.hidden), &list(&preset.hidden));
+    if line.all || settings.textures != preset.textures {
         for texture in &settings.textures {
             line.add("--texture", texture);
         }
     }
-    if let Some(dtd) = &settings.dtd {
-        line.add("--dtd", &dtd.display().to_string());
-    }
+    line.path("--dtd", settings.dtd.as_ref());
     line.set("--size", &train.size, &usual.size);
     line.set("--iterations", &train.iterations, &usual.iterations);
     line.set("--batch", &train.batch, &usual.batch);
@@ -26,53 +40,85 @@ pub fn command(settings: &SweepSettings) -> String {
     line.set("--learning-rate", &train.learning_rate, &usual.learning_rate);
     line.set("--steps-min", &train.steps_min, &usual.steps_min);
     line.set("--steps-max", &train.steps_max, &usual.steps_max);
+    line.option("--clamp", settings.clamp);
+    line.set("--overflow-weight", &train.overflow_weight, &usual.overflow_weight);
     line.set(
         "--memory-budget",
         &(train.memory_budget >> 20),
         &(usual.memory_budget >> 20),
     );
-    line.set("--flow", &measure.flow, &usually.flow);
-    if let Some(weights) = &measure.flow_weights {
-        line.add("--flow-weights", &weights.display().to_string());
-    }
-    if let Some(weights) = &settings.vgg {
-        line.add("--vgg", &weights.display().to_string());
-    }
+    line.objective(&train.objective, &usual.objective);
+    // Motion as an objective turns the estimator to one that has a derivative.
+    let estimator = if train.objective.motion().is_some() {
+        "spynet"
+    } else {
+        &usually.flow
+    };
+    line.set("--flow", &measure.flow.as_str(), &estimator);
+    line.path("--flow-weights", measure.flow_weights.as_ref());
+    line.path("--vgg", settings.vgg.as_ref());
     let appearance = if settings.vgg.is_some() {
         "vgg-ot"
     } else {
         &preset.appearance
     };
-    line.set("--appearance", &settings.appearance.as_str(), &appearance);
+    if train.objective.has_appearance() {
+        line.set("--appearance", &settings.appearance.as_str(), &appearance);
+    }
     line.set("--frames", &measure.pairs, &usually.pairs);
     line.set("--steps-per-frame", &measure.steps_per_frame, &usually.steps_per_frame);
     line.set("--warmup", &measure.warmup, &usually.warmup);
     line.set("--measure-every", &measure.every, &usually.every);
     let first = settings.seeds.first().copied().unwrap_or(0);
     line.set("--seed", &first, &preset.seeds.first().copied().unwrap_or(0));
-    line.set("--seeds", &settings.seeds.len(), &preset.seeds.len());
+    if settings.init.is_none() {
+        line.set("--seeds", &settings.seeds.len(), &preset.seeds.len());
+    }
     line.add("--backend", &settings.backend);
-    line.0
+    line.text
 }
 
-struct Line(String);
+fn list(values: &[usize]) -> String {
+    let words: Vec<_> = values.iter().map(ToString::to_string).collect();
+    words.join(",")
+}
+
+struct Line {
+    text: String,
+    /// Whether flags are stated even where they say what the preset says.
+    all: bool,
+}
 
 impl Line {
     fn add(&mut self, flag: &str, value: &str) {
-        self.0 += &format!(" {flag} {}", quoted(value));
+        self.text += &format!(" {flag} {}", quoted(value));
     }
 
     fn set<T: PartialEq + ToString>(&mut self, flag: &str, value: &T, usual: &T) {
-        if value != usual {
+        if self.all || value != usual {
             self.add(flag, &value.to_string());
         }
     }
 
-    fn list(&mut self, flag: &str, values: &[usize], usual: &[usize]) {
-        if values != usual {
-            let words: Vec<_> = values.iter().map(ToString::to_string).collect();
-            self.add(flag, &words.join(","));
+    fn option<T: ToString>(&mut self, flag: &str, value: Option<T>) {
+        if let Some(value) = value {
+            self.add(flag, &value.to_string());
         }
+    }
+
+    fn path(&mut self, flag: &str, value: Option<&PathBuf>) {
+        self.option(flag, value.map(|path| path.display()));
+    }
+
+    fn objective(&mut self, objective: &Objective, usual: &Objective) {
+        self.set("--objective", &objective.name(), &usual.name());
+        let Some(term) = objective.motion() else { return };
+        let usual = usual.motion().cloned().unwrap_or_default();
+        self.set("--motion-weight", &term.weight, &usual.weight);
+        self.option("--motion-target", term.target);
+        self.set("--motion-frames", &term.frames, &usual.frames);
+        self.set("--motion-pairs", &term.pairs, &usual.pairs);
+        self.option("--motion-window", term.window);
     }
 }
 

@@ -13,9 +13,9 @@ use super::thumbnail::{Flows, thumbnail};
 use crate::picture::read_picture;
 use crate::report::collect::{Collection, ModelResult};
 use crate::report::findings::{ArchitectureCorrelation, Moving};
+use crate::report::heatmap;
 use crate::report::layout::ModelDir;
 use crate::report::record::{ModelRecord, Status};
-use crate::report::stats;
 use crate::report::summary::ReportSummary;
 use crate::sweep::Sweep;
 
@@ -198,10 +198,10 @@ fn texture_data(collection: &Collection, name: &str, size: usize) -> Result<Text
     })
 }
 
+/// The maps of all textures, and, of several, their mean.
 fn maps(collection: &Collection, shown: &[&ModelResult]) -> Vec<Map> {
     let textures = collection.textures();
     let all = (textures.len() > 1).then_some(None);
-    let scopes = textures.into_iter().map(Some).chain(all);
     let map = |texture: Option<&str>| Map {
         texture: texture.map(str::to_owned),
         cells: collection
@@ -213,10 +213,11 @@ fn maps(collection: &Collection, shown: &[&ModelResult]) -> Vec<Map> {
             })
             .collect(),
     };
-    scopes.map(map).collect()
+    textures.iter().copied().map(Some).chain(all).map(map).collect()
 }
 
 impl Cell {
+    /// Of a texture, or the mean of all.
     fn of(
         collection: &Collection,
         shown: &[&ModelResult],
@@ -228,8 +229,15 @@ impl Cell {
             (r.channels, r.hidden) == (channels, hidden) && texture.is_none_or(|texture| texture == r.texture)
         };
         let records: Vec<&ModelRecord> = collection.records().filter(|r| here(r)).collect();
-        let (psi, psi_se) = mean_psi(&records);
-        let lost = |status| records.iter().any(|r| r.status == status);
+        let cells: Vec<_> = records
+            .chunk_by(|a, b| a.texture == b.texture)
+            .map(heatmap::Cell::of)
+            .collect();
+        let cell = match cells[..] {
+            [one] => one,
+            _ => heatmap::Cell::pooled(&cells),
+        };
+        let measured = cell.measured();
         let runs = shown.iter().enumerate().filter(|(_, model)| here(model.record()));
         // Of several textures the strongest mover.
         let strongest = runs.max_by(|a, b| {
@@ -237,45 +245,13 @@ impl Cell {
             psi(a.1).total_cmp(&psi(b.1))
         });
         Self {
-            status: match psi {
-                Some(_) => Status::Ok.name(),
-                None if lost(Status::Failed) => Status::Failed.name(),
-                None if lost(Status::Diverged) => Status::Diverged.name(),
-                None => "missing",
-            },
-            psi,
-            psi_se,
-            measured: records.iter().filter(|r| r.measured_psi().is_some()).count(),
-            of: records.len(),
+            status: cell.status(),
+            psi: measured.map(|m| m.psi),
+            psi_se: measured.and_then(|m| m.psi_se),
+            measured: measured.map_or(0, |m| m.measured),
+            of: measured.map_or(records.len(), |m| m.models),
             above: records.iter().filter(|r| r.above_flicker() == Some(true)).count(),
             model: strongest.map(|(index, _)| index),
         }
     }
-}
-
-/// Mean Ψ over textures of the mean over seeds, and its standard error.
-///
-/// The error of a single model is that over its frame pairs; of several seeds, that of their mean.
-/// Textures are not a sample: their errors propagate, their differences are none.
-fn mean_psi(records: &[&ModelRecord]) -> (Option<f64>, Option<f64>) {
-    let mut means = Vec::new();
-    let mut errors = Vec::new();
-    for seeds in records.chunk_by(|a, b| a.texture == b.texture) {
-        let psi: Vec<f64> = seeds.iter().filter_map(|r| r.measured_psi()).collect();
-        let Some(mean) = stats::mean(psi.iter().copied()) else {
-            continue;
-        };
-        let n = psi.len() as f64;
-        means.push(mean);
-        errors.push(if psi.len() > 1 {
-            let squares = psi.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-            Some((squares / (n - 1.0) / n).sqrt())
-        } else {
-            seeds.iter().find(|r| r.measured_psi().is_some()).and_then(|r| r.psi_se)
-        });
-    }
-    let count = means.len() as f64;
-    let squares: Option<f64> = errors.into_iter().map(|error| Some(error?.powi(2))).sum();
-    let psi = stats::mean(means);
-    (psi, psi.and(squares).map(|sum| sum.sqrt() / count))
 }

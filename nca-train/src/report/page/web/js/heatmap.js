@@ -28,7 +28,7 @@ function digitsFor(highest) {
   return highest >= 0.2 ? 2 : 3;
 }
 
-const MARKS = { diverged: '✕', failed: '!', missing: '–' };
+const MARKS = { diverged: '✕', failed: '!', 'not run': '–' };
 
 class Heatmap {
   /** `run` is called with the model of a cell that was activated, `onScope` with the map that is shown. */
@@ -135,7 +135,7 @@ class Heatmap {
 
   #words(cell, i, j) {
     const name = `C = ${DATA.sweep.channels[i]}, D = ${DATA.sweep.hidden[j]}`;
-    if (cell.status !== 'ok') return `${name}: ${cell.status === 'missing' ? 'not run' : cell.status}`;
+    if (cell.status !== 'ok') return `${name}: ${cell.status}`;
     const error = Number.isFinite(cell.psiSe) ? ` ± ${cell.psiSe.toFixed(3)}` : '';
     const floor = cell.of > 1 ? `${cell.above} of ${cell.measured} models above their motion floor`
       : cell.above ? 'above its motion floor' : 'not above its motion floor';
@@ -163,7 +163,7 @@ class Heatmap {
     }
     for (const [status, mark] of Object.entries(MARKS)) {
       if (cells.some((cell) => cell.status === status)) {
-        parts.push(`<span><b>${mark}</b> ${status === 'missing' ? 'not run' : status}</span>`);
+        parts.push(`<span><b>${mark}</b> ${status}</span>`);
       }
     }
     if (DATA.sweep.seeds > 1) parts.push(`<span>${what}: mean of ${DATA.sweep.seeds} seeds; the first one runs</span>`);
