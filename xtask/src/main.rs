@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     let result = match Cli::parse().command {
-        Command::Sweep(args) => sweep::run(args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Render(args) => render::run(&args),

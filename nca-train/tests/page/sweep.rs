@@ -141,6 +141,8 @@ fn row(iteration: u64, loss: f64, psi: Option<f64>) -> MetricRow {
         iteration,
         loss,
         appearance_loss: loss,
+        motion_loss: None,
+        psi_training: None,
         overflow_loss: 0.0,
         learning_rate: 1e-3,
         steps: 32,

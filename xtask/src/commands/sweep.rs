@@ -295,7 +295,7 @@ impl TrainingArgs {
     }
 }
 
-pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let training = &args.training;
     let out = training
         .out
@@ -309,7 +309,7 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let settings = settings_of(&args, earlier, backend.name())?;
+    let settings = settings_of(args, earlier, backend.name())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let outcome = backend.run(RunSweep {
         sweep: &sweep,
@@ -322,10 +322,10 @@ pub(crate) fn run(args: SweepArgs) -> anyhow::Result<()> {
     }
 }
 
-/// What the flags say, over the settings of an `earlier` run or those of the preset.
-fn settings_of(args: &SweepArgs, earlier: Option<SweepSettings>) -> nca_core::Result<SweepSettings> {
+/// What the flags say, over the settings of an `earlier` run or those of the preset on `backend`.
+fn settings_of(args: &SweepArgs, earlier: Option<SweepSettings>, backend: &str) -> nca_core::Result<SweepSettings> {
     let training = &args.training;
-    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, training.backend.resolved()));
+    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend));
     if let Some(List(channels)) = &args.channels {
         settings.channels.clone_from(channels);
     }
@@ -361,6 +361,7 @@ mod tests {
     use nca_train::report::page::command;
 
     use super::*;
+    use crate::backend::Choice;
 
     #[derive(Parser)]
     struct Only {
@@ -370,7 +371,12 @@ mod tests {
 
     fn settings(words: &str) -> SweepSettings {
         let parsed = Only::try_parse_from(std::iter::once("sweep").chain(words.split_whitespace()));
-        settings_of(&parsed.unwrap_or_else(|e| panic!("{words}: {e}")).args, None).expect("settings")
+        let args = parsed.unwrap_or_else(|e| panic!("{words}: {e}")).args;
+        let backend = match args.training.backend.backend {
+            Choice::Reference => "reference",
+            _ => "cpu",
+        };
+        settings_of(&args, None, backend).expect("settings")
     }
 
     #[test]

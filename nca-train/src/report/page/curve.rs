@@ -59,6 +59,8 @@ mod tests {
             iteration,
             loss,
             appearance_loss: loss,
+            motion_loss: None,
+            psi_training: None,
             overflow_loss: 0.0,
             learning_rate: 1e-3,
             steps: 32,
