@@ -161,12 +161,18 @@ impl Browser {
     pub(crate) fn drag(&mut self, selector: &str, from: (f64, f64), to: (f64, f64)) {
         const MOVES: u32 = 4;
         let area = self.evaluate(&format!(
-            "(() => {{
+            "(async () => {{
                 const element = document.querySelector('{selector}');
+                // What still moves the page first, such as a picture that has just been unpacked.
+                const frame = () => new Promise(requestAnimationFrame);
+                await frame();
                 element.scrollIntoView({{ block: 'nearest', behavior: 'instant' }});
+                await frame();
                 const {{ left, top, width, height }} = element.getBoundingClientRect();
                 const middle = document.elementFromPoint(left + width / 2, top + height / 2);
-                if (!element.contains(middle) && !middle?.contains(element)) throw new Error('{selector} is covered');
+                if (!element.contains(middle) && !middle?.contains(element)) {{
+                    throw new Error(`{selector} is covered by ${{middle?.outerHTML.slice(0, 200)}}, at ${{left}} ${{top}}`);
+                }}
                 return [left, top, width, height];
             }})()"
         ));

@@ -30,12 +30,15 @@ function still() {
 function setUpReport(stage) {
   document.getElementById('main').append(fromTemplate('report'));
   document.getElementById('stage-room').append(stage.element);
-  const run = async (model) => {
+  const show = async (model) => {
     const wasPlaying = stage.playing;
     await stage.show(stage.chosen, model);
     stage.play(wasPlaying || !still());
     // On a narrow screen the stage is below the grid.
     stage.element.scrollIntoView({ block: 'nearest', behavior: still() ? 'auto' : 'smooth' });
+  };
+  const run = (model) => {
+    stage.latest = show(model);
   };
   const curves = new Curves(run);
   stage.curves = curves;
