@@ -31,7 +31,7 @@ pub(super) fn begun(iterations: u64) -> Stage {
 
 /// The quick sweep on two textures, with these stages of models of C, D and the index of a texture; all
 /// others wait.
-pub(super) fn snapshot(stages: Vec<((usize, usize, usize), Stage)>) -> Snapshot {
+pub(super) fn snapshot(stages: &[((usize, usize, usize), Stage)]) -> Snapshot {
     let mut settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
     settings.textures = vec!["chequered".to_owned(), "bubbly".to_owned()];
     let models = settings.models().into_iter().map(|spec| {

@@ -253,7 +253,7 @@ mod tests {
 
     /// The smallest C on both textures, with every kind of outcome.
     fn view() -> View {
-        let stages = vec![
+        let stages = [
             ((6, 16, 0), done(Status::Ok, 0.5)),
             ((6, 16, 1), done(Status::Ok, 0.001)),
             ((6, 32, 0), done(Status::Diverged, 0.0)),
@@ -261,7 +261,7 @@ mod tests {
             ((6, 64, 0), done(Status::Failed, 0.0)),
             ((6, 64, 1), begun(600)),
         ];
-        View::new(snapshot(stages), true)
+        View::new(snapshot(&stages), true)
     }
 
     #[test]
