@@ -8,8 +8,9 @@ use nca_core::Grid;
 use nca_core::philox::{PhiloxRng, Stream};
 use proptest::prelude::*;
 use rayon::prelude::*;
+use spynet::evaluate::Exhibit;
 use spynet::{Classical, FlowEstimator, FlowField, endpoint_error};
-use textures::{Texture, octaves, photographs, procedural, with_noise};
+use textures::{photographs, with_noise};
 
 const SIZE: usize = 64;
 
@@ -30,8 +31,8 @@ fn field(height: usize, width: usize, at: impl Fn(f64, f64) -> (f64, f64)) -> Fl
     FlowField::new(height, width, data).unwrap()
 }
 
-fn textures() -> Vec<Texture> {
-    procedural().into_iter().chain(photographs()).collect()
+fn textures() -> Vec<Exhibit> {
+    Exhibit::procedural().into_iter().chain(photographs()).collect()
 }
 
 /// Mean length within 10 % ± 0.05 px and mean endpoint error within 10 % ± 0.05 px, for eight
@@ -48,7 +49,7 @@ fn translations() {
             for direction in 0..8 {
                 let (sin, cos) = (TAU * f64::from(direction) / 8.0).sin_cos();
                 let (dx, dy) = (distance * cos, distance * sin);
-                let (first, second) = texture.translated(SIZE, SIZE, dx, dy);
+                let (first, second) = texture.translated(SIZE, SIZE, 1.0, dx, dy);
                 let flow = estimate(SIZE, SIZE, &first, &second);
                 let mean = flow.mean_magnitude().unwrap();
                 let error = endpoint_error(&flow, &field(SIZE, SIZE, |_, _| (dx, dy))).unwrap();
@@ -68,7 +69,7 @@ fn translations() {
 fn one_pixel_to_within_a_tenth() {
     for texture in textures() {
         for (dx, dy) in [(1.0, 0.0), (0.0, -1.0)] {
-            let (first, second) = texture.translated(SIZE, SIZE, dx, dy);
+            let (first, second) = texture.translated(SIZE, SIZE, 1.0, dx, dy);
             let flow = estimate(SIZE, SIZE, &first, &second);
             let error = endpoint_error(&flow, &field(SIZE, SIZE, |_, _| (dx, dy))).unwrap();
             assert!(error.mean < 0.1, "{}: {error:?}", texture.name);
@@ -81,7 +82,7 @@ fn one_pixel_to_within_a_tenth() {
 fn identical_frames_give_exactly_nothing() {
     for (height, width) in [(8, 8), (9, 31), (64, 64), (50, 17)] {
         for texture in textures() {
-            let frame = texture.frame(height, width, |x, y| (x, y));
+            let frame = texture.frame(height, width, 1.0, |x, y| (x, y));
             let flow = estimate(height, width, &frame, &frame);
             assert!(
                 flow.data().iter().all(|&v| v == 0.0),
@@ -101,9 +102,9 @@ fn rotation_zoom_and_waves() {
     let centre = (SIZE - 1) as f64 / 2.0;
     let (sin, cos) = 2_f64.to_radians().sin_cos();
     let k = TAU / 32.0;
-    for texture in procedural() {
-        let first = texture.frame(SIZE, SIZE, |x, y| (x, y));
-        let rotated = texture.frame(SIZE, SIZE, |x, y| {
+    for texture in Exhibit::procedural() {
+        let first = texture.frame(SIZE, SIZE, 1.0, |x, y| (x, y));
+        let rotated = texture.frame(SIZE, SIZE, 1.0, |x, y| {
             let (x, y) = (x - centre, y - centre);
             (centre + cos * x + sin * y, centre - sin * x + cos * y)
         });
@@ -111,12 +112,12 @@ fn rotation_zoom_and_waves() {
             let (x, y) = (x - centre, y - centre);
             (cos * x - sin * y - x, sin * x + cos * y - y)
         });
-        let zoomed = texture.frame(SIZE, SIZE, |x, y| {
+        let zoomed = texture.frame(SIZE, SIZE, 1.0, |x, y| {
             (centre + (x - centre) / 1.03, centre + (y - centre) / 1.03)
         });
         let zoom = field(SIZE, SIZE, |x, y| (0.03 * (x - centre), 0.03 * (y - centre)));
         // A shear moves rows along themselves, so that its inverse is exact.
-        let sheared = texture.frame(SIZE, SIZE, |x, y| (x - 0.5 * (k * y).sin(), y));
+        let sheared = texture.frame(SIZE, SIZE, 1.0, |x, y| (x - 0.5 * (k * y).sin(), y));
         let shear = field(SIZE, SIZE, |_, y| (0.5 * (k * y).sin(), 0.0));
         for (what, second, truth) in [
             ("rotation", rotated, rotation),
@@ -142,7 +143,7 @@ fn rotation_zoom_and_waves() {
 #[test]
 fn flicker_is_not_taken_for_motion() {
     for texture in textures() {
-        let (first, second) = texture.translated(SIZE, SIZE, 0.4, 0.3);
+        let (first, second) = texture.translated(SIZE, SIZE, 1.0, 0.4, 0.3);
         let still: Vec<f64> = [0.01, 0.05, 0.1]
             .iter()
             .map(|&sigma| {
@@ -169,7 +170,7 @@ fn flicker_is_not_taken_for_motion() {
 /// Half the contrast, the same motion.
 #[test]
 fn contrast_does_not_matter() {
-    let (first, second) = octaves().translated(SIZE, SIZE, 0.6, -0.3);
+    let (first, second) = Exhibit::octaves().translated(SIZE, SIZE, 1.0, 0.6, -0.3);
     let faint = |frame: &[f32]| -> Vec<f32> { frame.iter().map(|v| 0.5 + 0.1 * (v - 0.5)).collect() };
     let full = estimate(SIZE, SIZE, &first, &second).mean_magnitude().unwrap();
     let tenth = estimate(SIZE, SIZE, &faint(&first), &faint(&second))
@@ -192,11 +193,11 @@ fn nothing_to_see_is_nothing_moving() {
 #[test]
 fn batches_and_threads_change_nothing() {
     let (height, width) = (33, 40);
-    let pairs: Vec<_> = procedural()
+    let pairs: Vec<_> = Exhibit::procedural()
         .iter()
         .take(3)
         .zip([(0.5, 0.0), (-1.0, 1.0), (0.2, 2.0)])
-        .map(|(texture, (dx, dy))| texture.translated(height, width, dx, dy))
+        .map(|(texture, (dx, dy))| texture.translated(height, width, 1.0, dx, dy))
         .collect();
     let first: Vec<f32> = pairs.iter().flat_map(|p| p.0.clone()).collect();
     let second: Vec<f32> = pairs.iter().flat_map(|p| p.1.clone()).collect();

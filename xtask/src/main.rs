@@ -10,7 +10,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{export, fetch, flow, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train, watch};
+use commands::{
+    export, fetch, flow, flow_eval, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train, watch,
+};
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -33,6 +35,7 @@ enum Command {
     Export(export::ExportArgs),
     Flow(flow::FlowArgs),
     FlowTrain(flow_train::FlowTrainArgs),
+    FlowEval(flow_eval::FlowEvalArgs),
     Report(report::ReportArgs),
     Watch(watch::WatchArgs),
     Fetch(fetch::FetchArgs),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Flow(args) => flow::run(&args),
         Command::FlowTrain(args) => flow_train::run(&args),
+        Command::FlowEval(args) => flow_eval::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Fetch(args) => fetch::run(&args),

@@ -181,6 +181,14 @@ fn broken_pictures() {
     refused(&["flow", &good, &other], &["other.png", "16x20", "20x16"]);
     refused(&["flow", &good, &good, "--gt", &flow], &["flow.flo"]);
     refused(&["flow", &good, &path("none.png")], &["none.png"]);
+    // No pairs in the folder, and a flow whose frames are missing.
+    let folder = path("folder");
+    fs::create_dir(&folder).expect("a folder");
+    refused(&["flow-eval", "--data", &folder], &["folder", "no pairs"]);
+    fs::copy(&flow, path("folder/a_flow.flo")).expect("a copy");
+    refused(&["flow-eval", "--data", &folder], &["a_flow.flo", "a_img1"]);
+    refused(&["flow-eval", "--textures", &folder], &["folder", "no pictures"]);
+    refused(&["flow-eval", "--pairs", "0"], &["--pairs"]);
     refused(
         &["flow", &good, &good, "--flow", "magic"],
         &["--flow", "magic", "classical"],

@@ -58,7 +58,7 @@ pub struct FlowPair {
 }
 
 /// Kinds of scenes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Nothing moves, though noise, flicker, brightness and the texture itself may change.
     Still,

@@ -3,6 +3,7 @@
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod flow;
+pub(crate) mod flow_eval;
 pub(crate) mod flow_train;
 pub(crate) mod gpu_bundle;
 pub(crate) mod kernels;

@@ -1,0 +1,126 @@
+//! Pairs of pictures with known flow in a folder.
+//!
+//! Three ways of laying them out are known, in the folder itself and in folders below it:
+//!
+//! * FlyingChairs: `NAME_img1.*`, `NAME_img2.*`, `NAME_flow.flo` (or a KITTI PNG, `NAME_flow.png`);
+//! * Middlebury: `frame10.*`, `frame11.*`, `flow10.flo` in a folder for each pair;
+//! * KITTI: `image_2/NAME_10.png`, `image_2/NAME_11.png`, `flow_occ/NAME_10.png` (also `colored_0`,
+//!   `image_0`, `flow_noc`).
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use nca_core::{Error, Result};
+
+use crate::field::FlowField;
+use crate::flo::read_flo;
+use crate::kitti::read_kitti;
+
+/// Files of a pair.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PairFiles {
+    /// Name for tables and pictures.
+    pub name: String,
+    /// First frame.
+    pub first: PathBuf,
+    /// Second frame.
+    pub second: PathBuf,
+    /// True flow.
+    pub truth: PathBuf,
+}
+
+/// Extensions of pictures.
+const PICTURES: [&str; 7] = ["png", "jpg", "jpeg", "ppm", "bmp", "webp", "gif"];
+/// Folders below which are looked into.
+const DEPTH: usize = 4;
+
+/// Reads a true flow: a `.flo` file, or else a KITTI PNG.
+///
+/// # Errors
+/// As [`read_flo`] and [`read_kitti`]; when the file has neither extension.
+pub fn read_truth(path: impl AsRef<Path>) -> Result<FlowField> {
+    let path = path.as_ref();
+    match extension(path).as_str() {
+        "flo" => read_flo(path),
+        "png" => read_kitti(path),
+        other => Err(Error::format(
+            path,
+            format!("the extension \"{other}\""),
+            ".flo or .png (KITTI)",
+        )),
+    }
+}
+
+/// All pairs in `dir` and below, sorted by name.
+///
+/// # Errors
+/// When a folder cannot be read, a flow lacks one of its frames, or there is no pair at all.
+pub fn find_pairs(dir: impl AsRef<Path>) -> Result<Vec<PairFiles>> {
+    let dir = dir.as_ref();
+    let mut pairs = BTreeSet::new();
+    search(dir, dir, DEPTH, &mut pairs)?;
+    if pairs.is_empty() {
+        let expected =
+            "NAME_img1, NAME_img2 and NAME_flow.flo; frame10, frame11 and flow10.flo; or KITTI's image_2 and flow_occ";
+        return Err(Error::format(dir, "no pairs with known flow", expected));
+    }
+    Ok(pairs.into_iter().collect())
+}
+
+fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>) -> Result<()> {
+    let io = |e| Error::io(dir, e);
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.is_dir() {
+            if depth > 0 {
+                search(root, &path, depth - 1, pairs)?;
+            }
+            continue;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let kind = extension(&path);
+        let (flo, png) = (kind == "flo", kind == "png");
+        let folder = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (first, second) = if let Some(name) = stem.strip_suffix("_flow").filter(|_| flo || png) {
+            (dir.join(format!("{name}_img1")), dir.join(format!("{name}_img2")))
+        } else if stem == "flow10" && flo {
+            (dir.join("frame10"), dir.join("frame11"))
+        } else if let Some(name) = stem.strip_suffix("_10").filter(|_| png && folder.starts_with("flow_")) {
+            let Some(images) = ["image_2", "colored_0", "image_0"]
+                .iter()
+                .filter_map(|images| Some(dir.parent()?.join(images)))
+                .find(|images| images.is_dir())
+            else {
+                let expected = "a folder image_2, colored_0 or image_0 beside it";
+                return Err(Error::format(dir, "no frames", expected));
+            };
+            (images.join(format!("{name}_10")), images.join(format!("{name}_11")))
+        } else {
+            continue;
+        };
+        let name = path.strip_prefix(root).unwrap_or(&path).with_extension("");
+        pairs.insert(PairFiles {
+            name: name.to_string_lossy().replace(['/', '\\'], "-"),
+            first: picture(&first, &path)?,
+            second: picture(&second, &path)?,
+            truth: path,
+        });
+    }
+    Ok(())
+}
+
+/// The picture called `stem`, whatever its extension; `truth` is the flow that asks for it.
+fn picture(stem: &Path, truth: &Path) -> Result<PathBuf> {
+    PICTURES
+        .iter()
+        .map(|kind| PathBuf::from(format!("{}.{kind}", stem.display())))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            let expected = format!("{}, with .{}", stem.display(), PICTURES.join(", ."));
+            Error::format(truth, "a flow without one of its frames", expected)
+        })
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}

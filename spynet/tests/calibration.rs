@@ -1,0 +1,228 @@
+//! The evaluation of estimators, on estimators whose errors are known.
+
+mod textures;
+
+use std::fs;
+
+use nca_core::{Grid, Result};
+use spynet::evaluate::files::{find_pairs, read_truth};
+use spynet::evaluate::{
+    Accuracy, CalibrationRow, DISTANCES, Exhibit, Set, SizeClass, ZeroFlow, calibrate, fields, floors, tables,
+};
+use spynet::synth::{Kind, Raster};
+use spynet::{Classical, FlowEstimator, FlowField, write_flo, write_kitti};
+use tempfile::TempDir;
+
+/// Sees everything move by the same.
+struct Constant(f32, f32);
+
+impl FlowEstimator for Constant {
+    fn name(&self) -> &'static str {
+        "constant"
+    }
+
+    fn flow(&self, grid: Grid, _: &[f32], _: &[f32]) -> Result<Vec<f32>> {
+        Ok([vec![self.0; grid.cells()], vec![self.1; grid.cells()]].concat())
+    }
+}
+
+#[test]
+fn errors_are_counted_by_set() {
+    let constant = Constant(3.0, 0.0);
+    let mut accuracy = Accuracy::new(vec![&ZeroFlow, &constant]);
+    let frame = vec![0.5; 3 * 8 * 8];
+    let named = Set::Named("some".to_owned());
+    for (u, v) in [(3.0, 4.0), (0.0, 0.0), (0.0, 0.05)] {
+        let truth = FlowField::new(8, 8, [vec![u; 64], vec![v; 64]].concat()).unwrap();
+        let sets = [Set::of_size(&truth), named.clone()];
+        let estimates = accuracy.add(&sets, &frame, &frame, &truth).unwrap();
+        assert_eq!(estimates[1].u()[0], 3.0);
+    }
+    let rows = accuracy.rows();
+    let row = |set: &str, flow: &str| rows.iter().find(|row| row.set == set && row.flow == flow).unwrap();
+    let some = row("some", "zero");
+    assert_eq!(some.pairs, 3);
+    // Single precision of 0.05.
+    assert!((some.epe - 5.05 / 3.0).abs() < 1e-7 && (some.true_length - some.epe).abs() < 1e-12);
+    assert_eq!((some.above_1px, some.above_3px), (1.0 / 3.0, 1.0 / 3.0));
+    assert_eq!(row("2 to 8 px", "constant").epe, 4.0);
+    assert_eq!(row("no motion", "constant").epe, 3.0);
+    assert_eq!(row("below 0.1 px", "zero").pairs, 1);
+    assert_eq!(SizeClass::of(0.1), SizeClass::Subpixel);
+    // Kinds come first, sizes last, the estimators in their order.
+    assert!(Set::Kind(Kind::Chairs) < named && named < Set::Size(SizeClass::Still));
+    assert_eq!(rows[0].flow, "zero");
+
+    let table = tables::accuracy(&rows);
+    assert_eq!(table.lines().count(), 2 + 4, "{table}");
+    assert!(table.contains("| some | 3 | 1.683 | 1.683 | 33.3 | 33.3 |"), "{table}");
+    let csv = tables::csv(&rows).unwrap();
+    assert!(
+        csv.starts_with("set,flow,pairs,true_length,length,epe,above_1px,above_3px\n"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 1 + rows.len());
+
+    let other = FlowField::new(8, 7, vec![0.0; 112]).unwrap();
+    assert!(accuracy.add(&[named], &frame, &frame, &other).is_err());
+}
+
+#[test]
+fn calibration_knows_right_from_wrong() {
+    let exhibits = [Exhibit::octaves()];
+    let constant = Constant(0.0, -1.0);
+    let mut seen = 0;
+    let rows = calibrate(&[&constant], &exhibits, 16, || seen += 1).unwrap();
+    assert_eq!((rows.len(), seen), (DISTANCES.len(), DISTANCES.len()));
+    for row in &rows {
+        assert_eq!((row.psi, row.psi_min, row.psi_max), (1.0, 1.0, 1.0));
+        assert_eq!(row.cases, if row.distance > 0.0 { 8 } else { 1 });
+        assert_eq!(row.within, f64::from(u8::from(row.distance == 1.0)), "{row:?}");
+    }
+    // Eight points on a circle of radius 1 about the origin, seen from one of them: the mean of
+    // 2·sin(kπ/8) is cot(π/16)/4.
+    let one = rows.iter().find(|row| row.distance == 1.0).unwrap();
+    let expected = 0.25 / (std::f64::consts::PI / 16.0).tan();
+    assert!((one.epe - expected).abs() < 1e-7, "{} {expected}", one.epe);
+    assert_eq!(tables::calibration(&rows).lines().count(), 2 + DISTANCES.len());
+}
+
+#[test]
+fn still_frames_have_no_floor_by_zero_and_identical_ones_none_at_all() {
+    let exhibits = [Exhibit::blobs(), Exhibit::weave()];
+    let classical = Classical::default();
+    let rows = floors(&[&ZeroFlow, &classical], &exhibits, 32, || {}).unwrap();
+    assert!(
+        rows.iter()
+            .filter(|row| row.flow == "zero")
+            .all(|row| row.psi_max == 0.0)
+    );
+    let of = |name: &str| {
+        rows.iter()
+            .find(|row| row.flow == "classical" && row.disturbance == name)
+            .unwrap()
+            .psi
+    };
+    assert_eq!(of("identical frames"), 0.0);
+    assert!(of("flicker of 0.01") > 0.0 && of("flicker of 0.1") > of("flicker of 0.01"));
+    assert_eq!(tables::floors(&rows).lines().count(), 2 + rows.len() / 2);
+}
+
+#[test]
+fn rotation_zoom_and_shear_are_found() {
+    let exhibits = [Exhibit::octaves(), Exhibit::blobs()];
+    let classical = Classical::default();
+    let rows = fields(&[&ZeroFlow, &classical], &exhibits, 48).unwrap();
+    assert_eq!(rows.len(), 3 * 2);
+    for pair in rows.chunks_exact(2) {
+        assert_eq!(
+            (pair[0].set.as_str(), pair[0].flow.as_str()),
+            (pair[1].set.as_str(), "zero")
+        );
+        assert!((pair[0].epe - pair[0].true_length).abs() < 1e-12);
+        // As `classical.rs` finds: a fifth of the motion.
+        assert!(pair[1].epe < 0.2 * pair[0].epe, "{pair:?}");
+    }
+}
+
+/// The classical estimator on textures of every kind, real ones where they are at hand: all within a
+/// tenth and 0.05 px up to 4 px.
+#[test]
+fn classical_flow_is_calibrated() {
+    let mut exhibits = Exhibit::procedural();
+    exhibits.extend(textures::photographs());
+    let classical = Classical::default();
+    let rows = calibrate(&[&classical], &exhibits, 64, || {}).unwrap();
+    for row in rows.iter().filter(|row| row.distance <= 4.0) {
+        assert!(
+            row.within == 1.0,
+            "{row:?}, allowed {}",
+            CalibrationRow::allowance(row.distance)
+        );
+    }
+}
+
+#[test]
+fn pictures_become_exhibits() {
+    let picture = Raster {
+        height: 2,
+        width: 3,
+        rgb: vec![0.25; 18],
+    };
+    let exhibit = Exhibit::from_picture("grey", 10.0, &picture).unwrap();
+    // Weights that sum to one, in double precision.
+    assert!(
+        exhibit
+            .frame(5, 4, 2.0, |x, y| (x - 7.3, y + 9.1))
+            .iter()
+            .all(|v| (v - 0.25).abs() < 1e-6)
+    );
+    assert!(
+        Exhibit::from_picture(
+            "none",
+            10.0,
+            &Raster {
+                height: 0,
+                width: 3,
+                rgb: vec![]
+            }
+        )
+        .is_err()
+    );
+    assert!(
+        Exhibit::from_picture(
+            "short",
+            10.0,
+            &Raster {
+                height: 2,
+                width: 3,
+                rgb: vec![0.0; 17]
+            }
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn pairs_are_found_in_every_layout() {
+    let dir = TempDir::new().unwrap();
+    let message = find_pairs(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("frame10"), "{message}");
+    assert!(find_pairs(dir.path().join("none")).is_err());
+
+    let touch = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    };
+    let flow = FlowField::new(2, 3, vec![0.5; 12]).unwrap();
+    for name in ["a_img1.ppm", "a_img2.ppm", "b/frame10.png", "b/frame11.png"] {
+        touch(name);
+    }
+    for name in [
+        "k/image_2/007_10.png",
+        "k/image_2/007_11.png",
+        "k/flow_occ/readme.txt",
+        "a_other.png",
+    ] {
+        touch(name);
+    }
+    write_flo(dir.path().join("a_flow.flo"), &flow).unwrap();
+    write_flo(dir.path().join("b/flow10.flo"), &flow).unwrap();
+    write_kitti(dir.path().join("k/flow_occ/007_10.png"), &flow).unwrap();
+    let pairs = find_pairs(dir.path()).unwrap();
+    let names: Vec<&str> = pairs.iter().map(|pair| pair.name.as_str()).collect();
+    assert_eq!(names, ["a_flow", "b-flow10", "k-flow_occ-007_10"]);
+    assert!(pairs[2].second.ends_with("k/image_2/007_11.png"));
+    for pair in &pairs {
+        assert_eq!(read_truth(&pair.truth).unwrap(), flow);
+    }
+    assert!(read_truth(dir.path().join("a_img1.ppm")).is_err());
+
+    fs::remove_file(dir.path().join("a_img2.ppm")).unwrap();
+    let message = find_pairs(dir.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("a_flow.flo") && message.contains("a_img2"),
+        "{message}"
+    );
+}
