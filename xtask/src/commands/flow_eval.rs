@@ -308,7 +308,8 @@ impl Evaluate<'_> {
                 continue;
             }
             panels.push(flow_to_rgb(estimate, max)?);
-            write_flo(path(&format!("-{}.flo", estimator.name())), estimate)?;
+            // Names have colons, which not every file system takes.
+            write_flo(path(&format!("-{}.flo", estimator.name().replace(':', "-"))), estimate)?;
         }
         write_strip(&path(".png"), truth.height(), truth.width(), &panels)
     }
