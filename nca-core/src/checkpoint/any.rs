@@ -1,7 +1,7 @@
 //! Tensor files of whatever format.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use super::pytorch::{self, Container};
@@ -20,14 +20,26 @@ use crate::error::{Error, Result};
 /// [`Error::Io`], or [`Error::Format`] that says what is wrong with the file.
 pub fn read_tensors_any(path: impl AsRef<Path>) -> Result<Tensors> {
     let path = path.as_ref();
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    read_from(path, BufReader::new(file), length)
+}
+
+/// As [`read_tensors_any`] from the bytes of a file; `path` is what messages call it.
+///
+/// # Errors
+/// [`Error::Format`] that says what is wrong with the bytes.
+pub fn parse_tensors_any(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Tensors> {
+    read_from(path.as_ref(), Cursor::new(bytes), bytes.len() as u64)
+}
+
+fn read_from(path: &Path, mut reader: impl BufRead + Seek, length: u64) -> Result<Tensors> {
     let io = |error| Error::io(path, error);
-    let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let length = file.get_ref().metadata().map_err(io)?.len();
     let mut head = Vec::new();
-    (&mut file).take(Container::HEAD).read_to_end(&mut head).map_err(io)?;
-    file.rewind().map_err(io)?;
+    (&mut reader).take(Container::HEAD).read_to_end(&mut head).map_err(io)?;
+    reader.rewind().map_err(io)?;
     match Container::of(&head) {
-        Some(container) => pytorch::read(path, container, file, length),
-        None => safetensors::read_from(path, &mut file, length),
+        Some(container) => pytorch::read(path, container, reader, length),
+        None => safetensors::read_from(path, &mut reader, length),
     }
 }

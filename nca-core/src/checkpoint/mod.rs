@@ -34,7 +34,7 @@ mod pytorch;
 mod safetensors;
 mod tensors;
 
-pub use any::read_tensors_any;
+pub use any::{parse_tensors_any, read_tensors_any};
 pub use atomic::write_atomic;
 pub use model::{FORMAT, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER};
 pub use safetensors::{parse_tensors, read_tensors, write_tensors, write_tensors_f16};
