@@ -67,8 +67,17 @@ pub fn target(dir: &Path, texture: &str) -> PathBuf {
 
 /// Stem of a plot of one texture, safe as a file name: `curves_bubbly`.
 pub(super) fn plot_stem(dir: &Path, kind: &str, texture: &str) -> PathBuf {
+    plots_dir(dir).join(format!("{kind}_{}", safe_name(texture)))
+}
+
+/// `name` with every character that a file name had better not have replaced by `_`.
+pub(crate) fn safe_name(name: &str) -> String {
     let safe = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
-    plots_dir(dir).join(format!("{kind}_{}", texture.chars().map(safe).collect::<String>()))
+    if name.is_empty() {
+        "texture".to_owned()
+    } else {
+        name.chars().map(safe).collect()
+    }
 }
 
 /// Name of a model's directory below its texture's: `c012_d096_s0`.

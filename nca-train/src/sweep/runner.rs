@@ -13,7 +13,7 @@ use spynet::{FlowChoice, FlowEstimator, SpyNetWeights};
 use super::estimate::Estimate;
 use super::model::{ModelRun, json, save_png, write_text};
 use super::settings::{ModelSpec, SWEEP_FORMAT, Shard, SweepSettings};
-use crate::report::layout::{self, ModelDir};
+use crate::report::layout::{self, ModelDir, safe_name};
 use crate::report::{self, ModelRecord, ReportSummary, Status, read_result};
 use crate::texture::Texture;
 use crate::trainer::Iteration;
@@ -389,7 +389,7 @@ fn load_textures(settings: &SweepSettings) -> Result<Vec<Texture>> {
     let mut textures: Vec<Texture> = Vec::new();
     for spec in &settings.textures {
         let mut texture = Texture::resolve(spec, settings.dtd.as_deref(), settings.train.size)?;
-        texture.name = directory_name(&texture.name);
+        texture.name = safe_name(&texture.name);
         if textures.iter().any(|other| other.name == texture.name) {
             return Err(Error::invalid(
                 "--texture",
@@ -400,15 +400,6 @@ fn load_textures(settings: &SweepSettings) -> Result<Vec<Texture>> {
         textures.push(texture);
     }
     Ok(textures)
-}
-
-/// `name` with every character that a directory name had better not have replaced by `_`.
-fn directory_name(name: &str) -> String {
-    let safe: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' })
-        .collect();
-    if safe.is_empty() { "texture".to_owned() } else { safe }
 }
 
 /// Takes the lock of a sweep or shard; the system releases it when the process ends, however it ends.
@@ -437,9 +428,9 @@ mod tests {
 
     #[test]
     fn names_become_directories() {
-        assert_eq!(directory_name("bubbly_0101"), "bubbly_0101");
-        assert_eq!(directory_name("../a b/ü"), "___a_b_ü");
-        assert_eq!(directory_name(""), "texture");
+        assert_eq!(safe_name("bubbly_0101"), "bubbly_0101");
+        assert_eq!(safe_name("../a b/ü"), "___a_b_ü");
+        assert_eq!(safe_name(""), "texture");
     }
 
     #[test]

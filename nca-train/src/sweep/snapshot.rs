@@ -7,7 +7,7 @@ use nca_core::{Error, Result};
 
 use super::runner::{SETTINGS_FILE, Sweep};
 use super::settings::SweepSettings;
-use crate::report::layout::ModelDir;
+use crate::report::layout::{ModelDir, safe_name};
 use crate::report::{MetricRow, ModelRecord, Status, read_metrics, read_result};
 use crate::texture::name_of;
 
@@ -84,7 +84,11 @@ impl Snapshot {
                 "the directory of a sweep",
             ));
         };
-        let textures: Vec<_> = settings.textures.iter().map(|t| name_of(Path::new(t))).collect();
+        let textures: Vec<_> = settings
+            .textures
+            .iter()
+            .map(|t| safe_name(&name_of(Path::new(t))))
+            .collect();
         let models = settings.models().into_iter().map(|spec| {
             let name = &textures[spec.texture];
             let files = ModelDir::of(dir, name, spec.channels, spec.hidden, spec.seed);
