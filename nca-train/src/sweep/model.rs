@@ -66,6 +66,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     pub(super) fn run(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<ModelRecord> {
         let directory = self.directory.path();
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+        // That of an attempt that failed: while this one runs, nothing is known of its end.
+        remove(&self.directory.result())?;
         let spec = self.spec;
         let nca = self.settings.initial(spec.channels, spec.hidden, spec.seed)?;
         let config = ConfigFile {
@@ -94,6 +96,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         )?;
         let mut log = Log::default();
         self.restore(&mut trainer, &mut log, &nca, &config)?;
+        // What was logged after the checkpoint, or before there is one, will be logged again.
+        self.write_metrics(&log.rows)?;
         observe(Event::Started {
             label: &self.label(),
             iterations: self.settings.train.iterations,
@@ -156,11 +160,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         };
         let path = self.directory.result();
         write_text(&path, &json(&path, &result)?)?;
-        let state = self.directory.path().join(STATE_FILE);
-        match fs::remove_file(&state) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(state, e)),
-            _ => Ok(record),
-        }
+        remove(&self.directory.path().join(STATE_FILE))?;
+        Ok(record)
     }
 
     /// Takes up the checkpoint, if there is one.
@@ -396,6 +397,14 @@ pub(super) fn json(path: &Path, value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string_pretty(value).map_err(|e| Error::format(path, e, "JSON"))?;
     text.push('\n');
     Ok(text)
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a text file atomically.

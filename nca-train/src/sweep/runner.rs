@@ -424,7 +424,7 @@ fn claim(directory: &Path, shard: Option<Shard>) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sweep::SweepPreset;
+    use crate::sweep::{Snapshot, Stage, SweepPreset};
 
     #[test]
     fn names_become_directories() {
@@ -444,5 +444,39 @@ mod tests {
             text.contains("size 48 instead of 63") && text.contains("seeds [0] instead of [0,1]"),
             "{text}"
         );
+    }
+    #[test]
+    fn a_model_that_failed_is_begun_while_it_is_tried_again() {
+        let place = tempfile::tempdir().unwrap();
+        let mut settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
+        (settings.channels, settings.hidden) = (vec![4], vec![6]);
+        settings.textures = vec!["cracked".to_owned()];
+        settings.train.size = 16;
+        settings.train.iterations = 2;
+        settings.train.pool = 4;
+        (settings.train.steps_min, settings.train.steps_max) = (2, 4);
+        settings.measure.pairs = 2;
+        (settings.measure.warmup, settings.measure.steps_per_frame) = (2, 2);
+        settings.measure.flow = "classical".to_owned();
+        let cpu = nca_core::cpu::Cpu::with_threads(1).unwrap();
+        let sweep = |resume| Sweep::new(settings.clone(), place.path(), resume, None, 1e6).unwrap();
+        sweep(false).run(&cpu, &mut |_| {}).unwrap();
+
+        let spec = settings.models().remove(0);
+        let path = sweep(true).directory_of(&spec).result();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"ok\"", "\"failed\"")).unwrap();
+        let tally = || Snapshot::read(place.path()).unwrap().tally();
+        assert_eq!(tally().failed, 1);
+        let mut during = Vec::new();
+        let mut observe = |event: Event<'_>| {
+            if matches!(event, Event::Started { .. }) {
+                during.push(Snapshot::read(place.path()).unwrap().models.remove(0).stage);
+            }
+        };
+        sweep(true).run(&cpu, &mut observe).unwrap();
+        // What its first attempt logged is no sign of progress either.
+        assert_eq!(during, [Stage::Begun(Vec::new())]);
+        assert_eq!(tally().ok, 1);
     }
 }
