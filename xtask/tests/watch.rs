@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nca_train::Texture;
+use nca_train::picture::write_png;
 use nca_train::report::layout::ModelDir;
 use nca_train::sweep::{SETTINGS_FILE, SweepPreset, SweepSettings};
 use serde_json::json;
@@ -124,8 +126,13 @@ fn no_sweep_and_impossible_intervals_are_refused() {
 fn a_sweep_can_be_watched_while_it_writes() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let out = place.path().join("run");
+    // Not a name that a folder can have: the sweep gives its folder another.
+    let picture = place.path().join("my picture.v2.png");
+    let texture = Texture::resolve("cracked", None, 24).and_then(|texture| texture.to_image());
+    write_png(&picture, &texture.expect("a built-in texture")).expect("a file");
     let mut sweep = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args("sweep --channels 4,5 --hidden 8,12 --texture cracked --size 20 --iterations 60".split(' '))
+        .args("sweep --channels 4,5 --hidden 8,12 --size 20 --iterations 60 --texture".split(' '))
+        .arg(&picture)
         .args("--pool 8 --steps-min 8 --steps-max 24 --frames 4 --steps-per-frame 4 --warmup 16".split(' '))
         .args("--measure-every 20 --checkpoint-seconds 0.01 --threads 1 --out".split(' '))
         .arg(&out)
