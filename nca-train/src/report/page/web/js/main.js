@@ -30,6 +30,13 @@ function still() {
 function setUpReport(stage) {
   document.getElementById('main').append(fromTemplate('report'));
   document.getElementById('stage-room').append(stage.element);
+  drawLead();
+  drawCommand();
+  if (DATA.sweep.maps.length === 0) {
+    // No model has finished yet: there is nothing to choose from, and nothing to run.
+    for (const part of document.querySelectorAll('.report > :not(.findings, #made)')) part.hidden = true;
+    return undefined;
+  }
   const show = async (model) => {
     const wasPlaying = stage.playing;
     await stage.show(stage.chosen, model);
@@ -54,15 +61,10 @@ function setUpReport(stage) {
   // Beside a mover, one that stands still, or moves least: there is something to compare.
   stage.neighbour = (model) => movers().filter((each) => each.weights !== null && each !== model
     && each.texture === model.texture).at(-1);
-  drawLead();
   drawMovers(run);
   heatmap.draw();
   drawCorrelations(heatmap.map.texture);
   curves.show(heatmap.map.texture);
-  const { command, settings } = DATA.sweep;
-  document.getElementById('command').textContent = command ?? '';
-  document.getElementById('settings').textContent = settings ?? '';
-  document.getElementById('made').hidden = !command;
   return movers().find((model) => model.weights !== null) ?? DATA.models.find((model) => model.weights !== null);
 }
 
@@ -73,13 +75,10 @@ async function start() {
   let first = DATA.models[0];
   if (DATA.sweep) first = setUpReport(stage);
   else document.getElementById('main').append(stage.element);
-  if (!stage.open()) return stage;
-  if (first) {
-    await stage.show(stage.screens[0], first);
-    stage.play(!still());
-  } else {
-    stage.element.hidden = true;
-  }
+  stage.element.hidden = !first;
+  if (!first || !stage.open()) return stage;
+  await stage.show(stage.screens[0], first);
+  stage.play(!still());
   return stage;
 }
 

@@ -21,7 +21,8 @@ function drawLead() {
   const strongest = movers()[0];
   const lead = [];
   const count = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
-  lead.push(`${count(sweep.ok, 'model')} trained on ${count(DATA.textures.length, 'texture')}.`);
+  if (models.length === 0) lead.push('No model has finished yet.');
+  else lead.push(`${count(sweep.ok, 'model')} trained on ${count(DATA.textures.length, 'texture')}.`);
   if (moving) lead.push(`${moving.above_floor} of ${moving.models} move more than flicker would make it seem.`);
   if (strongest) {
     lead.push(`The strongest mover is ${fullName(strongest)}: its picture moves ${strongest.psi.toFixed(2)} px/frame.`);
@@ -29,8 +30,18 @@ function drawLead() {
   const lost = [[sweep.diverged, 'diverged'], [sweep.failed, 'failed'], [sweep.unfinished, 'still to come']];
   for (const [n, words] of lost) if (n > 0) lead.push(`${count(n, 'model')} ${words}.`);
   document.getElementById('lead').textContent = lead.join(' ');
+  // Of no model there is nothing to say of how it was measured.
+  document.getElementById('how').hidden = models.length === 0;
   document.getElementById('how').textContent = `Ψ is the mean length of the optical flow between two frames of an automaton that runs `
     + `by itself. ${sweep.provenance}. A model's motion floor is the Ψ of one frame seen twice with noise as strong as its own flicker.`;
+}
+
+/** How the sweep was made. */
+function drawCommand() {
+  const { command, settings } = DATA.sweep;
+  document.getElementById('command').textContent = command ?? '';
+  document.getElementById('settings').textContent = settings ?? '';
+  document.getElementById('made').hidden = !command;
 }
 
 function fullName(model) {
