@@ -207,11 +207,14 @@ fn grid_and_seed_are_the_readers_choice() {
     assert_ne!(browser.floats("a.readState()"), first);
     browser.fill("#seed", "7");
     assert_eq!(browser.floats("a.readState()"), first);
-    // One more than there are.
-    for wrong in ["18446744073709551616", "-1", "x", ""] {
+    // One more than there are, last: a new seed is drawn after it all the same.
+    for wrong in ["-1", "x", "", "18446744073709551616"] {
         browser.fill("#seed", wrong);
         assert_eq!(browser.evaluate("String(a.seed)"), json!("7"), "{wrong:?}");
     }
+    // No model either is shown with a seed that there is not.
+    browser.evaluate("stage.show(stage.screens[0], DATA.models[0])");
+    assert_eq!(browser.evaluate("String(a.seed)"), json!("7"));
     browser.click("#reseed");
     assert_ne!(browser.evaluate("String(a.seed)"), json!("7"));
     assert_eq!(browser.evaluate("stage.$seed.value === String(a.seed)"), json!(true));
@@ -267,6 +270,31 @@ fn a_device_that_cannot_says_so() {
     let notice = browser.evaluate("[stageNotice = document.getElementById('notice'), 0] && stageNotice.textContent");
     assert!(notice.as_str().unwrap().contains("EXT_color_buffer_float"), "{notice}");
     assert_eq!(browser.evaluate("stageNotice.hidden"), json!(false));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn what_a_device_refuses_leaves_the_model_before() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (_directory, file) = page();
+    open_paused(&mut browser, &file);
+    browser.click("#single");
+    let before = browser.floats("a.readState()");
+    let found = browser.evaluate(
+        "(async () => {
+            const other = { ...await runnable(DATA.models[0]), fireRate: 1 };
+            const wide = a.gl.getParameter(a.gl.MAX_TEXTURE_SIZE) + 1;
+            try {
+                a.load(other, 16, wide, 0n);
+            } catch (error) {
+                return [error instanceof Unsupported, a.model.fireRate === 1, a.height, a.width, a.step];
+            }
+        })()",
+    );
+    assert_eq!(found, json!([true, false, 16, 20, 1]));
+    assert_eq!(browser.floats("a.readState()"), before);
+    browser.click("#single");
+    assert_ne!(browser.floats("a.readState()"), before);
     assert_eq!(browser.complaints(), [""; 0]);
 }
 

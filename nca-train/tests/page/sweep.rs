@@ -385,6 +385,55 @@ fn numbers_settings_and_names_are_there() {
 }
 
 #[test]
+fn a_device_that_cannot_goes_on_saying_so() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (directory, _) = small();
+    browser.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        json!({ "source": "WebGL2RenderingContext.prototype.getExtension = () => null;" }),
+    );
+    browser.window(1280, 900, false);
+    browser.open(&layout::report_html(directory.path()));
+    browser.evaluate("NCA.started.then((s) => { globalThis.stage = s; })");
+    let notice = "[stage.$notice.hidden, stage.$notice.textContent]";
+    let reason = browser.evaluate(notice);
+    assert!(reason[1].as_str().unwrap().contains("EXT_color_buffer_float"), "{reason}");
+    for control in [cell(1, 1).as_str(), "#reset", "#play", "#compare"] {
+        browser.click(control);
+        browser.evaluate("stage.latest");
+        assert_eq!(browser.evaluate(notice), reason, "{control}");
+        assert_eq!(browser.evaluate("stage.playing"), json!(false), "{control}");
+    }
+    // Pictures and numbers are there for all that.
+    assert_eq!(texts(&mut browser, "#heatmap td").as_array().unwrap().len(), 6);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_sweep_of_which_no_model_has_finished_has_a_page() {
+    let Some(mut browser) = Browser::start() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
+    settings.channels = vec![4];
+    let text = serde_json::to_string(&settings).unwrap();
+    fs::write(directory.path().join(SETTINGS_FILE), text).unwrap();
+    for hidden in [8, 16] {
+        fs::create_dir_all(ModelDir::of(directory.path(), "bubbly", 4, hidden, 0).path()).unwrap();
+    }
+    write_report(directory.path()).unwrap();
+    browser.window(1280, 900, false);
+    browser.open(&layout::report_html(directory.path()));
+    assert_eq!(
+        texts(&mut browser, "#lead"),
+        json!(["No model has finished yet. 2 models still to come."])
+    );
+    // The title, what was found and how it is made; nothing to click but the colours.
+    let shown = "[...document.querySelectorAll('h2, button, p')].filter((e) => e.checkVisibility()).map((e) => e.id)";
+    assert_eq!(browser.evaluate(shown), json!(["theme", "lead", "made-title"]));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn it_fits_wide_and_narrow_windows_in_light_and_dark() {
     let Some(mut browser) = Browser::start() else { return };
     let (directory, _) = small();

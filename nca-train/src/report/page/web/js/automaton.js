@@ -41,9 +41,7 @@ class Automaton {
 
   /** Takes up a model and starts it on a grid. */
   load(model, height, width, seed) {
-    this.model = model;
     const { gl } = this;
-    for (const texture of [this.w1, this.w2]) gl.deleteTexture(texture);
     const { channels, hidden, kernels } = model;
     const channelGroups = Math.ceil(channels / 4), hiddenGroups = Math.ceil(hidden / 4);
     const inputs = 4 * kernels.length * channelGroups + 1;
@@ -51,6 +49,10 @@ class Automaton {
     if (Math.max(inputs, 4 * hiddenGroups + 1) > most) {
       throw new Unsupported('This model has more weights than fit a texture of this device.');
     }
+    // What is refused leaves the model before as it was.
+    this.#tilings(model, height, width);
+    for (const texture of [this.w1, this.w2]) gl.deleteTexture(texture);
+    this.model = model;
     const first = 4 * inputs * hiddenGroups;
     this.w1 = this.#weights(inputs, hiddenGroups, model.weights.subarray(0, first));
     this.w2 = this.#weights(4 * hiddenGroups + 1, channelGroups, model.weights.subarray(first));
@@ -60,8 +62,7 @@ class Automaton {
   /** Starts again from the seed state: on a grid of another size, or with another seed (a BigInt). */
   restart(height, width, seed) {
     const { gl, model } = this;
-    const stateTiles = new Tiling(gl, model.channels, width, height);
-    const hiddenTiles = new Tiling(gl, model.hidden, width, height);
+    const { stateTiles, hiddenTiles } = this.#tilings(model, height, width);
     for (const texture of this.textures) gl.deleteTexture(texture);
     Object.assign(this, { height, width, seed, stateTiles, hiddenTiles });
     this.state = this.#texture(gl.RGBA32F, stateTiles.width, stateTiles.height);
@@ -165,6 +166,12 @@ class Automaton {
     this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     gl.flush();
     return true;
+  }
+
+  /** Where the values of a model's cells are in their textures; refuses what these do not hold. */
+  #tilings({ channels, hidden }, height, width) {
+    const { gl } = this;
+    return { stateTiles: new Tiling(gl, channels, width, height), hiddenTiles: new Tiling(gl, hidden, width, height) };
   }
 
   /** Where channel c of cell (y, x) is among a texture's numbers. */

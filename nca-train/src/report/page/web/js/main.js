@@ -54,7 +54,7 @@ function setUpReport(stage) {
     curves.show(map.texture);
   });
   stage.onShow = (models) => {
-    heatmap.follow(stage.chosen.model);
+    if (stage.chosen.model) heatmap.follow(stage.chosen.model);
     heatmap.mark(models);
     curves.mark(models);
   };

@@ -49,14 +49,29 @@ class Stage {
 
   /** Runs `model` on `screen`, on the grid that it was trained on. */
   async show(screen, model) {
+    // A device that cannot run automata has no screen; the page says why.
+    if (!screen) return;
+    const alone = this.screens.length === 1;
+    if (!this.$seed.value) this.$seed.value = model.seed;
+    // Alone, the model brings its own grid.
+    if (!(alone ? this.$seed : this['$grid-form']).reportValidity()) {
+      screen.name();
+      return;
+    }
     this.choose(screen);
-    if (this.screens.length === 1) {
+    if (alone) {
       const { height, width } = textureOf(model);
       [this.$height.value, this.$width.value] = [height, width];
       this.$brush.value = Math.max(1, Math.round(Math.min(height, width) / 10));
     }
-    if (!this.$seed.value) this.$seed.value = model.seed;
-    await this.#attempt(() => screen.show(model, ...this.#grid(), this.seed));
+    const done = await this.#attempt(() => screen.show(model, ...this.#grid(), this.seed));
+    if (!screen.model) return;
+    if (!done) {
+      // The model before goes on.
+      screen.name();
+      if (alone) [this.$height.value, this.$width.value] = [screen.automaton.height, screen.automaton.width];
+      return;
+    }
     this.onShow?.(this.screens.map((each) => each.model));
     // Two models side by side start together.
     if (this.screens.length > 1) this.reset();
@@ -69,14 +84,15 @@ class Stage {
   }
 
   play(playing) {
-    this.playing = playing;
-    this.$play.textContent = playing ? 'Pause' : 'Play';
+    this.playing = playing && this.screens.length > 0;
+    this.$play.textContent = this.playing ? 'Pause' : 'Play';
     this.due = 0;
-    if (playing && !this.frame) this.frame = requestAnimationFrame(() => this.#tick());
+    if (this.playing && !this.frame) this.frame = requestAnimationFrame(() => this.#tick());
   }
 
   /** Starts all over, from the grid and seed that the fields say. */
   reset() {
+    if (this.screens.length === 0) return;
     if (!this['$grid-form'].reportValidity()) return;
     this.#attempt(() => this.screens.forEach((screen) => screen.restart(...this.#grid(), this.seed)));
   }
@@ -131,14 +147,16 @@ class Stage {
     }
   }
 
-  /** Does something that this device may refuse, and says so. */
+  /** Does something that this device may refuse, and says so; whether it was done. */
   async #attempt(action) {
     try {
       await action();
       this.$notice.hidden = true;
+      return true;
     } catch (error) {
       this.play(false);
       this.#say(error);
+      return false;
     }
   }
 
@@ -151,6 +169,7 @@ class Stage {
   async #compare() {
     const two = this.screens.length < 2;
     if (two) {
+      if (!this['$grid-form'].reportValidity()) return;
       const first = this.screens[0];
       const screen = this.#addScreen();
       if (!screen) return;
@@ -188,6 +207,8 @@ class Stage {
     this['$zoom-out'].addEventListener('click', () => this.setZoom(this.zoom / 2));
     this.$reseed.addEventListener('click', () => {
       this.$seed.value = String(crypto.getRandomValues(new Uint32Array(1))[0]);
+      // Of a seed that was too large; only typing is an input.
+      this.$seed.setCustomValidity('');
       this.reset();
     });
     this.$seed.addEventListener('input', () => {

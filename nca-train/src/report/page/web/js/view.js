@@ -33,20 +33,21 @@ class Screen {
     this.facts = find('.facts');
     this.automaton = new Automaton(this.canvas);
     this.model = null;
+    this.wanted = null;
     this.#fillChooser();
     this.#listen();
   }
 
   /** Takes up a model and starts it. */
   async show(model, height, width, seed) {
-    this.model = model;
+    this.wanted = model;
     // Two models chosen in quick succession: the later one stays, whichever is unpacked first.
     const loaded = await runnable(model);
-    if (this.model !== model) return;
-    this.loaded = loaded;
+    if (this.wanted !== model) return;
     const { automaton } = this;
     automaton.load(loaded, height, width, seed);
-    this.chooser.value = String(DATA.models.indexOf(model));
+    Object.assign(this, { model, loaded });
+    this.name();
     this.chooser.title = modelName(model);
     this.facts.textContent = factsOf(model);
     this.canvas.setAttribute('aria-label', `Running automaton: ${modelName(model)}`);
@@ -58,6 +59,11 @@ class Screen {
       image.alt = `Target texture ${name}`;
     }
     this.fit();
+  }
+
+  /** Says which model runs, after another was chosen in vain. */
+  name() {
+    this.chooser.value = String(DATA.models.indexOf(this.model));
   }
 
   /** Whether there is a model to run. */
@@ -173,7 +179,7 @@ class Screen {
     new ResizeObserver(() => this.fit()).observe(canvas);
   }
 
-  /** Damages along a line, leaving no gaps. */
+  /** Damages along a line, without gaps unless it is longer than 32 times the brush. */
   #stroke(from, to) {
     const { automaton, stage } = this;
     const cells = Math.hypot((to[0] - from[0]) * automaton.width, (to[1] - from[1]) * automaton.height) / stage.zoom;
