@@ -106,7 +106,7 @@ pub struct Motion {
     pub psi_floor_static: f64,
     /// Ψ of frames that flicker as strongly as these and do not move.
     pub psi_floor_flicker: f64,
-    /// Whether Ψ exceeds both floors by two standard errors.
+    /// Whether Ψ is [`above_floor`].
     pub above_floor: bool,
     /// Optical-flow method.
     pub flow: String,
@@ -345,7 +345,7 @@ impl<'f> MotionMeter<'f> {
         Ok(Motion {
             psi,
             psi_se,
-            above_floor: psi - 2.0 * psi_se > psi_floor_static.max(psi_floor_flicker),
+            above_floor: above_floor(psi, psi_se, psi_floor_static, psi_floor_flicker),
             psi_series: self.psi_series,
             psi_floor_static,
             psi_floor_flicker,
@@ -357,6 +357,15 @@ impl<'f> MotionMeter<'f> {
             width: settings.width,
         })
     }
+}
+
+/// Whether Ψ exceeds its motion floor, the larger Ψ of the two controls, by more than two of its
+/// standard errors; all in pixels per frame.
+///
+/// Where it does not, the estimator may have seen no motion but noise.
+#[must_use]
+pub fn above_floor(psi: f64, psi_se: f64, psi_floor_static: f64, psi_floor_flicker: f64) -> bool {
+    psi - 2.0 * psi_se > psi_floor_static.max(psi_floor_flicker)
 }
 
 /// `(1/HW) Σ ‖flow‖₂` of one flow field `[2,H,W]`, pixels.

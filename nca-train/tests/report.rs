@@ -226,7 +226,7 @@ fn a_small_sweep_gives_every_file() {
     assert!(interval.low > 0.0 && interval.high < 1.0, "{interval:?}");
     assert_eq!(summary.correlations.len(), 3 * Quantity::ALL.len());
     let all = summary.moving.last().unwrap();
-    let above = records.iter().filter(|r| r.above_flicker() == Some(true)).count();
+    let above = records.iter().filter(|r| r.above_floor() == Some(true)).count();
     assert_eq!((all.above_floor, all.models, summary.moving.len()), (above, 17, 3));
 
     let table = fs::read_to_string(layout::correlations_csv(&place.path)).unwrap();

@@ -118,8 +118,8 @@ fn one_line(record: &ModelRecord) -> String {
     let seconds = record.seconds.map_or_else(String::new, |s| format!("  {s:.0} s"));
     match (record.status, record.psi, record.texture_distance) {
         (Status::Ok, Some(psi), Some(distance)) => {
-            let floor = if record.above_flicker() == Some(false) {
-                " (not above its flicker floor)"
+            let floor = if record.above_floor() == Some(false) {
+                " (not above its motion floor)"
             } else {
                 ""
             };

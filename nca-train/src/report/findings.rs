@@ -152,14 +152,14 @@ pub struct ArchitectureCorrelation {
     pub correlation: Correlation,
 }
 
-/// How many models move more than their flicker alone would make it seem.
+/// How many models move: have a Ψ [above its floor](crate::motion::above_floor).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moving {
     /// Of this texture; of all if `None`.
     pub texture: Option<String>,
-    /// Models whose Ψ exceeds that of their flicker control.
+    /// Models that do.
     pub above_floor: usize,
-    /// Models that have both.
+    /// Models of which it is known.
     pub models: usize,
     /// `above_floor / models`.
     pub share: f64,
@@ -188,12 +188,12 @@ pub(super) fn correlation<'a>(quantity: Quantity, records: impl Iterator<Item = 
     Correlation::of(&pairs)
 }
 
-/// The share of models that move, for each texture and then for all together; nothing where no model
-/// has both Ψ and its control.
+/// The share of models that move, for each texture and then for all together; nothing where it is
+/// known of no model.
 pub(super) fn moving(collection: &Collection) -> Vec<Moving> {
     let of = |texture: Option<&str>| {
         let above: Vec<bool> = within(collection, texture)
-            .filter_map(ModelRecord::above_flicker)
+            .filter_map(ModelRecord::above_floor)
             .collect();
         let above_floor = above.iter().filter(|above| **above).count();
         (!above.is_empty()).then(|| Moving {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::motion::above_floor;
 use crate::objective::Objective;
 
 /// Version of `result.json`.
@@ -90,12 +91,22 @@ impl ModelRecord {
         self.psi.filter(|psi| self.status == Status::Ok && psi.is_finite())
     }
 
-    /// Whether Ψ exceeds that of the flicker control; `None` where either is missing.
-    ///
-    /// Where it does not, the estimator may have seen no motion but noise.
+    /// The motion floor, the larger Ψ of the two controls; `None` where either is missing.
     #[must_use]
-    pub fn above_flicker(&self) -> Option<bool> {
-        Some(self.measured_psi()? > self.psi_floor_flicker?)
+    pub fn psi_floor(&self) -> Option<f64> {
+        Some(self.psi_floor_static?.max(self.psi_floor_flicker?))
+    }
+
+    /// Whether Ψ is [above its floor](above_floor) by two standard errors; `None` where one of these
+    /// numbers is missing. Only a model of which this is `Some(false)` is marked as not moving.
+    #[must_use]
+    pub fn above_floor(&self) -> Option<bool> {
+        Some(above_floor(
+            self.measured_psi()?,
+            self.psi_se?,
+            self.psi_floor_static?,
+            self.psi_floor_flicker?,
+        ))
     }
 
     /// The architecture and seed in words: `C = 12, D = 96, seed 0`.
@@ -251,12 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exceeds_the_flicker_counts_as_motion() {
+    fn only_what_exceeds_both_floors_by_two_errors_counts_as_motion() {
+        let with = |psi_se, floor_static, floor_flicker| {
+            ModelRecord {
+                psi: Some(1.0),
+                psi_se,
+                psi_floor_static: floor_static,
+                psi_floor_flicker: floor_flicker,
+                ..record()
+            }
+            .above_floor()
+        };
+        assert_eq!(with(Some(0.1), Some(0.0), Some(0.7)), Some(true));
+        assert_eq!(with(Some(0.1), Some(0.0), Some(0.9)), Some(false));
+        assert_eq!(with(Some(0.1), Some(0.9), Some(0.0)), Some(false));
+        assert_eq!(with(None, Some(0.0), Some(0.7)), None);
+        assert_eq!(with(Some(0.1), None, Some(0.7)), None);
+        assert_eq!(with(Some(0.1), Some(0.0), None), None);
         let mut r = record();
-        assert_eq!(r.above_flicker(), Some(true));
-        r.psi_floor_flicker = r.psi;
-        assert_eq!(r.above_flicker(), Some(false));
+        assert_eq!(r.above_floor(), Some(true));
         r.status = Status::Diverged;
-        assert_eq!(r.above_flicker(), None);
+        assert_eq!(r.above_floor(), None);
     }
 }

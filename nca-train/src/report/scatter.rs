@@ -39,8 +39,15 @@ struct Mark {
     seed: u64,
     psi: f64,
     psi_se: Option<f64>,
-    /// Unless Ψ is not above the flicker floor.
-    filled: bool,
+    /// Whether Ψ is above its motion floor, if that is known.
+    above_floor: Option<bool>,
+}
+
+impl Mark {
+    /// Unless it is known to stand still.
+    fn is_filled(&self) -> bool {
+        self.above_floor != Some(false)
+    }
 }
 
 /// Every model in a panel for each quantity.
@@ -65,7 +72,7 @@ pub(super) struct Row {
     product: f64,
     psi: f64,
     psi_se: Option<f64>,
-    above_floor: bool,
+    above_floor: Option<bool>,
 }
 
 /// The scatter plot of all models; `None` if none has a Ψ.
@@ -79,7 +86,7 @@ pub(super) fn scatter(collection: &Collection) -> Option<Scatter> {
             seed: r.seed,
             psi: r.measured_psi()?,
             psi_se: r.psi_se.filter(|se| se.is_finite()),
-            filled: r.above_flicker() != Some(false),
+            above_floor: r.above_floor(),
         })
     };
     let mut marks: Vec<Mark> = collection.records().filter_map(mark).collect();
@@ -88,10 +95,10 @@ pub(super) fn scatter(collection: &Collection) -> Option<Scatter> {
     }
     // Texture last, so that none lies above all others.
     marks.sort_by_key(|m| (m.channels, m.hidden, m.seed));
-    let hollow = if marks.iter().all(|m| m.filled) {
+    let hollow = if marks.iter().all(Mark::is_filled) {
         ""
     } else {
-        "Open marks: Ψ not above that of the flicker control. "
+        "Open marks: Ψ not above its motion floor. "
     };
     let notes = [
         format!("{hollow}Bars: ± standard error over frame pairs. Brackets: 95 % by bootstrap over models."),
@@ -188,7 +195,7 @@ impl Scatter {
                     let stroke = canvas.stroke(categorical(mark.texture).mix(0.6), 1.0);
                     chart.plotting_area().draw(&PathElement::new(ends, stroke))?;
                 }
-                let [rim, inside] = marker(canvas, mark.texture, mark.filled);
+                let [rim, inside] = marker(canvas, mark.texture, mark.is_filled());
                 let symbol = EmptyElement::at((x, mark.psi)) + rim + inside;
                 chart.plotting_area().draw(&symbol)?;
             }
@@ -229,7 +236,7 @@ impl Scatter {
                 product: of(Quantity::Product),
                 psi: m.psi,
                 psi_se: m.psi_se,
-                above_floor: m.filled,
+                above_floor: m.above_floor,
             }
         };
         self.marks.iter().map(row).collect()

@@ -105,8 +105,7 @@ impl ReportSummary {
     fn mover_rows(&self) -> Vec<Vec<String>> {
         let number = |v: Option<f64>, digits: usize| v.map_or("–".to_owned(), |v| format!("{v:.digits$}"));
         let row = |(i, r): (usize, &ModelRecord)| {
-            let flicker = number(r.psi_floor_flicker, 3);
-            let mark = if r.above_flicker() == Some(false) { " *" } else { "" };
+            let mark = if r.above_floor() == Some(false) { " *" } else { "" };
             vec![
                 (i + 1).to_string(),
                 r.texture.clone(),
@@ -115,7 +114,7 @@ impl ReportSummary {
                 r.seed.to_string(),
                 format!("{}{mark}", number(r.psi, 3)),
                 number(r.psi_se, 3),
-                flicker,
+                number(r.psi_floor(), 3),
                 number(r.texture_distance, 2),
             ]
         };
@@ -195,14 +194,14 @@ impl fmt::Display for ReportSummary {
                 "seed",
                 "Ψ px/frame",
                 "± se",
-                "flicker",
+                "floor",
                 "distance",
             ];
             write_table(f, &header, 2, &self.mover_rows())?;
-            if self.movers.iter().any(|r| r.above_flicker() == Some(false)) {
+            if self.movers.iter().any(|r| r.above_floor() == Some(false)) {
                 writeln!(
                     f,
-                    "\n\\* not above the Ψ of its own flicker control: perhaps no motion but noise"
+                    "\n\\* not above its motion floor by two standard errors: perhaps no motion but noise"
                 )?;
             }
         }

@@ -55,8 +55,7 @@ pub(super) struct ModelData {
     /// Motion strength Ψ and its standard error.
     pub(super) psi: Option<f64>,
     pub(super) psi_se: Option<f64>,
-    /// Ψ of its flicker control, and whether its own is above.
-    pub(super) floor: Option<f64>,
+    /// Whether Ψ is above its motion floor, if that is known.
     pub(super) above_floor: Option<bool>,
     /// Texture distance.
     pub(super) distance: Option<f64>,

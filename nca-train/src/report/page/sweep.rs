@@ -68,8 +68,9 @@ struct Cell {
     /// Models that have a Ψ, of how many.
     measured: usize,
     of: usize,
-    /// Of the measured models, those above their motion floor.
+    /// Of the measured models, those above their motion floor, and those of which it is known.
     above: usize,
+    judged: usize,
     /// The model that the cell runs.
     model: Option<usize>,
 }
@@ -161,8 +162,7 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
         status: record.status.name(),
         psi: record.measured_psi(),
         psi_se: record.psi_se,
-        floor: record.psi_floor_flicker,
-        above_floor: record.above_flicker(),
+        above_floor: record.above_floor(),
         distance: record.texture_distance,
         frame: frame.map(|path| thumbnail(&read_picture(path)?)).transpose()?,
         flow: flows.thumbnail(&directory)?,
@@ -238,6 +238,7 @@ impl Cell {
             _ => heatmap::Cell::pooled(&cells),
         };
         let measured = cell.measured();
+        let above: Vec<bool> = records.iter().filter_map(|r| r.above_floor()).collect();
         let runs = shown.iter().enumerate().filter(|(_, model)| here(model.record()));
         // Of several textures the strongest mover.
         let strongest = runs.max_by(|a, b| {
@@ -250,7 +251,8 @@ impl Cell {
             psi_se: measured.and_then(|m| m.psi_se),
             measured: measured.map_or(0, |m| m.measured),
             of: measured.map_or(records.len(), |m| m.models),
-            above: records.iter().filter(|r| r.above_flicker() == Some(true)).count(),
+            above: above.iter().filter(|above| **above).count(),
+            judged: above.len(),
             model: strongest.map(|(index, _)| index),
         }
     }

@@ -125,7 +125,7 @@ class Heatmap {
       element.classList.add('none');
       element.textContent = MARKS[cell.status] ?? '–';
     }
-    if (cell.status === 'ok' && cell.above === 0) element.classList.add('still');
+    if (standsStill(cell)) element.classList.add('still');
     if (cell.measured > 0 && cell.measured < cell.of) element.classList.add('some-lost');
     element.classList.toggle('dead', model?.weights === null || model === undefined);
     element.setAttribute('aria-label', this.#words(cell, i, j));
@@ -137,7 +137,8 @@ class Heatmap {
     const name = `C = ${DATA.sweep.channels[i]}, D = ${DATA.sweep.hidden[j]}`;
     if (cell.status !== 'ok') return `${name}: ${cell.status}`;
     const error = Number.isFinite(cell.psiSe) ? ` ± ${cell.psiSe.toFixed(3)}` : '';
-    const floor = cell.of > 1 ? `${cell.above} of ${cell.measured} models above their motion floor`
+    const floor = cell.judged === 0 ? 'its motion floor unknown'
+      : cell.of > 1 ? `${cell.above} of ${cell.judged} models above their motion floor`
       : cell.above ? 'above its motion floor' : 'not above its motion floor';
     const dead = DATA.models[cell.model]?.weights === null ? '; its weights were not kept' : '';
     return `${name}: Ψ ${cell.psi.toFixed(3)}${error} px/frame, ${floor}${dead}`;
@@ -158,7 +159,7 @@ class Heatmap {
         + `full at ${DATA.sweep.flowFull.toFixed(2)} px/frame.</span></span>`);
     }
     if (aspect === 'flow' && !DATA.sweep.flowWheel) parts.push('<span>This sweep has kept no optical flow.</span>');
-    if (cells.some((cell) => cell.status === 'ok' && cell.above === 0)) {
+    if (cells.some(standsStill)) {
       parts.push('<span><i class="swatch still"></i> not above its motion floor: perhaps noise, not motion</span>');
     }
     for (const [status, mark] of Object.entries(MARKS)) {
@@ -231,6 +232,11 @@ class Heatmap {
     } else return;
     event.preventDefault();
   }
+}
+
+/** Whether no model of a cell is above its motion floor; what is not known is no sign of standing still. */
+function standsStill({ above, judged }) {
+  return judged > 0 && above === 0;
 }
 
 function heading(text, scope) {

@@ -23,7 +23,7 @@ function drawLead() {
   const count = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
   if (models.length === 0) lead.push('No model has finished yet.');
   else lead.push(`${count(sweep.ok, 'model')} trained on ${count(DATA.textures.length, 'texture')}.`);
-  if (moving) lead.push(`${moving.above_floor} of ${moving.models} move more than flicker would make it seem.`);
+  if (moving) lead.push(`${moving.above_floor} of ${moving.models} move: their Ψ is above its motion floor.`);
   if (strongest) {
     lead.push(`The strongest mover is ${fullName(strongest)}: its picture moves ${strongest.psi.toFixed(2)} px/frame.`);
   }
@@ -33,7 +33,8 @@ function drawLead() {
   // Of no model there is nothing to say of how it was measured.
   document.getElementById('how').hidden = models.length === 0;
   document.getElementById('how').textContent = `Ψ is the mean length of the optical flow between two frames of an automaton that runs `
-    + `by itself. ${sweep.provenance}. A model's motion floor is the Ψ of one frame seen twice with noise as strong as its own flicker.`;
+    + `by itself. ${sweep.provenance}. A model's motion floor is the larger Ψ of two that do not move: one frame seen twice, as it is `
+    + `and with noise as strong as its own flicker. Above is what exceeds it by more than two standard errors.`;
 }
 
 /** How the sweep was made. */
