@@ -6,14 +6,14 @@ use plotters::series::LineSeries;
 use plotters::style::{Color, RGBColor};
 use serde::Serialize;
 
-use super::collect::{Collection, ModelResult};
-use super::record::{MetricRow, ModelRecord, Status};
-use super::stats;
+use super::collect::Collection;
+use super::record::{ModelRecord, Status};
+use super::series::Series;
 use crate::plot::axis::Scale;
 use crate::plot::chart::{Axis, LABEL, Panel, TICK};
 use crate::plot::{Canvas, Drawn, FAINT_INK, Figure, INK, Point, Style, TextPlace, ordinal, shorten, text_width};
 
-/// Most points of a loss curve: more would not be seen, and make a heavy file.
+/// Most points of a curve: more would not be seen, and make a heavy file.
 const MAX_POINTS: usize = 150;
 /// Most columns side by side.
 const MAX_COLUMNS: usize = 8;
@@ -80,12 +80,14 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Curves> {
     let last = models()
         .filter_map(|model| Some(model.metrics.last()?.iteration))
         .max()?;
-    let (mut psi, mut loss, mut longest) = (Vec::new(), Vec::new(), 1);
+    let (mut psi, mut loss) = (Vec::new(), Vec::new());
+    let (mut longest, mut of_training) = (1, false);
     for model in models() {
-        let (points, window) = loss_points(&model.metrics);
-        psi.push(Line::new(model.record(), psi_points(model)));
-        loss.push(Line::new(model.record(), points));
-        longest = longest.max(window);
+        let series = Series::of(&model.metrics, MAX_POINTS);
+        psi.push(Line::new(model.record(), series.psi));
+        loss.push(Line::new(model.record(), series.loss));
+        longest = longest.max(series.window);
+        of_training |= series.psi_of_training;
     }
     let losses = values(&loss);
     let shown = without_outliers(losses.clone());
@@ -93,7 +95,7 @@ pub(super) fn curves(collection: &Collection, texture: &str) -> Option<Curves> {
     if longest > 1 {
         note += &format!("; loss averaged over {longest} rows of the log");
     }
-    if models().any(|model| is_motion_trained(&model.metrics)) {
+    if of_training {
         note += "; Ψ of models trained for motion is that of their training frames";
     }
     if shown.len() < losses.len() {
@@ -278,38 +280,6 @@ impl Figure for Curves {
         let style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
         canvas.text((layout.margin, height - 14.0), &self.note, style)
     }
-}
-
-/// Whether training itself computed Ψ.
-fn is_motion_trained(rows: &[MetricRow]) -> bool {
-    rows.iter().any(|row| row.psi_training.is_some())
-}
-
-/// Ψ as it was measured, or, of models trained for motion, as training saw it: it saw it far more often.
-fn psi_points(model: &ModelResult) -> Vec<Point> {
-    if is_motion_trained(&model.metrics) {
-        let points = |row: &MetricRow| row.psi_training;
-        return averaged(&model.metrics, points).0;
-    }
-    let rows = model.metrics.iter();
-    rows.filter_map(|row| Some((row.iteration as f64, row.psi?)))
-        .filter(|p| p.1.is_finite())
-        .collect()
-}
-
-/// The loss, averaged over windows of the returned length, which is 1 for short runs.
-fn loss_points(rows: &[MetricRow]) -> (Vec<Point>, usize) {
-    averaged(rows, |row| Some(row.loss))
-}
-
-/// What `value` finds in the rows, averaged over windows of the returned length.
-fn averaged(rows: &[MetricRow], value: impl Fn(&MetricRow) -> Option<f64>) -> (Vec<Point>, usize) {
-    let window = rows.len().div_ceil(MAX_POINTS);
-    let points = rows.chunks(window.max(1)).filter_map(|chunk| {
-        let iteration = stats::mean(chunk.iter().map(|row| row.iteration as f64))?;
-        Some((iteration, stats::mean(chunk.iter().filter_map(&value))?))
-    });
-    (points.collect(), window)
 }
 
 fn values(lines: &[Line]) -> Vec<f64> {

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod page;
 mod record;
 mod scatter;
+mod series;
 pub mod stats;
 mod summary;
 #[cfg(test)]

@@ -1,6 +1,14 @@
 'use strict';
 // Loss and Ψ in the course of training, drawn by uPlot.
 
+/** Ends of a linear axis that shows zero, all values, and a little room beyond them. */
+function fromZero(_, least, most) {
+  const low = Math.min(least ?? 0, 0), high = Math.max(most ?? 0, 0);
+  if (low === high) return [0, 1];
+  const room = 0.05 * (high - low);
+  return [low && low - room, high && high + room];
+}
+
 class Curves {
   /** `run` is called with the model whose line was clicked. */
   constructor(run) {
@@ -39,10 +47,16 @@ class Curves {
     const only = this.chooser.value;
     const shown = DATA.models.filter((model) => model.texture === this.texture && model.curve
       && (!only || model.channels === Number(only)));
+    // A loss that asks for motion may be negative, which no logarithm shows.
+    const positive = shown.every(({ curve }) => curve.loss.every((v) => v > 0));
+    document.getElementById('loss-scale').textContent = positive ? ', logarithmic' : '';
+    const training = shown.filter(({ curve }) => curve.psiOfTraining).length;
+    document.getElementById('psi-frames').textContent = training === 0 ? ''
+      : `, of the frames of training${training < shown.length ? ' in models trained for motion' : ''}`;
     for (const { chart } of this.charts) chart.destroy();
     this.charts = [
       this.#chart('psi-chart', shown, ({ psiIterations, psi }) => [psiIterations, psi], false),
-      this.#chart('loss-chart', shown, ({ iterations, loss }) => [iterations, loss], true),
+      this.#chart('loss-chart', shown, ({ iterations, loss }) => [iterations, loss], positive),
     ].filter(Boolean);
   }
 
@@ -54,11 +68,7 @@ class Curves {
       room.textContent = 'Nothing was recorded.';
       return null;
     }
-    const positive = (v) => (logarithmic && !(v > 0) ? null : v);
-    const data = uPlot.join(shown.map(({ curve }) => {
-      const [x, y] = pointsOf(curve);
-      return [x, y.map(positive)];
-    }));
+    const data = uPlot.join(shown.map(({ curve }) => pointsOf(curve)));
     const style = getComputedStyle(document.documentElement);
     const [ink, line] = ['--faint', '--line'].map((name) => style.getPropertyValue(name));
     const font = '12px system-ui, sans-serif';
@@ -76,7 +86,7 @@ class Curves {
       legend: { show: false },
       cursor: { focus: { prox: 24 }, points: { show: false }, drag: { x: true, y: false } },
       focus: { alpha: 0.25 },
-      scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : { range: (_, low, high) => [Math.min(0, low), (high || 1) * 1.05] } },
+      scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : { range: fromZero } },
       axes: [
         { ...axis, label: 'iterations', labelSize: 20 },
         { ...axis, size: 48, ...(logarithmic && {
