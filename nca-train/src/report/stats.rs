@@ -1,4 +1,4 @@
-//! Means and correlations.
+//! Means, ranks and correlations.
 
 /// Pearson's product-moment correlation r.
 ///
@@ -32,19 +32,34 @@ pub fn ranks(values: &[f64]) -> Option<Vec<f64>> {
     if !values.iter().all(|v| v.is_finite()) {
         return None;
     }
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut first = 0;
-    for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        // Ranks first + 1 to first + group.len().
-        let mean = first as f64 + (group.len() as f64 + 1.0) / 2.0;
-        for &index in group {
-            ranks[index] = mean;
-        }
-        first += group.len();
+    Some(Order::of(values).ranks(&vec![1.0; values.len()]))
+}
+
+/// Groups of equal values in increasing order: what the ranks of any resample follow from.
+pub(super) struct Order(Vec<Vec<usize>>);
+
+impl Order {
+    pub(super) fn of(values: &[f64]) -> Self {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        let groups = order.chunk_by(|&a, &b| values[a] == values[b]);
+        Self(groups.map(<[usize]>::to_vec).collect())
     }
-    Some(ranks)
+
+    /// Rank of each value, counted from 1, where each is there as often as its weight says; equal values
+    /// share the mean of the ranks they take up.
+    pub(super) fn ranks(&self, weights: &[f64]) -> Vec<f64> {
+        let mut ranks = vec![0.0; weights.len()];
+        let mut below = 0.0;
+        for group in &self.0 {
+            let size: f64 = group.iter().map(|&i| weights[i]).sum();
+            for &i in group {
+                ranks[i] = below + (size + 1.0) / 2.0;
+            }
+            below += size;
+        }
+        ranks
+    }
 }
 
 /// Mean of the finite values; `None` if there are none.
