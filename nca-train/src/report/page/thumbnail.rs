@@ -32,37 +32,35 @@ pub(super) fn thumbnail(picture: &RgbImage) -> Result<String> {
     Ok(format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(bytes)))
 }
 
-/// The flow between the last two frames of every model that has kept it, in the same colours.
+/// The colours in which the flow between the last two frames of every model is shown.
+///
+/// Fields are read twice, for the colours and for the picture: all of them together may be larger than
+/// memory.
 pub(super) struct Flows {
-    fields: Vec<(ModelDir, FlowField)>,
     full: Option<f32>,
 }
 
 impl Flows {
     /// Part of all vectors that may be longer than full colour shows.
     const BEYOND: f64 = 0.005;
+    /// Most vectors of a field that count.
+    const SAMPLE: usize = 4096;
     /// Side of the picture of the colour wheel.
     const WHEEL: usize = 96;
 
+    /// Those for the flow of `models`.
     pub(super) fn read(models: impl Iterator<Item = ModelDir>) -> Result<Self> {
-        let mut fields = Vec::new();
+        let mut lengths: Vec<f32> = Vec::new();
         for model in models {
-            if model.flow().exists() {
-                let field = read_flo(model.flow())?;
-                fields.push((model, field));
+            if let Some(field) = field_of(&model)? {
+                lengths.extend(sample(&field, Self::SAMPLE));
             }
         }
-        let mut lengths: Vec<f32> = fields
-            .iter()
-            .flat_map(|(_, field)| field.vectors())
-            .filter(|&(u, v)| is_known(u, v))
-            .map(|(u, v)| u.hypot(v))
-            .collect();
         let at = (lengths.len() as f64 * (1.0 - Self::BEYOND)) as usize;
         let full = (!lengths.is_empty()).then(|| *lengths.select_nth_unstable_by(at, f32::total_cmp).1);
         // Where nothing moves, anything is full colour.
         let full = full.map(|length| if length > 0.0 { length } else { 1.0 });
-        Ok(Self { fields, full })
+        Ok(Self { full })
     }
 
     /// Length of full colour, pixels per frame; `None` where there is no flow at all.
@@ -72,8 +70,8 @@ impl Flows {
 
     /// The flow of a model as a picture.
     pub(super) fn thumbnail(&self, model: &ModelDir) -> Result<Option<String>> {
-        let field = self.fields.iter().find(|(of, _)| of == model);
-        field.map(|(_, field)| thumbnail(&self.picture(field)?)).transpose()
+        let field = field_of(model)?;
+        field.map(|field| thumbnail(&self.picture(&field)?)).transpose()
     }
 
     /// A disc in which every vector points away from the middle, full colour at the rim.
@@ -102,5 +100,58 @@ impl Flows {
                 "that of its colours",
             )
         })
+    }
+}
+
+/// The flow that a model has kept.
+fn field_of(model: &ModelDir) -> Result<Option<FlowField>> {
+    let path = model.flow();
+    path.exists().then(|| read_flo(path)).transpose()
+}
+
+/// Lengths of at most `most` known vectors of a field, evenly spread over it.
+fn sample(field: &FlowField, most: usize) -> impl Iterator<Item = f32> {
+    fn divisor(a: usize, b: usize) -> usize {
+        if b == 0 { a } else { divisor(b, a % b) }
+    }
+    let mut stride = (field.width() * field.height()).div_ceil(most);
+    // Lest all be of a few columns.
+    while divisor(stride, field.width()) > 1 {
+        stride += 1;
+    }
+    field
+        .vectors()
+        .step_by(stride)
+        .filter(|&(u, v)| is_known(u, v))
+        .map(|(u, v)| u.hypot(v))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_small_and_of_everywhere() {
+        let field = |width: usize, height: usize| {
+            let cells = || (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+            // Vectors to the right as long as the column's number, from 1.
+            let data = cells().map(|(x, _)| x as f32 + 1.0).chain(cells().map(|_| 0.0));
+            FlowField::new(height, width, data.collect()).unwrap()
+        };
+        assert_eq!(sample(&field(7, 3), 4096).count(), 21);
+        for (width, height) in [(512, 512), (96, 128), (101, 203), (2047, 1023)] {
+            let field = field(width, height);
+            let lengths: Vec<f32> = sample(&field, 4096).collect();
+            assert!(
+                (1024..=4096).contains(&lengths.len()),
+                "{width}×{height}: {}",
+                lengths.len()
+            );
+            let columns: std::collections::BTreeSet<_> = lengths.iter().map(|v| *v as usize).collect();
+            assert_eq!(columns.len(), width.min(lengths.len()), "{width}×{height}");
+            // A sample whose quantiles are those of the whole.
+            let below = lengths.iter().filter(|v| **v <= width as f32 / 2.0).count() as f64 / lengths.len() as f64;
+            assert!((below - 0.5).abs() < 0.02, "{width}×{height}: {below}");
+        }
     }
 }
