@@ -4,22 +4,19 @@ use std::io;
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageBuffer, ImageEncoder, ImageReader, Pixel, RgbImage};
+use image::{ExtendedColorType, ImageBuffer, ImageEncoder, ImageReader, ImageResult, Pixel, RgbImage};
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
 
 /// Writes a picture as PNG, atomically.
 pub fn write_png(path: impl AsRef<Path>, picture: &RgbImage) -> Result<()> {
-    write_atomic(path, |file| {
-        PngEncoder::new(file)
-            .write_image(
-                picture.as_raw(),
-                picture.width(),
-                picture.height(),
-                ExtendedColorType::Rgb8,
-            )
-            .map_err(io::Error::other)
-    })
+    write_atomic(path, |file| encode_png(picture, file).map_err(io::Error::other))
+}
+
+/// A picture as PNG.
+pub(crate) fn encode_png(picture: &RgbImage, to: impl io::Write) -> ImageResult<()> {
+    let (width, height) = picture.dimensions();
+    PngEncoder::new(to).write_image(picture.as_raw(), width, height, ExtendedColorType::Rgb8)
 }
 
 /// Reads a picture of any format the `image` crate knows, without its transparency.

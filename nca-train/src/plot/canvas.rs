@@ -1,6 +1,7 @@
 //! A drawing area of `plotters` measured in pixels of the figure, with text that sits where it is
 //! put on every backend.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use plotters::coord::Shift;
@@ -90,6 +91,22 @@ impl Style {
 pub(crate) fn text_width(text: &str, style: Style) -> f64 {
     let measured = style.at_scale(MEASURE).font.layout_box(text);
     measured.map_or(0.0, |(low, high)| f64::from(high.0 - low.0) / MEASURE / MEASURED)
+}
+
+/// Distributes things of these widths, in order, over lines of `room` with gaps between neighbours; each
+/// line, as indices, has one at least, but for the single line of nothing.
+pub(crate) fn break_lines(widths: &[f64], gap: f64, room: f64) -> Vec<Range<usize>> {
+    let (mut lines, mut first, mut used) = (Vec::new(), 0, 0.0);
+    for (index, width) in widths.iter().enumerate() {
+        if index > first && used + gap + width > room {
+            lines.push(first..index);
+            (first, used) = (index, *width);
+        } else {
+            used += if index > first { gap + width } else { *width };
+        }
+    }
+    lines.push(first..widths.len());
+    lines
 }
 
 /// The text, its end replaced by an ellipsis if it is wider than `width` pixels.
@@ -192,6 +209,16 @@ impl<DB: DrawingBackend> Canvas<DB> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_filled_and_never_empty() {
+        assert_eq!(
+            break_lines(&[3.0, 4.0, 2.0, 20.0, 1.0], 1.0, 8.0),
+            [0..2, 2..3, 3..4, 4..5]
+        );
+        assert_eq!(break_lines(&[20.0], 1.0, 8.0), [0..1]);
+        assert_eq!(break_lines(&[], 1.0, 8.0), [0..0]);
+    }
 
     #[test]
     fn the_font_has_what_the_plots_write() {

@@ -22,7 +22,7 @@ use plotters::drawing::IntoDrawingArea;
 use plotters::prelude::DrawingBackend;
 use serde::Serialize;
 
-pub(crate) use self::canvas::{Canvas, Drawn, Style, TextPlace, shorten, text_width};
+pub(crate) use self::canvas::{Canvas, Drawn, Style, TextPlace, break_lines, shorten, text_width};
 pub(crate) use self::color::{FAINT_INK, INK, NO_VALUE, PAPER, categorical, contrast, ordinal, viridis};
 use crate::picture::write_png;
 
@@ -94,7 +94,7 @@ fn svg<F: Figure>(figure: &F) -> std::result::Result<String, String> {
     ))
 }
 
-/// A text as the content of an XML element.
-fn escape(text: &str) -> String {
+/// A text as the content of an element of XML or HTML.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,111 +1,20 @@
 //! Ψ and its standard error over the grid of architectures, a panel for each texture.
 
+mod notes;
+
 use plotters::element::{Cross, EmptyElement, PathElement, Polygon, Rectangle, Text};
 use plotters::prelude::DrawingBackend;
 use plotters::style::Color;
 use serde::Serialize;
 
-use super::collect::{Collection, ModelResult};
-use super::record::{ModelRecord, Status};
-use super::stats;
+use self::notes::{FOOT_LINE, Note, draw_foot, foot_notes, wrap};
+use super::collect::Collection;
+use super::grid::{self, Cell, Map, State};
 use crate::plot::axis::Scale;
 use crate::plot::chart::{Axis, Chart, Panel, TICK};
 use crate::plot::{
-    Canvas, Drawn, FAINT_INK, Figure, INK, NO_VALUE, PAPER, Point, Style, TextPlace, contrast, shorten, text_width,
-    viridis,
+    Canvas, Drawn, Figure, INK, NO_VALUE, Point, Style, TextPlace, contrast, shorten, text_width, viridis,
 };
-
-/// What a cell of a grid knows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell {
-    /// No model was run.
-    Missing,
-    /// Every seed diverged.
-    Diverged,
-    /// No seed has a value, and one at least failed.
-    Failed,
-    /// Something is known.
-    Measured(Measured),
-}
-
-/// Ψ of an architecture, over its seeds and perhaps textures; pixels per frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measured {
-    /// Mean.
-    pub(super) psi: f64,
-    /// Standard error of it.
-    pub(super) psi_se: Option<f64>,
-    /// Models that have a Ψ.
-    pub(super) measured: usize,
-    /// Models, of which others may have none.
-    pub(super) models: usize,
-}
-
-impl Cell {
-    /// Of all seeds of an architecture on one texture.
-    pub(super) fn of(records: &[&ModelRecord]) -> Self {
-        let psi: Vec<f64> = records.iter().filter_map(|r| r.measured_psi()).collect();
-        if let Some(mean) = stats::mean(psi.iter().copied()) {
-            // One seed scatters over its frame pairs, several over each other.
-            let psi_se = match psi.len() {
-                1 => records
-                    .iter()
-                    .find(|r| r.measured_psi().is_some())
-                    .and_then(|r| r.psi_se),
-                _ => stats::standard_error(&psi),
-            };
-            return Self::Measured(Measured {
-                psi: mean,
-                psi_se: psi_se.filter(|se| se.is_finite()),
-                measured: psi.len(),
-                models: records.len(),
-            });
-        }
-        match records {
-            [] => Self::Missing,
-            records if records.iter().all(|r| r.status == Status::Diverged) => Self::Diverged,
-            _ => Self::Failed,
-        }
-    }
-
-    /// The mean of an architecture over textures; those without a value are left out of it.
-    pub(super) fn pooled(cells: &[Self]) -> Self {
-        let known: Vec<Measured> = cells.iter().filter_map(|cell| cell.measured()).collect();
-        let Some(psi) = stats::mean(known.iter().map(|m| m.psi)) else {
-            let lost = cells.iter().find(|cell| **cell == Self::Failed);
-            return *lost
-                .or(cells.iter().find(|cell| **cell == Self::Diverged))
-                .unwrap_or(&Self::Missing);
-        };
-        let variance: Option<f64> = known.iter().map(|m| Some(m.psi_se? * m.psi_se?)).sum();
-        let lost = cells
-            .iter()
-            .filter(|c| matches!(c, Self::Diverged | Self::Failed))
-            .count();
-        Self::Measured(Measured {
-            psi,
-            psi_se: variance.map(|sum| sum.sqrt() / known.len() as f64),
-            measured: known.iter().map(|m| m.measured).sum(),
-            models: known.iter().map(|m| m.models).sum::<usize>() + lost,
-        })
-    }
-
-    pub(super) fn measured(self) -> Option<Measured> {
-        match self {
-            Self::Measured(measured) => Some(measured),
-            _ => None,
-        }
-    }
-
-    pub(super) fn status(self) -> &'static str {
-        match self {
-            Self::Missing => "not run",
-            Self::Measured(_) => "ok",
-            Self::Diverged => "diverged",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// What the colours of a map say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,24 +34,17 @@ impl Shown {
     }
 
     fn of(self, cell: Cell) -> Option<f64> {
-        let measured = cell.measured()?;
+        let strength = cell.strength()?;
         match self {
-            Self::Psi => Some(measured.psi),
-            Self::Error => measured.psi_se,
+            Self::Psi => Some(strength.psi),
+            Self::Error => strength.psi_se,
         }
     }
 }
 
-/// A texture, or all of them: rows C, columns D.
-struct Map {
-    title: String,
-    cells: Vec<Vec<Cell>>,
-}
-
-/// Maps that share their colours, and the bar beside them.
+/// All maps in the same colours, and the bar beside them.
 struct Group {
     shown: Shown,
-    maps: Vec<Map>,
     /// The value of the brightest colour; 0 if there is no value above it.
     highest: f64,
 }
@@ -165,70 +67,29 @@ pub(super) struct HeatMap {
     title: String,
     channels: Vec<usize>,
     hidden: Vec<usize>,
+    maps: Vec<Map>,
     groups: Vec<Group>,
     notes: Vec<Note>,
 }
 
 /// Of each of `textures`, and, of several, their mean; all with the same colours.
 pub(super) fn heatmap(collection: &Collection, textures: &[&str], shown: &[Shown]) -> HeatMap {
-    let (channels, hidden) = (collection.channels(), collection.hidden());
-    let maps = || -> Vec<Map> {
-        let mut maps: Vec<_> = textures
-            .iter()
-            .map(|t| map(collection, t, &channels, &hidden))
-            .collect();
-        if maps.len() > 1 {
-            maps.push(mean_map(&maps));
-        }
-        maps
-    };
+    let maps = grid::maps(collection, textures);
     let groups: Vec<Group> = shown
         .iter()
         .map(|&shown| {
-            let maps = maps();
             let cells = maps.iter().flat_map(|map| map.cells.iter().flatten());
             let highest = cells.filter_map(|cell| shown.of(*cell)).fold(0.0, f64::max);
-            Group { shown, maps, highest }
+            Group { shown, highest }
         })
         .collect();
     HeatMap {
         title: format!("Motion strength of {}", textures.join(", ")),
-        notes: foot_notes(collection, &groups),
-        channels,
-        hidden,
+        notes: foot_notes(collection, &maps, shown.contains(&Shown::Error)),
+        channels: collection.channels(),
+        hidden: collection.hidden(),
+        maps,
         groups,
-    }
-}
-
-fn map(collection: &Collection, texture: &str, channels: &[usize], hidden: &[usize]) -> Map {
-    let of = |c: usize, d: usize| {
-        let records: Vec<_> = collection
-            .of_texture(texture)
-            .map(ModelResult::record)
-            .filter(|r| r.channels == c && r.hidden == d)
-            .collect();
-        Cell::of(&records)
-    };
-    Map {
-        title: texture.to_owned(),
-        cells: channels
-            .iter()
-            .map(|&c| hidden.iter().map(|&d| of(c, d)).collect())
-            .collect(),
-    }
-}
-
-fn mean_map(maps: &[Map]) -> Map {
-    let place = |row: usize, column: usize| {
-        let cells: Vec<_> = maps.iter().map(|map| map.cells[row][column]).collect();
-        Cell::pooled(&cells)
-    };
-    let rows = maps[0].cells.iter().enumerate();
-    Map {
-        title: "mean of all".to_owned(),
-        cells: rows
-            .map(|(row, cells)| (0..cells.len()).map(|column| place(row, column)).collect())
-            .collect(),
     }
 }
 
@@ -262,7 +123,7 @@ impl HeatMap {
         let (columns, rows) = (self.hidden.len() as f64, self.channels.len() as f64);
         let cell = ((340.0 / columns).clamp(30.0, 76.0), (340.0 / rows).clamp(21.0, 56.0));
         let panel = (columns * cell.0, rows * cell.1);
-        let count = self.groups.first().map_or(1, |group| group.maps.len());
+        let count = self.maps.len();
         let across = ((MAX_PANELS_WIDTH / (panel.0 + GAP_X)) as usize).max(1);
         let down = count.div_ceil(across).max(1);
         let across = count.div_ceil(down).max(1);
@@ -279,11 +140,7 @@ impl HeatMap {
             lefts.push(left);
             right = left + panels.0 + BAR_GAP + BAR_WIDTH + bar_axis(group, bar_height).room();
         }
-        let widest_note = self
-            .notes
-            .iter()
-            .map(|note| note.width() - NOTE_GAP)
-            .fold(0.0, f64::max);
+        let widest_note = self.notes.iter().map(Note::width).fold(0.0, f64::max);
         let width = (right + 8.0).max(LEFT + widest_note + 10.0);
         let lines = wrap(&self.notes, width - LEFT - 10.0).len();
         let height = TOP + panels.1.max(bar_height) + FOOT + FOOT_LINE * (lines - 1) as f64;
@@ -319,7 +176,7 @@ impl HeatMap {
             grid: false,
         };
         let title = Style::new(12.0, TextPlace::Center).bold();
-        let text = shorten(&map.title, title, layout.panel.0.max(80.0));
+        let text = shorten(title_of(map), title, layout.panel.0.max(80.0));
         canvas.text((left + layout.panel.0 / 2.0, top - 14.0), text, title)?;
         panel.draw(canvas, |chart| {
             for (row, cells) in map.cells.iter().enumerate() {
@@ -336,20 +193,19 @@ impl HeatMap {
     /// What is drawn, as numbers.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        // Every group shows the same models.
-        for map in self.groups.first().iter().flat_map(|group| &group.maps) {
+        for map in &self.maps {
             for (&channels, cells) in self.channels.iter().zip(&map.cells) {
                 for (&hidden, cell) in self.hidden.iter().zip(cells) {
-                    let measured = cell.measured();
+                    let strength = cell.strength();
                     rows.push(Row {
-                        texture: map.title.clone(),
+                        texture: title_of(map).to_owned(),
                         channels,
                         hidden,
                         status: cell.status(),
-                        psi: measured.map(|m| m.psi),
-                        psi_se: measured.and_then(|m| m.psi_se),
-                        measured: measured.map_or(0, |m| m.measured),
-                        models: measured.map_or(0, |m| m.models),
+                        psi: strength.map(|s| s.psi),
+                        psi_se: strength.and_then(|s| s.psi_se),
+                        measured: cell.measured,
+                        models: cell.models,
                     });
                 }
             }
@@ -370,7 +226,7 @@ impl Figure for HeatMap {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
         let layout = self.layout();
         for (group, &left) in self.groups.iter().zip(&layout.lefts) {
-            for (i, map) in group.maps.iter().enumerate() {
+            for (i, map) in self.maps.iter().enumerate() {
                 let (column, row) = (i % layout.across, i / layout.across);
                 let corner = (
                     left + column as f64 * (layout.panel.0 + GAP_X),
@@ -406,7 +262,7 @@ fn draw_cell<DB: DrawingBackend>(
     let value = group.shown.of(cell);
     let background = value.map_or(NO_VALUE, |v| color_of(v, group.highest));
     let area = chart.plotting_area();
-    if cell != Cell::Missing {
+    if cell.state != State::Missing {
         let margin = seam.unsigned_abs();
         let mut block = Rectangle::new([(x, y), (x + 1.0, y + 1.0)], background.filled());
         block.set_margin(margin, margin, margin, margin);
@@ -418,8 +274,8 @@ fn draw_cell<DB: DrawingBackend>(
             EmptyElement::at(centre) + Text::new(text.to_owned(), (0, canvas.rise(style)), canvas.style(style));
         area.draw(&lowered)
     };
-    match cell {
-        Cell::Missing => {
+    match cell.state {
+        State::Missing => {
             // Around and across.
             let edges = [
                 (0.03, 0.97),
@@ -432,9 +288,9 @@ fn draw_cell<DB: DrawingBackend>(
             let line = edges.map(|(dx, dy)| (x + dx, y + dy)).to_vec();
             area.draw(&PathElement::new(line, canvas.stroke(NO_VALUE, 0.75)))
         }
-        Cell::Diverged => area.draw(&Cross::new(centre, canvas.px(0.2 * small), canvas.stroke(INK, 1.3))),
-        Cell::Failed => text("!", Style::new(0.5 * small, TextPlace::Center).bold()),
-        Cell::Measured(measured) => {
+        State::Diverged => area.draw(&Cross::new(centre, canvas.px(0.2 * small), canvas.stroke(INK, 1.3))),
+        State::Failed => text("!", Style::new(0.5 * small, TextPlace::Center).bold()),
+        State::Measured(_) => {
             let ink = contrast(background);
             if let Some(value) = value {
                 let number = value_text(value, group.highest);
@@ -446,7 +302,7 @@ fn draw_cell<DB: DrawingBackend>(
                     text(&number, Style::new(size, TextPlace::Center).color(ink))?;
                 }
             }
-            if measured.measured < measured.models {
+            if cell.measured < cell.models {
                 let leg = canvas.px(6.0);
                 let corner = EmptyElement::at((x + 1.0, y))
                     + Polygon::new(vec![(-leg, seam), (-seam, seam), (-seam, leg)], ink.filled());
@@ -455,6 +311,11 @@ fn draw_cell<DB: DrawingBackend>(
             Ok(())
         }
     }
+}
+
+/// A map's name: that of its texture.
+fn title_of(map: &Map) -> &str {
+    map.texture.as_deref().unwrap_or("mean of all")
 }
 
 fn color_of(value: f64, highest: f64) -> plotters::style::RGBColor {
@@ -505,131 +366,4 @@ fn draw_bar<DB: DrawingBackend>(canvas: &Canvas<DB>, group: &Group, corner: Poin
         }
         Ok(())
     })
-}
-
-/// An entry at the foot: how a cell looks, if it is one, and its meaning.
-struct Note {
-    sample: Option<Sample>,
-    text: String,
-}
-
-/// A mark that a cell may bear.
-#[derive(Clone, Copy, PartialEq)]
-enum Sample {
-    Diverged,
-    Failed,
-    SomeLost,
-    Missing,
-}
-
-const FOOT_LINE: f64 = 18.0;
-const SAMPLE: Point = (18.0, 12.0);
-const NOTE_GAP: f64 = 18.0;
-const NOTE: Style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
-
-impl Note {
-    fn width(&self) -> f64 {
-        let sample = if self.sample.is_some() { SAMPLE.0 + 5.0 } else { 0.0 };
-        sample + text_width(&self.text, NOTE) + NOTE_GAP
-    }
-}
-
-/// What is to be said below the panels: only what occurs in them.
-fn foot_notes(collection: &Collection, groups: &[Group]) -> Vec<Note> {
-    let cells = || {
-        groups
-            .iter()
-            .flat_map(|g| &g.maps)
-            .flat_map(|map| map.cells.iter().flatten())
-    };
-    let samples = [
-        (Sample::Diverged, "diverged"),
-        (Sample::Failed, "failed"),
-        (Sample::SomeLost, "a seed without Ψ"),
-        (Sample::Missing, "not run"),
-    ];
-    let occurs = |sample: Sample| {
-        cells().any(|cell| match cell {
-            Cell::Diverged => sample == Sample::Diverged,
-            Cell::Failed => sample == Sample::Failed,
-            Cell::Missing => sample == Sample::Missing,
-            Cell::Measured(m) => sample == Sample::SomeLost && m.measured < m.models,
-        })
-    };
-    let mut notes: Vec<_> = samples
-        .into_iter()
-        .filter(|(sample, _)| occurs(*sample))
-        .map(|(sample, text)| Note {
-            sample: Some(sample),
-            text: text.to_owned(),
-        })
-        .collect();
-    let error = if groups.iter().any(|group| group.shown == Shown::Error) {
-        match collection.seeds().len() {
-            1 => "; SE: standard error over frame pairs",
-            _ => "; SE: standard error over seeds, of a single one over frame pairs",
-        }
-    } else {
-        ""
-    };
-    notes.push(Note {
-        sample: None,
-        text: format!("{}{error}", collection.provenance()),
-    });
-    notes
-}
-
-/// Distributes the notes over lines of a width; at least one line.
-fn wrap(notes: &[Note], width: f64) -> Vec<Vec<&Note>> {
-    let mut lines: Vec<Vec<&Note>> = vec![Vec::new()];
-    let mut used = 0.0;
-    for note in notes {
-        if used > 0.0 && used + note.width() - NOTE_GAP > width {
-            lines.push(Vec::new());
-            used = 0.0;
-        }
-        used += note.width();
-        if let Some(line) = lines.last_mut() {
-            line.push(note);
-        }
-    }
-    lines
-}
-
-fn draw_foot<DB: DrawingBackend>(canvas: &Canvas<DB>, (left, middle): Point, notes: &[&Note]) -> Drawn<DB> {
-    let mut x = left;
-    for note in notes {
-        let mut at = x;
-        if let Some(sample) = note.sample {
-            draw_sample(canvas, sample, (at, middle - SAMPLE.1 / 2.0))?;
-            at += SAMPLE.0 + 5.0;
-        }
-        canvas.text((at, middle), &note.text, NOTE)?;
-        x += note.width();
-    }
-    Ok(())
-}
-
-fn draw_sample<DB: DrawingBackend>(canvas: &Canvas<DB>, sample: Sample, (x, y): Point) -> Drawn<DB> {
-    let (right, bottom) = (x + SAMPLE.0, y + SAMPLE.1);
-    let centre = ((x + right) / 2.0, (y + bottom) / 2.0);
-    match sample {
-        Sample::Diverged => {
-            canvas.fill((x, y), SAMPLE, NO_VALUE)?;
-            canvas.cross(centre, 0.4 * SAMPLE.1, INK, 1.3)
-        }
-        Sample::Failed => {
-            canvas.fill((x, y), SAMPLE, NO_VALUE)?;
-            canvas.text(centre, "!", Style::new(0.7 * SAMPLE.1, TextPlace::Center).bold())
-        }
-        Sample::SomeLost => {
-            canvas.fill((x, y), SAMPLE, viridis(0.0))?;
-            let corners = [(right - 6.0, y), (right, y), (right, y + 6.0)].map(|(x, y)| (canvas.px(x), canvas.px(y)));
-            canvas.element(&Polygon::new(corners.to_vec(), PAPER.filled()))
-        }
-        Sample::Missing => {
-            canvas.frame((x, y), SAMPLE, NO_VALUE)?;
-            canvas.line((x + 2.0, bottom - 2.0), (right - 2.0, y + 2.0), NO_VALUE, 0.75)
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod contact;
 mod csv;
 mod curves;
 mod findings;
+mod grid;
 mod heatmap;
 pub mod layout;
 pub mod page;

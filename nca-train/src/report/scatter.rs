@@ -1,5 +1,7 @@
 //! Ψ against what an architecture can be summed up to: D/C, D − C, |D − C| and C·D.
 
+use std::ops::Range;
+
 use plotters::element::{EmptyElement, PathElement, Polygon};
 use plotters::prelude::DrawingBackend;
 use plotters::style::{Color, RGBColor};
@@ -11,7 +13,9 @@ use super::findings::{Quantity, correlation};
 use super::record::ModelRecord;
 use crate::plot::axis::{Scale, minus};
 use crate::plot::chart::{Axis, Panel, TICK};
-use crate::plot::{Canvas, Drawn, FAINT_INK, Figure, PAPER, Point, Style, TextPlace, categorical, shorten, text_width};
+use crate::plot::{
+    Canvas, Drawn, FAINT_INK, Figure, PAPER, Point, Style, TextPlace, break_lines, categorical, shorten, text_width,
+};
 
 /// The quantities that have a panel; log(D/C) has that of D/C, whose axis is logarithmic.
 const SHOWN: [Quantity; 4] = [
@@ -156,13 +160,15 @@ impl Scatter {
         self.psi_axis().room() + 4.0
     }
 
-    fn legend(&self, width: f64) -> Vec<Vec<usize>> {
-        legend_rows(&self.textures, width)
+    /// The textures in each row of the legend.
+    fn legend(&self) -> Vec<Range<usize>> {
+        let widths: Vec<f64> = self.textures.iter().map(|texture| entry_width(texture)).collect();
+        break_lines(&widths, ENTRY_GAP, panels_width())
     }
 
     /// Height above the panels.
     fn top(&self) -> f64 {
-        TOP + LEGEND_LINE * (self.legend(panels_width()).len() - 1) as f64
+        TOP + LEGEND_LINE * (self.legend().len() - 1) as f64
     }
 
     fn draw_panel<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, index: usize) -> Drawn<DB> {
@@ -204,16 +210,16 @@ impl Scatter {
     }
 
     fn draw_legend<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
-        for (row, entries) in self.legend(panels_width()).iter().enumerate() {
+        for (row, entries) in self.legend().into_iter().enumerate() {
             let middle = 20.0 + LEGEND_LINE * row as f64;
             let mut x = self.margin();
-            for &texture in entries {
+            for texture in entries {
                 let at = (canvas.px(x + 4.0), canvas.px(middle));
                 let [rim, inside] = marker(canvas, texture, true);
                 canvas.element(&(EmptyElement::at(at) + rim + inside))?;
                 let name = &self.textures[texture];
                 canvas.text((x + MARK_ROOM, middle), legend_name(name), LEGEND)?;
-                x += entry_width(name);
+                x += entry_width(name) + ENTRY_GAP;
             }
         }
         Ok(())
@@ -315,23 +321,5 @@ fn legend_name(texture: &str) -> String {
 }
 
 fn entry_width(texture: &str) -> f64 {
-    MARK_ROOM + text_width(&legend_name(texture), LEGEND) + ENTRY_GAP
-}
-
-/// Indices of the textures that stand in each row of the legend.
-fn legend_rows(textures: &[String], width: f64) -> Vec<Vec<usize>> {
-    let mut rows = vec![Vec::new()];
-    let mut used = 0.0;
-    for (i, texture) in textures.iter().enumerate() {
-        let entry = entry_width(texture);
-        if used > 0.0 && used + entry > width {
-            rows.push(Vec::new());
-            used = 0.0;
-        }
-        used += entry;
-        if let Some(row) = rows.last_mut() {
-            row.push(i);
-        }
-    }
-    rows
+    MARK_ROOM + text_width(&legend_name(texture), LEGEND)
 }

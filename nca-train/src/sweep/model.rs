@@ -18,6 +18,7 @@ use super::state::Checkpoint;
 use crate::distance::TextureDistance;
 use crate::loss::appearance;
 use crate::motion::{Motion, MotionSettings, measure_motion};
+use crate::picture::write_png;
 use crate::report::layout::ModelDir;
 use crate::report::{MetricRow, ModelRecord, ResultFile, Status};
 use crate::settings::TrainSettings;
@@ -414,9 +415,5 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
 
 /// Writes planes `[3,size,size]` as PNG, atomically.
 pub(super) fn save_png(path: &Path, rgb: &[f32], size: usize) -> Result<()> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    rgb_image(rgb, size, size)?
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .map_err(|e| Error::format(path, e, "a picture"))?;
-    write_atomic(path, |file| file.write_all(bytes.get_ref()))
+    write_png(path, &rgb_image(rgb, size, size)?)
 }

@@ -3,14 +3,13 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::RgbImage;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use nca_core::{Error, Nca, NcaConfig, Padding, Perception, Result, RgbMap, SeedState};
 use serde::Serialize;
 
 use super::curve::Curve;
 use super::sweep::SweepData;
 use super::weights::pack;
+use crate::picture::encode_png;
 
 /// The whole page.
 #[derive(Debug, Serialize)]
@@ -49,6 +48,8 @@ pub(super) struct ModelData {
     pub(super) seed: String,
     /// Index of its block of weights; without one it cannot be run here.
     pub(super) weights: Option<usize>,
+    /// Why it cannot be run here although it was measured.
+    pub(super) dead: Option<&'static str>,
     /// Index of its conventions.
     pub(super) conventions: usize,
     pub(super) status: &'static str,
@@ -129,13 +130,6 @@ impl Automata {
 /// A picture as the address of itself.
 pub(super) fn png_address(picture: &RgbImage) -> Result<String> {
     let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(
-            picture.as_raw(),
-            picture.width(),
-            picture.height(),
-            ExtendedColorType::Rgb8,
-        )
-        .map_err(|e| Error::invalid("picture", e, "one that can be written as PNG"))?;
+    encode_png(picture, &mut bytes).map_err(|e| Error::invalid("picture", e, "one that can be written as PNG"))?;
     Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes)))
 }

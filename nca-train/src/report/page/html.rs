@@ -5,6 +5,8 @@ use std::fmt::Write;
 use nca_core::{Error, Result};
 use serde::Serialize;
 
+use crate::plot::escape;
+
 /// Nothing is fetched, from anywhere: what the page needs, it brings along.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:";
 
@@ -68,9 +70,4 @@ pub(super) fn page(title: &str, data: &impl Serialize, weights: &[String]) -> Re
     Ok(FRAME
         .replacen("<!-- head -->", &head, 1)
         .replacen("<!-- tail -->", &tail, 1))
-}
-
-/// `text` where HTML expects text.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

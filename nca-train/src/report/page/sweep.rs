@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::command::command;
 use super::curve::Curve;
 use super::data::{Automata, ModelData, PageData, TextureData, png_address};
-use super::html;
 use super::thumbnail::{Flows, thumbnail};
+use super::weights::as_shown;
+use super::{Exhibit, html};
 use crate::picture::read_picture;
 use crate::report::collect::{Collection, ModelResult};
 use crate::report::findings::{ArchitectureCorrelation, Moving};
-use crate::report::heatmap;
+use crate::report::grid;
 use crate::report::layout::ModelDir;
 use crate::report::record::{ModelRecord, Status};
 use crate::report::summary::ReportSummary;
@@ -78,12 +79,13 @@ struct Cell {
 /// The page about the sweep in `dir`.
 pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSummary) -> Result<String> {
     let textures: Vec<&str> = collection.textures();
-    let shown = shown(collection);
+    let shown = shown(collection)?;
     let flows = Flows::read(shown.iter().map(|model| ModelDir::new(&model.path)))?;
     let mut automata = Automata::default();
     let mut models = Vec::new();
     for model in &shown {
-        models.push(model_data(model, &textures, &mut automata, &flows)?);
+        let data = model_data(model, &textures, &mut automata, &flows)?;
+        models.push((model.record(), data));
     }
     let settings = Sweep::settings_of(dir)?;
     let size = settings.as_ref().map_or(DEFAULT_SIZE, |settings| settings.train.size);
@@ -93,7 +95,7 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
         channels: collection.channels(),
         hidden: collection.hidden(),
         seeds: collection.seeds().len(),
-        maps: maps(collection, &shown),
+        maps: maps(collection, &models),
         correlations: summary.correlations.clone(),
         moving: summary.moving.clone(),
         ok: count(Status::Ok),
@@ -112,7 +114,7 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
             .iter()
             .map(|name| texture_data(collection, name, size))
             .collect::<Result<_>>()?,
-        models,
+        models: models.into_iter().map(|(_, data)| data).collect(),
         conventions: automata.conventions,
         sweep: Some(data),
     };
@@ -123,33 +125,51 @@ const TITLE: &str = "Which neural cellular automata move?";
 /// Side of the grid where neither settings nor target say it.
 const DEFAULT_SIZE: usize = 128;
 
-/// The models on the page: of each architecture and texture one, by preference one with a Ψ, of those
-/// the one of the smallest seed.
-fn shown(collection: &Collection) -> Vec<&ModelResult> {
-    let of = |model: &ModelResult| {
-        (
-            model.record().texture.clone(),
-            model.record().channels,
-            model.record().hidden,
-        )
+/// The models on the page: of each architecture and texture one, the best to be shown.
+fn shown(collection: &Collection) -> Result<Vec<&ModelResult>> {
+    let key = |model: &ModelResult| {
+        let record = model.record();
+        (record.texture.clone(), record.channels, record.hidden)
     };
-    let models: Vec<&ModelResult> = collection.models.iter().collect();
-    models
-        .chunk_by(|a, b| of(a) == of(b))
-        .filter_map(|seeds| {
-            let measured = seeds.iter().find(|model| model.record().measured_psi().is_some());
-            measured.or(seeds.first()).copied()
-        })
+    collection
+        .models
+        .chunk_by(|a, b| key(a) == key(b))
+        .map(best_of)
         .collect()
+}
+
+/// Of the seeds of an architecture the first that can be run, or else that has a Ψ, or else the first.
+fn best_of(seeds: &[ModelResult]) -> Result<&ModelResult> {
+    let first = seeds.iter().find(|model| model.record().measured_psi().is_some());
+    let first = first.unwrap_or(&seeds[0]);
+    if seeds.len() == 1 {
+        return Ok(first);
+    }
+    for model in seeds.iter().filter(|model| model.record().measured_psi().is_some()) {
+        if load(model)?.is_some_and(|nca| as_shown(&nca).is_ok()) {
+            return Ok(model);
+        }
+    }
+    Ok(first)
+}
+
+/// The automaton of a model, if there is one and it was kept.
+fn load(model: &ModelResult) -> Result<Option<Nca>> {
+    let path = ModelDir::new(&model.path).model();
+    let kept = model.record().status == Status::Ok && path.exists();
+    kept.then(|| Nca::load(path, None)).transpose()
 }
 
 fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, flows: &Flows) -> Result<ModelData> {
     let record = model.record();
     let directory = ModelDir::new(&model.path);
-    let (weights, conventions) = if record.status == Status::Ok && directory.model().exists() {
-        add(automata, &directory)?
-    } else {
-        (None, 0)
+    let (weights, conventions, dead) = match load(model)? {
+        Some(nca) => add(automata, &nca, &directory),
+        None => (
+            None,
+            0,
+            (record.status == Status::Ok).then_some("its weights were not kept"),
+        ),
     };
     let frame = Some(directory.frame()).filter(|path| path.exists());
     Ok(ModelData {
@@ -159,6 +179,7 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
         seed: record.seed.to_string(),
         weights,
         conventions,
+        dead,
         status: record.status.name(),
         psi: record.measured_psi(),
         psi_se: record.psi_se,
@@ -170,15 +191,14 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
     })
 }
 
-/// Indices of the weights and conventions of the model in `directory`. One that has weights beyond
-/// 16-bit floats is shown, but cannot be run.
-fn add(automata: &mut Automata, directory: &ModelDir) -> Result<(Option<usize>, usize)> {
-    let nca = Nca::load(directory.model(), None)?;
-    match automata.add(&nca) {
-        Ok((weights, conventions)) => Ok((Some(weights), conventions)),
+/// Indices of the weights and conventions of `nca`, or why it cannot be run: it may have weights beyond
+/// 16-bit floats.
+fn add(automata: &mut Automata, nca: &Nca, directory: &ModelDir) -> (Option<usize>, usize, Option<&'static str>) {
+    match automata.add(nca) {
+        Ok((weights, conventions)) => (Some(weights), conventions, None),
         Err(error) => {
             tracing::warn!("{} cannot run on the page: {error}", directory.path().display());
-            Ok((None, 0))
+            (None, 0, Some("its weights are too large to run here"))
         }
     }
 }
@@ -189,7 +209,8 @@ fn texture_data(collection: &Collection, name: &str, size: usize) -> Result<Text
         .map(|model| ModelDir::new(&model.path).target())
         .find(|path| path.exists());
     let target = path.map(read_picture).transpose()?;
-    let side = |side: Option<u32>| side.map_or(size, |side| side as usize);
+    // A sweep may train on more than the page can run on.
+    let side = |side: Option<u32>| side.map_or(size, |side| side as usize).min(Exhibit::MAX_SIDE);
     Ok(TextureData {
         name: name.to_owned(),
         height: side(target.as_ref().map(image::RgbImage::height)),
@@ -199,61 +220,56 @@ fn texture_data(collection: &Collection, name: &str, size: usize) -> Result<Text
 }
 
 /// The maps of all textures, and, of several, their mean.
-fn maps(collection: &Collection, shown: &[&ModelResult]) -> Vec<Map> {
-    let textures = collection.textures();
-    let all = (textures.len() > 1).then_some(None);
-    let map = |texture: Option<&str>| Map {
-        texture: texture.map(str::to_owned),
-        cells: collection
-            .channels()
-            .into_iter()
-            .map(|c| {
-                let hidden = collection.hidden().into_iter();
-                hidden.map(|d| Cell::of(collection, shown, texture, c, d)).collect()
-            })
-            .collect(),
+fn maps(collection: &Collection, models: &[(&ModelRecord, ModelData)]) -> Vec<Map> {
+    let (channels, hidden) = (collection.channels(), collection.hidden());
+    let map = |map: grid::Map| {
+        let texture = map.texture.as_deref();
+        let row = |(&c, cells): (&usize, &Vec<grid::Cell>)| {
+            let cells = hidden.iter().zip(cells);
+            let cell = |(&d, &cell)| Cell::of(cell, collection, models, (texture, c, d));
+            cells.map(cell).collect()
+        };
+        Map {
+            cells: channels.iter().zip(&map.cells).map(row).collect(),
+            texture: map.texture,
+        }
     };
-    textures.iter().copied().map(Some).chain(all).map(map).collect()
+    grid::maps(collection, &collection.textures())
+        .into_iter()
+        .map(map)
+        .collect()
 }
 
 impl Cell {
-    /// Of a texture, or the mean of all.
+    /// What `cell`, of an architecture on a texture or on all of them, knows, and which model it runs.
     fn of(
+        cell: grid::Cell,
         collection: &Collection,
-        shown: &[&ModelResult],
-        texture: Option<&str>,
-        channels: usize,
-        hidden: usize,
+        models: &[(&ModelRecord, ModelData)],
+        (texture, channels, hidden): (Option<&str>, usize, usize),
     ) -> Self {
         let here = |r: &ModelRecord| {
             (r.channels, r.hidden) == (channels, hidden) && texture.is_none_or(|texture| texture == r.texture)
         };
-        let records: Vec<&ModelRecord> = collection.records().filter(|r| here(r)).collect();
-        let cells: Vec<_> = records
-            .chunk_by(|a, b| a.texture == b.texture)
-            .map(heatmap::Cell::of)
-            .collect();
-        let cell = match cells[..] {
-            [one] => one,
-            _ => heatmap::Cell::pooled(&cells),
-        };
-        let measured = cell.measured();
-        let above: Vec<bool> = records.iter().filter_map(|r| r.above_floor()).collect();
-        let runs = shown.iter().enumerate().filter(|(_, model)| here(model.record()));
-        // Of several textures the strongest mover.
-        let strongest = runs.max_by(|a, b| {
-            let psi = |model: &ModelResult| model.record().measured_psi().unwrap_or(f64::NEG_INFINITY);
-            psi(a.1).total_cmp(&psi(b.1))
+        let records = collection.records().filter(|r| here(r));
+        let above: Vec<bool> = records.filter_map(ModelRecord::above_floor).collect();
+        let strength = cell.strength();
+        let runs = models.iter().enumerate().filter(|(_, (record, _))| here(record));
+        // Of several textures the strongest mover, by preference one that can be run.
+        let rank = |data: &ModelData| (data.weights.is_some(), data.psi.unwrap_or(f64::NEG_INFINITY));
+        let best = runs.max_by(|(_, (_, a)), (_, (_, b))| {
+            let (a, b) = (rank(a), rank(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
         Self {
             status: cell.status(),
-            psi: measured.map(|m| m.psi),
-            psi_se: measured.and_then(|m| m.psi_se),
-            measured: measured.map_or(0, |m| m.measured),
-            of: measured.map_or(records.len(), |m| m.models),
+            psi: strength.map(|s| s.psi),
+            psi_se: strength.and_then(|s| s.psi_se),
+            measured: cell.measured,
+            of: cell.models,
             above: above.iter().filter(|above| **above).count(),
             judged: above.len(),
-            model: strongest.map(|(index, _)| index),
+            model: best.map(|(index, _)| index),
         }
     }
 }

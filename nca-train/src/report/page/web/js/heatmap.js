@@ -140,7 +140,8 @@ class Heatmap {
     const floor = cell.judged === 0 ? 'its motion floor unknown'
       : cell.of > 1 ? `${cell.above} of ${cell.judged} models above their motion floor`
       : cell.above ? 'above its motion floor' : 'not above its motion floor';
-    const dead = DATA.models[cell.model]?.weights === null ? '; its weights were not kept' : '';
+    const reason = DATA.models[cell.model]?.dead;
+    const dead = reason ? `; ${reason}` : '';
     return `${name}: Ψ ${cell.psi.toFixed(3)}${error} px/frame, ${floor}${dead}`;
   }
 
@@ -167,8 +168,8 @@ class Heatmap {
         parts.push(`<span><b>${mark}</b> ${status}</span>`);
       }
     }
-    if (DATA.sweep.seeds > 1) parts.push(`<span>${what}: mean of ${DATA.sweep.seeds} seeds; the first one runs</span>`);
-    if (map.texture === null) parts.push('<span>mean over textures; the strongest mover runs</span>');
+    if (DATA.sweep.seeds > 1) parts.push(`<span>${what}: mean of ${DATA.sweep.seeds} seeds; the first that can, runs</span>`);
+    if (map.texture === null) parts.push('<span>mean over textures; the strongest mover that can, runs</span>');
     this.key.innerHTML = parts.join('');
   }
 
