@@ -84,7 +84,10 @@ mod tests {
             .map(|i| row(i, i as f64, (i % 500 == 0).then_some(0.5)))
             .collect();
         let series = Series::of(&rows, 100);
-        assert_eq!((series.loss.len(), series.loss[0], series.window), (100, (5.5, 5.5), 10));
+        assert_eq!(
+            (series.loss.len(), series.loss[0], series.window),
+            (100, (5.5, 5.5), 10)
+        );
         assert_eq!(series.psi, [(500.0, 0.5), (1000.0, 0.5)]);
     }
 
@@ -105,6 +108,9 @@ mod tests {
             row.psi_training = Some(row.iteration as f64);
         }
         let trained = Series::of(&rows, 2);
-        assert_eq!((trained.psi, trained.psi_of_training), (vec![(1.5, 1.5), (3.5, 3.5)], true));
+        assert_eq!(
+            (trained.psi, trained.psi_of_training),
+            (vec![(1.5, 1.5), (3.5, 3.5)], true)
+        );
     }
 }

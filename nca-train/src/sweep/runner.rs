@@ -445,6 +445,7 @@ mod tests {
             "{text}"
         );
     }
+
     #[test]
     fn a_model_that_failed_is_begun_while_it_is_tried_again() {
         let place = tempfile::tempdir().unwrap();

@@ -397,7 +397,10 @@ fn a_device_that_cannot_goes_on_saying_so() {
     browser.evaluate("NCA.started.then((s) => { globalThis.stage = s; })");
     let notice = "[stage.$notice.hidden, stage.$notice.textContent]";
     let reason = browser.evaluate(notice);
-    assert!(reason[1].as_str().unwrap().contains("EXT_color_buffer_float"), "{reason}");
+    assert!(
+        reason[1].as_str().unwrap().contains("EXT_color_buffer_float"),
+        "{reason}"
+    );
     for control in [cell(1, 1).as_str(), "#reset", "#play", "#compare"] {
         browser.click(control);
         browser.evaluate("stage.latest");
