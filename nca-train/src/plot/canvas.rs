@@ -216,8 +216,8 @@ mod tests {
             break_lines(&[3.0, 4.0, 2.0, 20.0, 1.0], 1.0, 8.0),
             [0..2, 2..3, 3..4, 4..5]
         );
-        assert_eq!(break_lines(&[20.0], 1.0, 8.0), [0..1]);
-        assert_eq!(break_lines(&[], 1.0, 8.0), [0..0]);
+        let single = |widths: &[f64], line| break_lines(widths, 1.0, 8.0).into_iter().eq(std::iter::once(line));
+        assert!(single(&[20.0], 0..1) && single(&[], 0..0));
     }
 
     #[test]
