@@ -29,6 +29,56 @@ pub struct AnimationSettings {
     pub frames: u32,
 }
 
+/// How frames are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The last frame as a picture.
+    Png,
+    /// All frames, each in 256 colours.
+    Gif,
+    /// All frames.
+    Apng,
+    /// All frames as H.264; needs an `ffmpeg` on PATH.
+    Mp4,
+    /// All frames as VP9; needs an `ffmpeg` on PATH.
+    Webm,
+    /// All frames as numbered pictures.
+    Folder,
+}
+
+impl Format {
+    /// That of the extension of `path`: `.png`, `.gif`, `.apng`, `.mp4` or `.webm`; without one it is a
+    /// folder. Any other is an error.
+    pub fn of(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            Some("png") => Ok(Self::Png),
+            Some("gif") => Ok(Self::Gif),
+            Some("apng") => Ok(Self::Apng),
+            Some("mp4") => Ok(Self::Mp4),
+            Some("webm") => Ok(Self::Webm),
+            None => Ok(Self::Folder),
+            Some(other) => {
+                let expected = ".png, .gif, .apng, .mp4, .webm, or a folder (a name without extension)";
+                Err(Error::format(path, format!("extension .{other}"), expected))
+            }
+        }
+    }
+
+    /// Whether every frame is kept, rather than the last.
+    #[must_use]
+    pub fn is_animated(self) -> bool {
+        self != Self::Png
+    }
+
+    /// Whether it plays by itself.
+    #[must_use]
+    pub fn has_frame_rate(self) -> bool {
+        !matches!(self, Self::Png | Self::Folder)
+    }
+}
+
 /// NeuQuant's sampling of a frame's pixels for its 256 colours: 1 looks at every one, 30 at few.
 const GIF_SPEED: i32 = 4;
 /// Largest side of a GIF or PNG frame, pixels.
@@ -53,9 +103,7 @@ enum Sink {
 }
 
 impl Animation {
-    /// The format is that of the extension: `.png` (the last frame), `.gif`, `.apng`, `.mp4`, `.webm`
-    /// (these two need an `ffmpeg` on PATH); a path without one is a folder, which is made if it is not
-    /// there.
+    /// In the [`Format`] of the path's extension; a folder is made if it is not there.
     pub fn create(path: impl AsRef<Path>, settings: &AnimationSettings) -> Result<Self> {
         let path = path.as_ref();
         let (width, height) = (
@@ -67,7 +115,7 @@ impl Animation {
             return Err(Error::invalid(
                 "size of the picture",
                 found,
-                format!("sides from 1 to {MAX_SIDE}"),
+                format!("sides from 1 to {MAX_SIDE}: a smaller --size or --scale"),
             ));
         }
         if settings.fps == 0 || settings.fps > 100 {
@@ -80,14 +128,18 @@ impl Animation {
         {
             return Err(Error::format(folder, "no folder", "one to write the picture in"));
         }
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        let sink = match extension.as_deref() {
-            Some("png") => Sink::Still(None),
-            Some("gif") => {
+        let video = |container| {
+            let size = (width as u32, height as u32);
+            let video = Video::create(path, container, size, settings.fps)?;
+            Ok(Sink::Video(Box::new(video)))
+        };
+        let sink = match Format::of(path)? {
+            Format::Png => Sink::Still(None),
+            Format::Gif => {
                 let encoder = gif_encoder(width as u16, height as u16);
                 Sink::Gif(encoder.map_err(|e| Error::format(path, e, "an animated GIF"))?)
             }
-            Some("apng") => {
+            Format::Apng => {
                 let bytes = Shared::default();
                 let writer = apng_writer(bytes.clone(), width as u32, height as u32, settings);
                 Sink::Apng(
@@ -95,18 +147,11 @@ impl Animation {
                     bytes,
                 )
             }
-            Some(video) if Container::of_extension(video).is_some() => {
-                let container = Container::of_extension(video).unwrap_or(Container::Mp4);
-                let size = (width as u32, height as u32);
-                Sink::Video(Box::new(Video::create(path, container, size, settings.fps)?))
-            }
-            None => {
+            Format::Mp4 => video(Container::Mp4)?,
+            Format::Webm => video(Container::Webm)?,
+            Format::Folder => {
                 fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
                 Sink::Folder
-            }
-            Some(other) => {
-                let expected = ".png, .gif, .apng, .mp4, .webm, or a folder (a name without extension)";
-                return Err(Error::format(path, format!("extension .{other}"), expected));
             }
         };
         Ok(Self {
@@ -115,18 +160,6 @@ impl Animation {
             added: 0,
             sink,
         })
-    }
-
-    /// Whether every frame is kept, rather than the last.
-    #[must_use]
-    pub fn is_animated(&self) -> bool {
-        !matches!(self.sink, Sink::Still(_))
-    }
-
-    /// Whether the format plays by itself.
-    #[must_use]
-    pub fn has_frame_rate(&self) -> bool {
-        matches!(self.sink, Sink::Gif(_) | Sink::Apng(..) | Sink::Video(_))
     }
 
     /// Adds a frame of the announced size.
@@ -265,6 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn a_format_follows_from_the_extension() {
+        for (name, format, animated, rated) in [
+            ("a.png", Format::Png, false, false),
+            ("a.GIF", Format::Gif, true, true),
+            ("a.apng", Format::Apng, true, true),
+            ("a.mp4", Format::Mp4, true, true),
+            ("a.webm", Format::Webm, true, true),
+            ("frames", Format::Folder, true, false),
+        ] {
+            let found = Format::of(name).unwrap();
+            assert_eq!(found, format, "{name}");
+            assert_eq!(
+                (found.is_animated(), found.has_frame_rate()),
+                (animated, rated),
+                "{name}"
+            );
+        }
+        assert!(Format::of("a.avi").is_err());
+    }
+
+    #[test]
     fn every_format_holds_its_frames() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -349,7 +403,6 @@ mod tests {
         for name in ["a.mp4", "a.webm"] {
             let path = folder.path().join(name);
             let mut animation = Animation::create(&path, &settings).unwrap();
-            assert!(animation.is_animated() && animation.has_frame_rate());
             for level in 0..7 {
                 let color = image::Rgb([30 * level, 255 - 30 * level, 40]);
                 animation.add(&RgbImage::from_pixel(33, 21, color)).unwrap();

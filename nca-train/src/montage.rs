@@ -6,7 +6,7 @@ use nca_core::{Error, Result};
 use plotters::prelude::DrawingBackend;
 
 use crate::picture::scale_up;
-use crate::plot::{Canvas, Drawn, Figure, Point, Style, TextPlace, picture, shorten};
+use crate::plot::{Canvas, Drawn, Figure, MAX_PIXELS, Point, Style, TextPlace, picture, shorten};
 
 /// Between tiles, and around them; pixels.
 const GAP: u32 = 8;
@@ -27,7 +27,7 @@ pub struct Montage {
 
 impl Montage {
     /// A tile below each label, for frames of `width` × `height` pixels enlarged `scale` times; about
-    /// as wide as high.
+    /// as wide as high. More pixels than a picture may have are an error.
     pub fn new(labels: &[String], width: u32, height: u32, scale: u32) -> Result<Self> {
         let tile = (width * scale.max(1), height * scale.max(1));
         let cell = (f64::from(tile.0 + GAP), f64::from(tile.1 + LABEL + GAP));
@@ -40,6 +40,14 @@ impl Montage {
             count: labels.len(),
             scale,
         };
+        let (width, height) = montage.size();
+        if u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(Error::invalid(
+                "size of the picture",
+                format!("{width}x{height} pixels for {} models", labels.len()),
+                format!("{MAX_PIXELS} pixels at most: a smaller --size or --scale, or fewer models"),
+            ));
+        }
         let sheet = Labels {
             montage: &montage,
             labels,
@@ -147,6 +155,15 @@ mod tests {
             // Something is written above.
             let dark = |dx, dy| page.get_pixel(x + dx, y + dy).0[0] < 128;
             assert!((0..60).any(|dx| (0..LABEL).any(|dy| dark(dx, dy))), "label {index}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_too_large_is_refused_for_its_size() {
+        let labels = vec!["a".to_owned(); 2];
+        let message = Montage::new(&labels, 4096, 4096, 32).unwrap_err().to_string();
+        for part in ["131104x262204", "--size", "--scale"] {
+            assert!(message.contains(part), "no '{part}' in {message}");
         }
     }
 

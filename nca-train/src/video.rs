@@ -19,16 +19,6 @@ pub(crate) enum Container {
 }
 
 impl Container {
-    /// That of a file name's extension, in lower case.
-    #[must_use]
-    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
-        match extension {
-            "mp4" => Some(Self::Mp4),
-            "webm" => Some(Self::Webm),
-            _ => None,
-        }
-    }
-
     fn extension(self) -> &'static str {
         match self {
             Self::Mp4 => "mp4",

@@ -216,5 +216,6 @@ fn flags_that_mean_nothing_are_refused() {
     refused("a.gif", &["--view", "sideways"], &["sideways", "side-by-side"]);
     refused("a.png", &[], &["--every", "single picture"]);
     refused("a.png", &["--view", "flow", "--fps", "5"], &["--fps", ".mp4"]);
+    refused("frames", &["--fps", "5"], &["--fps", ".mp4"]);
     refused("a.avi", &[], &[".avi", ".mp4"]);
 }

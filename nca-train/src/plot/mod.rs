@@ -24,6 +24,7 @@ use serde::Serialize;
 
 pub(crate) use self::canvas::{Canvas, Drawn, Style, TextPlace, break_lines, shorten, text_width};
 pub(crate) use self::color::{FAINT_INK, INK, NO_VALUE, PAPER, categorical, contrast, ordinal, viridis};
+pub(crate) use self::raster::MAX_PIXELS;
 use crate::picture::write_png;
 
 /// A position or a size in a figure: pixels at 96 dpi, positions from the upper left corner.

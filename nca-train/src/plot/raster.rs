@@ -8,7 +8,7 @@ use resvg::usvg::fontdb::Database;
 use resvg::usvg::{Options, Tree};
 
 /// Largest picture.
-const MAX_PIXELS: f64 = (1u64 << 28) as f64;
+pub(crate) const MAX_PIXELS: u64 = 1 << 28;
 
 static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
     let mut fonts = Database::new();
@@ -29,7 +29,7 @@ pub(super) fn rasterize(svg: &str, scale: f64) -> Result<RgbImage, String> {
     let sides = [tree.size().width(), tree.size().height()].map(|side| (f64::from(side) * scale).ceil());
     let [width, height] = sides;
     let too_large = || format!("{width}x{height} pixels, more than {MAX_PIXELS}");
-    if width * height > MAX_PIXELS {
+    if width * height > MAX_PIXELS as f64 {
         return Err(too_large());
     }
     let mut pixels = Pixmap::new(width as u32, height as u32).ok_or_else(too_large)?;

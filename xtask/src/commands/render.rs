@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nca_core::backend::Backend;
 use nca_core::{Error, Grid, Nca, Preset, Simulation};
 use nca_train::TrainSettings;
-use nca_train::animation::{Animation, AnimationSettings};
+use nca_train::animation::{Animation, AnimationSettings, Format};
 use nca_train::montage::{Montage, beside};
 use nca_train::texture::rgb_image;
 use spynet::{FlowChoice, FlowEstimator, FlowField, flow_to_rgb};
@@ -115,12 +115,15 @@ pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         .into());
     }
     let flow = flow_choice(args)?;
+    let format = Format::of(&args.out)?;
+    check_flags(args, format)?;
     let load = |path: &PathBuf| Nca::load(path, args.perception);
     let ncas = args.models.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     args.backend.open()?.run(Render {
         args,
         ncas: &ncas,
         flow,
+        format,
     })
 }
 
@@ -152,6 +155,7 @@ struct Render<'a> {
     args: &'a RenderArgs,
     ncas: &'a [Nca],
     flow: Option<FlowChoice>,
+    format: Format,
 }
 
 impl Job for Render<'_> {
@@ -190,8 +194,7 @@ impl Job for Render<'_> {
             frames: 1 + args.steps.div_ceil(every),
         };
         let mut animation = Animation::create(&args.out, &settings)?;
-        check_flags(args, &animation)?;
-        let first = match (animation.is_animated(), args.view) {
+        let first = match (self.format.is_animated(), args.view) {
             (true, _) => 0,
             // A single picture of flow needs the frame before.
             (false, View::Flow | View::SideBySide) => args.steps.saturating_sub(every),
@@ -223,15 +226,15 @@ impl Job for Render<'_> {
 }
 
 /// Refuses flags that mean nothing for the kind of file.
-fn check_flags(args: &RenderArgs, animation: &Animation) -> nca_core::Result<()> {
-    if !animation.is_animated() && args.view == View::Rgb && args.every.is_some() {
+fn check_flags(args: &RenderArgs, format: Format) -> nca_core::Result<()> {
+    if !format.is_animated() && args.view == View::Rgb && args.every.is_some() {
         return Err(Error::invalid(
             "--every",
             "given for a single picture",
             "--out as .gif, .apng, .mp4, .webm or a folder",
         ));
     }
-    if !animation.has_frame_rate() && args.fps.is_some() {
+    if !format.has_frame_rate() && args.fps.is_some() {
         return Err(Error::invalid(
             "--fps",
             "given for pictures without a frame rate",
