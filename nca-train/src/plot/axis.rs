@@ -1,4 +1,5 @@
-//! Scales of axes and their ticks: what `plotters` leaves open for logarithmic ranges.
+//! Scales of axes, linear and logarithmic, with their ticks and labels: `plotters` draws what is chosen
+//! here.
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]

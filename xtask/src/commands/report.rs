@@ -6,9 +6,9 @@ use clap::Args;
 
 use crate::output::{print_json, print_line};
 
-/// Write tables, plots and contact sheet again from what a sweep has left in its directory
+/// Write page, tables, plots and contact sheet again from what a sweep has left in its directory
 ///
-/// Merges the parts of a sweep run with --shard, and works on a sweep that is still running.
+/// Open report.html first: in it every trained model runs. Merges the parts of a sweep run with --shard, and works on a sweep that is still running.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
     /// Directory of the sweep

@@ -17,8 +17,9 @@ use crate::progress::SweepProgress;
 /// Train a grid of automata and measure how strongly each moves
 ///
 /// Without arguments: the paper's experiment in miniature, nine models of a built-in texture, about
-/// ten minutes on two cores, nothing to download. The result is a directory with results.csv, a heat
-/// map of the motion strength over (C, D), curves, a contact sheet and every trained model.
+/// ten minutes on two cores, nothing to download. The result is a directory with report.html, a page in
+/// which every trained model runs, results.csv, a heat map of the motion strength over (C, D), curves, a
+/// contact sheet and the models.
 #[derive(Args)]
 pub(crate) struct SweepArgs {
     /// Conventions and grid to start from: quick, paper (512 models) or notebook
