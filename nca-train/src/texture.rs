@@ -50,7 +50,7 @@ impl Texture {
         })
     }
 
-    /// The centre square of an image file (PNG, JPEG, GIF, BMP or WebP), resized to `size` × `size`
+    /// The centre square of an image file (PNG, JPEG, GIF, BMP, WebP or PPM), resized to `size` × `size`
     /// with a Lanczos filter (a = 3).
     ///
     /// Refuses files that are damaged or truncated, and pictures that would take more than
@@ -231,7 +231,7 @@ fn decode(path: &Path) -> Result<DynamicImage> {
         let expected = format!("an image file of at most {} MiB", MAX_FILE_BYTES >> 20);
         return Err(Error::format(path, "a larger file", expected));
     }
-    let garbage = |found: String| Error::format(path, found, "a PNG, JPEG, GIF, BMP or WebP image");
+    let garbage = |found: String| Error::format(path, found, "a PNG, JPEG, GIF, BMP, WebP or PPM image");
     let mut reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(|e| Error::io(path, e))?;
