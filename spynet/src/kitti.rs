@@ -20,17 +20,25 @@ const SCALE: f64 = 64.0;
 const ZERO: f64 = 32_768.0;
 /// Largest width and height accepted, as for `.flo` files.
 const MAX_SIDE: u32 = 99_999;
+/// Bytes that a byte of DEFLATE can stand for at most: 258 for every two bits.
+const MOST_INFLATED: u64 = 1032;
 /// Marks an unknown pixel in a [`FlowField`], as Middlebury does.
 const UNKNOWN: f32 = 1.666e9;
 
 /// Reads a flow field from a KITTI PNG; pixels marked as invalid are unknown ([`is_known`]).
 ///
 /// # Errors
-/// Names the file and says what is wrong with it: unreadable, damaged, no RGB of 16 bits a channel.
+/// Names the file and says what is wrong with it: unreadable, damaged, no RGB of 16 bits a channel, a
+/// size that the file is too short for (checked before memory is taken).
 pub fn read_kitti(path: impl AsRef<Path>) -> Result<FlowField> {
     let path = path.as_ref();
     let broken = |e: png::DecodingError| Error::format(path, e, "a 16-bit RGB PNG");
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let io = |e| Error::io(path, e);
+    let file = File::open(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
+    if !meta.is_file() {
+        return Err(Error::format(path, "something that is no file", "a 16-bit RGB PNG"));
+    }
     let mut reader = Decoder::new(BufReader::new(file)).read_info().map_err(broken)?;
     let info = reader.info();
     let (width, height) = (info.width, info.height);
@@ -49,6 +57,11 @@ pub fn read_kitti(path: impl AsRef<Path>) -> Result<FlowField> {
             "a picture that fits into memory",
         )
     })?;
+    if bytes as u64 / MOST_INFLATED > meta.len() {
+        let found = format!("{} bytes for {width}×{height} pixels", meta.len());
+        let expected = format!("at least {}", bytes as u64 / MOST_INFLATED);
+        return Err(Error::format(path, found, expected));
+    }
     let mut pixels = vec![0; bytes];
     reader.next_frame(&mut pixels).map_err(broken)?;
 

@@ -70,6 +70,32 @@ fn other_files_are_refused_by_name() {
     }
 }
 
+/// A few bytes that claim to be 60 GB are refused before memory is taken; one run of zeros, than which
+/// nothing compresses better, is read.
+#[test]
+fn a_header_alone_takes_no_memory() {
+    let dir = TempDir::new().unwrap();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 99_999, 99_999);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let mut writer = encoder.write_header().unwrap();
+    writer
+        .write_chunk(png::chunk::IDAT, &[0x78, 0x9c, 3, 0, 0, 0, 0, 1])
+        .unwrap();
+    drop(writer);
+    fs::write(file(&dir), &bytes).unwrap();
+    let message = refused(&file(&dir));
+    assert!(
+        message.contains("99999×99999") && message.contains("58138"),
+        "{message}"
+    );
+
+    let unknown = FlowField::new(600, 700, vec![2e9; 840_000]).unwrap();
+    write_kitti(file(&dir), &unknown).unwrap();
+    assert!(read_kitti(file(&dir)).unwrap().vectors().all(|(u, v)| !is_known(u, v)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
