@@ -170,12 +170,13 @@ impl fmt::Display for Stage {
         }
         write!(
             f,
-            ": {} x {} pairs of {}x{} from {} px",
-            self.iterations, self.batch, self.width, self.height, self.slowest
+            ": {} x {} pairs of {}x{}",
+            self.iterations, self.batch, self.width, self.height
         )?;
         if self.halvings > 0 {
             write!(f, " halved to {width}x{height}")?;
         }
+        write!(f, ", {} scenes from {} px", self.scenes, self.slowest)?;
         if self.reuse > 1 {
             write!(f, ", each {} times", self.reuse)?;
         }
@@ -350,6 +351,39 @@ mod tests {
             Recipe::quick(0).scaled(0.001).up_to(1),
         ] {
             recipe.validate().unwrap();
+        }
+    }
+
+    /// A checkpoint is taken up by a recipe that reads the same: whatever decides the result must be read.
+    #[test]
+    fn whatever_changes_is_written() {
+        let recipe = Recipe::full(1);
+        let changes: [fn(&mut Recipe); 19] = [
+            |r| r.seed += 1,
+            |r| r.levels += 1,
+            |r| r.channels[1] += 1,
+            |r| r.kernel += 2,
+            |r| r.stages.truncate(6),
+            |r| r.held_out += 1,
+            |r| r.measurements += 1,
+            |r| r.stages[1].trained = Trained::UpTo(0),
+            |r| r.stages[1].trained = Trained::Level(1),
+            |r| r.stages[2].from_below = false,
+            |r| r.stages[1].scenes = Scenes::Clear,
+            |r| r.stages[1].height += 32,
+            |r| r.stages[1].width += 32,
+            |r| r.stages[1].slowest *= 2.0,
+            |r| r.stages[1].halvings = 0,
+            |r| r.stages[1].batch += 1,
+            |r| r.stages[1].reuse = 1,
+            |r| r.stages[1].iterations += 1,
+            |r| r.stages[1].learning_rate *= 2.0,
+        ];
+        let mut texts = std::collections::BTreeSet::from([recipe.to_string()]);
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut other = recipe.clone();
+            change(&mut other);
+            assert!(texts.insert(other.to_string()), "change {number} makes no difference");
         }
     }
 
