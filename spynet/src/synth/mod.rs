@@ -49,7 +49,7 @@ pub struct FlowPair {
     /// Second frame `[3,H,W]`.
     pub second: Vec<f32>,
     /// Flow from the first frame to the second `[2,H,W]`, pixels: x (to the right), then y (down).
-    /// On a torus it is the short way round: what leaves on the right may come in on the left.
+    /// It is how far a point has moved, on a torus too, where what leaves on the right comes in on the left.
     pub flow: Vec<f32>,
     /// Pixels `[H,W]` of the first frame that the second shows too: neither hidden nor outside.
     pub visible: Vec<bool>,

@@ -42,7 +42,8 @@ pub struct Batch {
     pub flow: Vec<f32>,
 }
 
-/// Which numbers under the recipe's seed are whose.
+/// Number of the variants' seed under a stage's seed. The second example's seed has the same number: the first
+/// variants and that example's scene are drawn from the same random numbers, for different ends.
 const AUGMENTATION: u64 = 1;
 
 impl Batch {

@@ -12,7 +12,7 @@
 //! `2⁻²⁴ · (24 + I) · |Aᵀ|·(Σᵢ |G||wᵢ||Gᵀ| ⊙ |Bᵀ||xᵢ||B|)·|A|`:
 //!
 //! each factor of the transforms is rounded once, each of their six sums has at most four roundings, and
-//! the sum over channels has I. That is up to 68 times the magnitudes of the terms; with normal numbers and
+//! the sum over channels has I. That is up to 60 times the magnitudes of the terms; with normal numbers and
 //! many channels the error is like that of direct sums (tests), with few it may be several times as large, so
 //! they are left to those. Infinities and NaN spoil their tiles.
 
