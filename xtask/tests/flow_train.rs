@@ -6,11 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The coarsest level alone, for a few iterations.
+/// The coarsest level alone, for so many iterations that it can be killed in their midst however rarely
+/// the test gets to look.
 fn training(out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
-        .args("flow-train --budget quick --levels 1 --iterations 24 --batch 2 --seed 3".split(' '))
+        .args("flow-train --budget quick --levels 1 --iterations 300 --batch 2 --seed 3".split(' '))
         .args("--exemplars 0 --checkpoint-seconds 0 --threads 1 --out".split(' '))
         .arg(out)
         .stdout(Stdio::null())
