@@ -118,6 +118,26 @@ fn impossible_starts() {
     assert!(!Path::new(&out).exists(), "a refused run left something behind");
 }
 
+/// A training of flow takes up no more memory than it is allowed to, and leaves nothing when refused.
+#[test]
+fn impossible_flow_trainings() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("run");
+    let training = |flag: &str, words: &[&str]| {
+        let out = out.to_str().expect("UTF-8");
+        refused(&["flow-train", "--out", out, flag], words);
+    };
+    training("--batch=0", &["--batch", "1..=1024"]);
+    training("--batch=1025", &["--batch", "1..=1024"]);
+    training("--batch=99999999999", &["--batch", "99999999999"]);
+    training("--learning-rate=NaN", &["learning rate", "NaN"]);
+    training("--checkpoint-seconds=-1", &["--checkpoint-seconds"]);
+    if nca_cuda::probe().is_err() {
+        training("--backend=cuda", &["cuda backend: "]);
+    }
+    assert!(!out.exists(), "a refused training left something behind");
+}
+
 /// Before anything is written, in words a user can act on.
 #[test]
 fn a_missing_gpu() {

@@ -32,8 +32,8 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
     /// Pairs of an iteration, in every stage
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: Option<u16>,
     /// Adam's learning rates, as a multiple of the budget's
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     learning_rate: f64,
@@ -86,7 +86,10 @@ impl FlowTrainArgs {
             stage.learning_rate *= self.learning_rate;
         }
         if let Some(batch) = self.batch {
-            recipe.stages.iter_mut().for_each(|stage| stage.batch = batch);
+            recipe
+                .stages
+                .iter_mut()
+                .for_each(|stage| stage.batch = usize::from(batch));
         }
         recipe
     }
@@ -102,8 +105,9 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
             "a number of at least 0",
         )
     })?;
+    let backend = args.backend.open()?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
-    let outcome = args.backend.open()?.run(Training {
+    let outcome = backend.run(Training {
         args,
         recipe: &recipe,
         source: &source(&recipe, args.exemplars)?,
