@@ -208,12 +208,17 @@ fn pairs_are_found_in_every_layout() {
         touch(name);
     }
     write_flo(dir.path().join("a_flow.flo"), &flow).unwrap();
+    // The same flow in colours.
+    touch("a_flow.png");
+    touch("c_img1.png");
+    touch("c_img2.png");
+    write_kitti(dir.path().join("c_flow.png"), &flow).unwrap();
     write_flo(dir.path().join("b/flow10.flo"), &flow).unwrap();
     write_kitti(dir.path().join("k/flow_occ/007_10.png"), &flow).unwrap();
     let pairs = find_pairs(dir.path()).unwrap();
     let names: Vec<&str> = pairs.iter().map(|pair| pair.name.as_str()).collect();
-    assert_eq!(names, ["a_flow", "b-flow10", "k-flow_occ-007_10"]);
-    assert!(pairs[2].second.ends_with("k/image_2/007_11.png"));
+    assert_eq!(names, ["a_flow", "b-flow10", "c_flow", "k-flow_occ-007_10"]);
+    assert!(pairs[3].second.ends_with("k/image_2/007_11.png"));
     for pair in &pairs {
         assert_eq!(read_truth(&pair.truth).unwrap(), flow);
     }

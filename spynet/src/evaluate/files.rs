@@ -2,7 +2,8 @@
 //!
 //! Three ways of laying them out are known, in the folder itself and in folders below it:
 //!
-//! * FlyingChairs: `NAME_img1.*`, `NAME_img2.*`, `NAME_flow.flo` (or a KITTI PNG, `NAME_flow.png`);
+//! * FlyingChairs: `NAME_img1.*`, `NAME_img2.*`, `NAME_flow.flo` (or, where there is none, a KITTI PNG,
+//!   `NAME_flow.png`);
 //! * Middlebury: `frame10.*`, `frame11.*`, `flow10.flo` in a folder for each pair;
 //! * KITTI: `image_2/NAME_10.png`, `image_2/NAME_11.png`, `flow_occ/NAME_10.png` (also `colored_0`,
 //!   `image_0`, `flow_noc`).
@@ -80,8 +81,10 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let kind = extension(&path);
         let (flo, png) = (kind == "flo", kind == "png");
+        // A picture beside a `.flo` file shows its colours.
+        let known = flo || png && !path.with_extension("flo").is_file();
         let folder = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (first, second) = if let Some(name) = stem.strip_suffix("_flow").filter(|_| flo || png) {
+        let (first, second) = if let Some(name) = stem.strip_suffix("_flow").filter(|_| known) {
             (dir.join(format!("{name}_img1")), dir.join(format!("{name}_img2")))
         } else if stem == "flow10" && flo {
             (dir.join("frame10"), dir.join("frame11"))
