@@ -1,14 +1,10 @@
 //! The evaluation of estimators, on estimators whose errors are known.
 
-mod textures;
-
 use std::fs;
 
 use nca_core::{Grid, Result};
 use spynet::evaluate::files::{find_pairs, read_truth};
-use spynet::evaluate::{
-    Accuracy, CalibrationRow, DISTANCES, Exhibit, Set, SizeClass, ZeroFlow, calibrate, fields, floors, tables,
-};
+use spynet::evaluate::{Accuracy, DISTANCES, Exhibit, Set, SizeClass, ZeroFlow, calibrate, floors, tables};
 use spynet::synth::{Kind, Raster};
 use spynet::{Classical, FlowEstimator, FlowField, write_flo, write_kitti};
 use tempfile::TempDir;
@@ -106,40 +102,6 @@ fn still_frames_have_no_floor_by_zero_and_identical_ones_none_at_all() {
     assert_eq!(of("identical frames"), 0.0);
     assert!(of("flicker of 0.01") > 0.0 && of("flicker of 0.1") > of("flicker of 0.01"));
     assert_eq!(tables::floors(&rows).lines().count(), 2 + rows.len() / 2);
-}
-
-#[test]
-fn rotation_zoom_and_shear_are_found() {
-    let exhibits = [Exhibit::octaves(), Exhibit::blobs()];
-    let classical = Classical::default();
-    let rows = fields(&[&ZeroFlow, &classical], &exhibits, 48).unwrap();
-    assert_eq!(rows.len(), 3 * 2);
-    for pair in rows.chunks_exact(2) {
-        assert_eq!(
-            (pair[0].set.as_str(), pair[0].flow.as_str()),
-            (pair[1].set.as_str(), "zero")
-        );
-        assert!((pair[0].epe - pair[0].true_length).abs() < 1e-12);
-        // As `classical.rs` finds: a fifth of the motion.
-        assert!(pair[1].epe < 0.2 * pair[0].epe, "{pair:?}");
-    }
-}
-
-/// The classical estimator on textures of every kind, real ones where they are at hand: all within a
-/// tenth and 0.05 px up to 4 px.
-#[test]
-fn classical_flow_is_calibrated() {
-    let mut exhibits = Exhibit::procedural();
-    exhibits.extend(textures::photographs());
-    let classical = Classical::default();
-    let rows = calibrate(&[&classical], &exhibits, 64, || {}).unwrap();
-    for row in rows.iter().filter(|row| row.distance <= 4.0) {
-        assert!(
-            row.within == 1.0,
-            "{row:?}, allowed {}",
-            CalibrationRow::allowance(row.distance)
-        );
-    }
 }
 
 #[test]

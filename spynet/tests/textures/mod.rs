@@ -1,8 +1,5 @@
 //! Photographed textures, where they are at hand, and noise.
 
-// Each test binary uses its own part.
-#![allow(dead_code, unreachable_pub)]
-
 use std::path::{Path, PathBuf};
 
 use nca_core::philox::{PhiloxRng, Stream};
@@ -18,7 +15,7 @@ fn data() -> PathBuf {
 }
 
 /// Photographs of textures, where they are at hand.
-pub fn photographs() -> Vec<Exhibit> {
+pub(super) fn photographs() -> Vec<Exhibit> {
     let names = [
         "bubbly_0101.jpg",
         "chequered_0121.jpg",
@@ -55,7 +52,7 @@ pub fn photographs() -> Vec<Exhibit> {
 }
 
 /// Independent normal noise of standard deviation `sigma` added to a frame.
-pub fn with_noise(frame: &[f32], sigma: f64, index: u64) -> Vec<f32> {
+pub(super) fn with_noise(frame: &[f32], sigma: f64, index: u64) -> Vec<f32> {
     let mut rng = PhiloxRng::new(3, Stream::Test, index);
     frame.iter().map(|v| v + (sigma * rng.normal()) as f32).collect()
 }
