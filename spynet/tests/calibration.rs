@@ -45,8 +45,17 @@ fn errors_are_counted_by_set() {
     assert_eq!(row("no motion", "constant").epe, 3.0);
     assert_eq!(row("below 0.1 px", "zero").pairs, 1);
     assert_eq!(SizeClass::of(0.1), SizeClass::Subpixel);
-    // Kinds come first, sizes last, the estimators in their order.
-    assert!(Set::Kind(Kind::Chairs) < named && named < Set::Size(SizeClass::Still));
+    // Small frames come first, then large ones, each with the kinds in their order; classes of motion come
+    // last, the estimators in their order.
+    let synthetic = |side, kind| Set::Synthetic {
+        height: side,
+        width: side,
+        kind,
+    };
+    assert!(synthetic(128, Kind::Chairs) < synthetic(512, Kind::Still));
+    assert!(synthetic(128, Kind::Still) < synthetic(128, Kind::Affine));
+    assert!(synthetic(512, Kind::Chairs) < named && named < Set::Size(SizeClass::Still));
+    assert_eq!(synthetic(128, Kind::Torus).name(), "torus 128×128");
     assert_eq!(rows[0].flow, "zero");
 
     let table = tables::accuracy(&rows);

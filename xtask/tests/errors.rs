@@ -208,6 +208,17 @@ fn broken_pictures() {
     fs::copy(&flow, path("folder/a_flow.flo")).expect("a copy");
     refused(&["flow-eval", "--data", &folder], &["a_flow.flo", "a_img1"]);
     refused(&["flow-eval", "--textures", &folder], &["folder", "no pictures"]);
+    // A frame that is damaged, and a flow that knows no pixel: said before anything else is evaluated.
+    fs::copy(&good, path("folder/a_img1.png")).expect("a copy");
+    fs::copy(&torn, path("folder/a_img2.png")).expect("a copy");
+    let unknown = spynet::FlowField::new(16, 20, vec![2e9; 640]).expect("a field");
+    spynet::write_flo(path("folder/a_flow.flo"), &unknown).expect("a file");
+    let eval = path("eval");
+    let evaluate = ["flow-eval", "--pairs", "1", "--data", &folder, "--out", &eval];
+    refused(&evaluate, &["a_img2.png"]);
+    fs::copy(&good, path("folder/a_img2.png")).expect("a copy");
+    refused(&evaluate, &["a_flow.flo"]);
+    assert_eq!(fs::read_dir(&eval).expect("a folder").count(), 0);
     refused(&["flow-eval", "--pairs", "0"], &["--pairs"]);
     refused(
         &["flow", &good, &good, "--flow", "magic"],

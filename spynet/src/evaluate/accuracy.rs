@@ -13,9 +13,16 @@ use crate::synth::Kind;
 /// What pairs have in common whose errors are averaged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
-    /// Synthetic pairs of a kind.
-    Kind(Kind),
-    /// Pairs given by a name, such as those of a folder or a frame size.
+    /// Synthetic pairs of a kind, in frames of one size.
+    Synthetic {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// What the pairs show.
+        kind: Kind,
+    },
+    /// Pairs given by a name, such as those of a folder.
     Named(String),
     /// Pairs that move about as far.
     Size(SizeClass),
@@ -26,7 +33,7 @@ impl Set {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Kind(kind) => kind.name().to_owned(),
+            Self::Synthetic { height, width, kind } => format!("{} {width}×{height}", kind.name()),
             Self::Named(name) => name.clone(),
             Self::Size(class) => class.name().to_owned(),
         }

@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
+use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
-use nca_train::Texture;
 use nca_train::exemplar::Exemplar;
+use nca_train::picture::write_png;
+use nca_train::{Texture, rgb8};
 use spynet::evaluate::files::{PairFiles, find_pairs, read_truth};
 use spynet::evaluate::{
     Accuracy, AccuracyRow, CalibrationRow, DISTANCES, Exhibit, FloorRow, HELD_OUT_SEED, Set, ZeroFlow, calibrate,
@@ -35,7 +38,7 @@ pub(crate) struct FlowEvalArgs {
     flow: FlowMethodArgs,
     #[command(flatten)]
     backend: BackendArgs,
-    /// Synthetic pairs of each kind
+    /// Synthetic pairs of each kind at 128x128, and a quarter as many at 512x384
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pairs: u32,
     /// Also evaluate on the pairs in this folder and those below it (layouts of FlyingChairs,
@@ -52,8 +55,10 @@ pub(crate) struct FlowEvalArgs {
 
 /// Side of the frames of synthetic pairs and of the calibration: that of automata.
 const SIDE: usize = 128;
-/// Height and width of the scenes as of film.
+/// Height and width of synthetic pairs as of film.
 const LARGE: (usize, usize) = (384, 512);
+/// Large pairs have twelve times the pixels, so that fewer tell as much.
+const FEWER_LARGE: u64 = 4;
 /// Pairs of each set that are drawn.
 const EXAMPLES: usize = 2;
 /// Shortest features of pictures and built-ins at 128×128, in pixels.
@@ -109,12 +114,16 @@ fn read_pictures(dir: &Path) -> nca_core::Result<Vec<Texture>> {
     for entry in std::fs::read_dir(dir).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let kind = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        if ["png", "jpg", "jpeg", "bmp", "webp", "gif"].contains(&kind.as_str()) {
+        if ["png", "jpg", "jpeg", "bmp", "webp", "gif", "ppm"].contains(&kind.as_str()) {
             paths.push(path);
         }
     }
     if paths.is_empty() {
-        return Err(Error::format(dir, "no pictures", "PNG, JPEG, BMP, WebP or GIF files"));
+        return Err(Error::format(
+            dir,
+            "no pictures",
+            "PNG, JPEG, BMP, WebP, GIF or PPM files",
+        ));
     }
     paths.sort();
     paths.iter().map(|path| Texture::load(path, SIDE)).collect()
@@ -144,11 +153,8 @@ impl Evaluation {
         }
         let _ = writeln!(
             text,
-            "## Endpoint error\n\nOn {} synthetic pairs of each kind at {SIDE}×{SIDE}, and of scenes at {}×{}, from a seed held \
-             out. `zero` is the answer that nothing moves.\n\n{}",
-            args.pairs,
-            LARGE.1,
-            LARGE.0,
+            "## Endpoint error\n\nOn synthetic pairs of each kind from a seed held out; the last lines have the pairs of all kinds and \
+             sizes by the mean length of their motion. `zero` is the answer that nothing moves.\n\n{}",
             tables::accuracy(&self.accuracy)
         );
         let _ = writeln!(
@@ -184,16 +190,17 @@ impl Job for Evaluate<'_> {
         if *self.choice != FlowChoice::Classical {
             estimators.push(chosen.as_ref());
         }
-        let pairs = u64::from(self.args.pairs);
-        let steps = (Kind::ALL.len() as u64 + 1) * pairs
+        let synthetic: u64 = self.sizes().iter().map(|(_, pairs)| pairs).sum();
+        let steps = Kind::ALL.len() as u64 * synthetic
             + self.data.len() as u64
             + (self.exhibits.len() * DISTANCES.len()) as u64;
         let style = ProgressStyle::with_template("{prefix:12} {bar:30.cyan} {pos}/{len}  {eta} left");
         let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix("errors");
         let mut accuracy = Accuracy::new(estimators.clone());
-        self.synthetic(&mut accuracy, &estimators, &bar)?;
+        // Files may be damaged: that should be said before the long part.
         self.add_files(&mut accuracy, &estimators, &bar)?;
+        self.synthetic(&mut accuracy, &estimators, &bar)?;
         bar.set_prefix("calibration");
         let calibration = calibrate(&estimators, self.exhibits, SIDE, || bar.inc(1))?;
         bar.set_prefix("floors");
@@ -210,7 +217,13 @@ impl Job for Evaluate<'_> {
 }
 
 impl Evaluate<'_> {
-    /// Pairs of each kind, and larger scenes.
+    /// Height and width of synthetic pairs, and how many of each kind.
+    fn sizes(&self) -> [((usize, usize), u64); 2] {
+        let pairs = u64::from(self.args.pairs);
+        [((SIDE, SIDE), pairs), (LARGE, pairs.div_ceil(FEWER_LARGE))]
+    }
+
+    /// Pairs of each kind and size.
     fn synthetic(
         &self,
         accuracy: &mut Accuracy<'_>,
@@ -218,8 +231,9 @@ impl Evaluate<'_> {
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
         let rasters: Vec<Raster> = built_ins()?.iter().map(raster).collect();
-        let large = (Kind::Chairs, LARGE);
-        for (kind, (height, width)) in Kind::ALL.iter().map(|&kind| (kind, (SIDE, SIDE))).chain([large]) {
+        let sizes = self.sizes();
+        let sets = sizes.iter().flat_map(|&size| Kind::ALL.map(|kind| (kind, size)));
+        for (kind, ((height, width), pairs)) in sets {
             let synth = Synth::new(SynthSettings {
                 height,
                 width,
@@ -227,20 +241,15 @@ impl Evaluate<'_> {
                 rasters: rasters.clone(),
                 ..SynthSettings::default()
             })?;
-            let (set, name) = if (height, width) == LARGE {
-                let name = format!("{} {width}×{height}", kind.name());
-                (Set::Named(name), format!("{}-{width}x{height}", kind.name()))
-            } else {
-                (Set::Kind(kind), kind.name().to_owned())
-            };
-            for index in 0..u64::from(self.args.pairs) {
+            let set = Set::Synthetic { height, width, kind };
+            for index in 0..pairs {
                 let pair = synth.pair(HELD_OUT_SEED, index);
                 let truth = FlowField::new(height, width, pair.flow.clone())?;
                 let sets = [set.clone(), Set::of_size(&truth)];
                 let estimates = accuracy.add(&sets, &pair.first, &pair.second, &truth)?;
                 if index < EXAMPLES as u64 {
                     let example = Example {
-                        name: format!("{name}-{index}"),
+                        name: format!("{}-{width}x{height}-{index}", kind.name()),
                         first: &pair.first,
                         second: &pair.second,
                         truth: &truth,
@@ -267,7 +276,9 @@ impl Evaluate<'_> {
             let sets = [Set::Named("from files".to_owned()), Set::Named(files.name.clone())];
             // A line for each pair only where they are few.
             let sets = if self.data.len() > 20 { &sets[..1] } else { &sets[..] };
-            let estimates = accuracy.add(sets, &first.rgb, &second.rgb, &truth)?;
+            let estimates = accuracy
+                .add(sets, &first.rgb, &second.rgb, &truth)
+                .with_context(|| format!("{} and its frames", files.truth.display()))?;
             if index < EXAMPLES.max(8) {
                 let example = Example {
                     name: files.name.clone(),
@@ -294,10 +305,10 @@ impl Evaluate<'_> {
         };
         let truth = example.truth;
         let path = |suffix: &str| out.join(format!("{}{suffix}", example.name));
-        // The same colours for all, as strong as in the truth; no colours at all for no motion.
+        // The same colours for all, as strong as in the truth.
         let longest = automatic_max(truth);
-        let max = Some(if longest > 0.0 { longest } else { 1.0 });
-        let mut panels = vec![bytes(example.first), bytes(example.second), flow_to_rgb(truth, max)?];
+        let max = Some(longest);
+        let mut panels = vec![rgb8(example.first), rgb8(example.second), flow_to_rgb(truth, max)?];
         write_flo(path("-truth.flo"), truth)?;
         // What a KITTI PNG can hold.
         if longest < 511.0 {
@@ -334,13 +345,6 @@ fn read_frame(path: &Path, truth: &FlowField, truth_path: &Path) -> nca_core::Re
     Ok(frame)
 }
 
-/// `[3,H,W]` in `[0, 1]` as RGB bytes, pixel by pixel.
-fn bytes(frame: &[f32]) -> Vec<u8> {
-    let plane = frame.len() / 3;
-    let value = |p: usize, c: usize| (255.0 * frame[c * plane + p]).round().clamp(0.0, 255.0) as u8;
-    (0..plane).flat_map(|p| [0, 1, 2].map(|c| value(p, c))).collect()
-}
-
 /// Pictures of the same size side by side.
 fn write_strip(path: &Path, height: usize, width: usize, panels: &[Vec<u8>]) -> anyhow::Result<()> {
     let mut rows = Vec::with_capacity(panels.len() * height * width * 3);
@@ -349,11 +353,7 @@ fn write_strip(path: &Path, height: usize, width: usize, panels: &[Vec<u8>]) -> 
             rows.extend_from_slice(&panel[3 * y * width..3 * (y + 1) * width]);
         }
     }
-    let picture = image::RgbImage::from_raw((panels.len() * width) as u32, height as u32, rows)
+    let picture = RgbImage::from_raw((panels.len() * width) as u32, height as u32, rows)
         .ok_or_else(|| Error::format(path, "frames too large", "sides below 2^30"))?;
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .map_err(|e| Error::format(path, e, "a picture"))?;
-    Ok(write_atomic(path, |file| file.write_all(bytes.get_ref()))?)
+    Ok(write_png(path, &picture)?)
 }
