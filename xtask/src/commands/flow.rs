@@ -1,13 +1,13 @@
 //! `cargo xtask flow`
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use image::RgbImage;
 use nca_core::backend::Backend;
-use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Grid};
 use nca_train::Texture;
+use nca_train::picture::write_png;
 use serde::Serialize;
 use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, read_flo, write_flo};
 
@@ -132,13 +132,9 @@ impl Job for Estimate<'_> {
     }
 }
 
-fn write_color(path: &PathBuf, field: &FlowField, max: Option<f32>) -> anyhow::Result<()> {
+fn write_color(path: &Path, field: &FlowField, max: Option<f32>) -> anyhow::Result<()> {
     let rgb = flow_to_rgb(field, max)?;
-    let picture = image::RgbImage::from_raw(field.width() as u32, field.height() as u32, rgb)
+    let picture = RgbImage::from_raw(field.width() as u32, field.height() as u32, rgb)
         .ok_or_else(|| Error::format(path, "a flow field too large", "sides below 2^32"))?;
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .map_err(|e| Error::format(path, e, "a picture"))?;
-    Ok(write_atomic(path, |file| file.write_all(bytes.get_ref()))?)
+    Ok(write_png(path, &picture)?)
 }
