@@ -1,11 +1,12 @@
 //! The one place that decides which backend a command runs on.
 
 use clap::{Args, ValueEnum};
-use nca_core::Result;
 use nca_core::backend::{Backend, Device as _};
 use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
+use nca_core::{Error, Result};
 use nca_cuda::Cuda;
+use rayon::ThreadPoolBuilder;
 
 /// What `--backend` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +26,7 @@ pub(crate) struct BackendArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Choice,
-    /// CPU threads, where the CPU computes [default: one per core]
+    /// CPU threads, for all that the CPU computes [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
 }
@@ -58,11 +59,20 @@ impl Chosen {
 }
 
 impl BackendArgs {
-    /// The backend asked for; to be called before anything is written, since it may be missing.
+    /// The backend asked for; to be called once, before anything is computed, which settles the number of
+    /// threads, and before anything is written, since the backend may be missing.
     pub(crate) fn open(&self) -> Result<Chosen> {
+        // Scenes, classical flow and losses are made on rayon's threads, on whatever backend the rest runs.
+        if let Some(threads) = self.threads {
+            let pool = ThreadPoolBuilder::new().num_threads(usize::from(threads));
+            pool.build_global().map_err(|error| Error::Device {
+                backend: "cpu",
+                message: format!("cannot start {threads} threads: {error}"),
+            })?;
+        }
         match self.backend {
             Choice::Reference => Ok(Chosen::Reference(Reference::new())),
-            Choice::Cpu => self.cpu().map(Chosen::Cpu),
+            Choice::Cpu => Cpu::new().map(Chosen::Cpu),
             Choice::Cuda => Ok(Chosen::Cuda(Cuda::new()?)),
             Choice::Auto => match Cuda::new() {
                 Ok(cuda) => {
@@ -72,16 +82,9 @@ impl BackendArgs {
                 }
                 Err(reason) => {
                     tracing::info!("computing on the CPU: {reason}");
-                    self.cpu().map(Chosen::Cpu)
+                    Cpu::new().map(Chosen::Cpu)
                 }
             },
-        }
-    }
-
-    fn cpu(&self) -> Result<Cpu> {
-        match self.threads {
-            Some(threads) => Cpu::with_threads(usize::from(threads)),
-            None => Cpu::new(),
         }
     }
 }
