@@ -21,8 +21,8 @@ pub enum FlowChoice {
     SpyNet {
         /// Its weights.
         weights: SpyNetWeights,
-        /// What results call it: `spynet:builtin`, or `spynet:` and the first twelve hexadecimal digits
-        /// of the SHA-256 of its file.
+        /// What results call it: `spynet:builtin-` or, where its file was named, `spynet:`, and the first
+        /// hexadecimal digits of the SHA-256 of the file, six or twelve.
         name: String,
     },
 }
@@ -46,7 +46,8 @@ impl FlowChoice {
             ("spynet", Some(path)) => Self::of_file(path),
             ("spynet", None) => Ok(Self::SpyNet {
                 weights: SpyNetWeights::builtin()?,
-                name: "spynet:builtin".to_owned(),
+                // Those of another release are another network.
+                name: format!("spynet:builtin-{}", hash(SpyNetWeights::BUILTIN, 6)),
             }),
             _ => Err(Error::invalid("--flow", name, Self::NAMES.join(" or "))),
         }
@@ -69,13 +70,11 @@ impl FlowChoice {
 
     /// The network of a file, by the file's hash: a path says little about what was measured.
     fn of_file(path: &Path) -> Result<Self> {
-        const DIGITS: usize = 12;
         let weights = SpyNetWeights::load(path)?;
         let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self::SpyNet {
             weights,
-            name: format!("spynet:{}", &digits[..DIGITS]),
+            name: format!("spynet:{}", hash(&bytes, 12)),
         })
     }
 
@@ -86,6 +85,13 @@ impl FlowChoice {
             Self::SpyNet { weights, name } => Box::new(SpyNetFlow::named(backend, weights, name)?),
         })
     }
+}
+
+/// The first hexadecimal digits of the SHA-256 of `bytes`.
+fn hash(bytes: &[u8], digits: usize) -> String {
+    let mut text: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    text.truncate(digits);
+    text
 }
 
 #[cfg(test)]
@@ -118,13 +124,20 @@ mod tests {
             let choice = FlowChoice::new(FlowChoice::DEFAULT, path).unwrap();
             choice.estimator(&backend).unwrap().name().to_owned()
         };
-        assert_eq!(name(None), "spynet:builtin");
+        let digits = |name: String, prefix: &str| {
+            let digits = name.strip_prefix(prefix).unwrap_or_default();
+            assert!(digits.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+            digits.len()
+        };
+        assert_eq!(digits(name(None), "spynet:builtin-"), 6);
         let first = name(Some(&path));
-        assert!(
-            first.starts_with("spynet:") && first.len() == 19 && first != "spynet:builtin",
-            "{first}"
-        );
+        assert_eq!(digits(first.clone(), "spynet:"), 12);
         assert_eq!(name(Some(&path)), first);
+        // Of the same bytes the digits are the same.
+        fs::write(&path, SpyNetWeights::BUILTIN).unwrap();
+        let built_in = name(None);
+        let digits = built_in.strip_prefix("spynet:builtin-").unwrap();
+        assert!(name(Some(&path)).starts_with(&format!("spynet:{digits}")));
         SpyNetWeights::init(1, &[8, 2], 3, 0)
             .unwrap()
             .save(&path, &std::collections::BTreeMap::new())

@@ -120,13 +120,13 @@ impl SpyNetWeights {
         Self::new(levels)
     }
 
+    /// The file of the weights that come with the crate.
+    pub(crate) const BUILTIN: &'static [u8] = include_bytes!("../weights/spynet-synth.safetensors");
+
     /// The weights that come with the crate, trained by this project on synthetic scenes
     /// ([`train`](crate::train)); `weights/README.md` tells how.
     pub fn builtin() -> Result<Self> {
-        Self::parse(
-            "built-in weights",
-            include_bytes!("../weights/spynet-synth.safetensors"),
-        )
+        Self::parse("built-in weights", Self::BUILTIN)
     }
 
     /// Reads a file of weights: safetensors or PyTorch's own formats, with the names of the
