@@ -8,6 +8,7 @@ mod winograd;
 use rayon::prelude::*;
 
 use self::direct::Image;
+use super::arena::Shared;
 use super::simd::lanes;
 use super::{Buffer, ConvAlgorithm, Cpu};
 use crate::backend::{Conv2d, ConvShape};
@@ -133,6 +134,23 @@ impl<'a> Filters<'a> {
     }
 }
 
+/// A convolution of a batch of images with filters: `y[b, r] = bias[r] + Σ_k x[b, k] ⋆ filter(r, k)`.
+#[derive(Clone, Copy)]
+struct Correlation<'a> {
+    batch: usize,
+    x: &'a [f32],
+    /// Rows and columns of the images.
+    source: (usize, usize),
+    /// Zeros above and left of the images; cropped where negative.
+    margin: isize,
+    filters: Filters<'a>,
+    bias: Option<&'a [f32]>,
+    /// Valid for all results.
+    y: Shared<f32>,
+    /// Rows and columns of the results.
+    out: (usize, usize),
+}
+
 /// What the cost of an algorithm depends on.
 #[derive(Clone, Copy)]
 struct Work {
@@ -153,6 +171,9 @@ const MOST_FILTER_FLOATS: usize = 16 << 20;
 
 impl Cpu {
     fn correlate(&self, shape: &ConvShape, x: &[f32], filters: Filters<'_>, bias: Option<&[f32]>, y: &mut [f32]) {
+        if y.is_empty() {
+            return;
+        }
         let (inner, outer) = ((shape.height, shape.width), (shape.out_height(), shape.out_width()));
         let padding = shape.padding as isize;
         let (source, margin, out) = if filters.adjoint {
@@ -168,9 +189,19 @@ impl Cpu {
             out,
             lanes: lanes(self.simd, usize::MAX),
         };
+        let correlation = Correlation {
+            batch: shape.batch,
+            x,
+            source,
+            margin,
+            filters,
+            bias,
+            y: Shared(y.as_mut_ptr()),
+            out,
+        };
         match self.algorithm(work) {
-            ConvAlgorithm::Fft => self.correlate_fft(shape.batch, x, source, margin, filters, bias, out, y),
-            ConvAlgorithm::Winograd => self.correlate_winograd(shape.batch, x, source, margin, filters, bias, out, y),
+            ConvAlgorithm::Fft => self.correlate_fft(correlation),
+            ConvAlgorithm::Winograd => self.correlate_winograd(correlation),
             ConvAlgorithm::Direct | ConvAlgorithm::Auto => {
                 let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
                 self.correlate_direct(&image, x, filters, bias, y);

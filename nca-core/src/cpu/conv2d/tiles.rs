@@ -1,4 +1,14 @@
-//! How tiled algorithms cut images, and how they lay out what they multiply.
+//! How tiled algorithms cut images, how they lay out what they multiply, and what that costs.
+
+use rayon::prelude::*;
+
+use super::super::Cpu;
+use super::super::arena::{Carver, Shared};
+use super::super::simd::{Kernel, dispatch};
+use super::Work;
+
+/// Tasks that large images are cut into at least, for as many threads.
+const TASKS: usize = 8;
 
 /// How the outputs of a batch of images are dealt to square tiles.
 #[derive(Clone, Copy)]
@@ -25,6 +35,13 @@ impl Tiling {
     /// Number of tiles.
     pub(super) fn count(&self) -> usize {
         self.batch * self.down * self.across
+    }
+
+    /// Tiles of a task, a multiple of `multiple`: as many of `floats` floats as `budget` holds, fewer where
+    /// that makes too few tasks.
+    pub(super) fn chunk(&self, budget: usize, floats: usize, multiple: usize) -> usize {
+        let chunk = (budget / floats).min(self.count().div_ceil(TASKS));
+        chunk.max(1).next_multiple_of(multiple)
     }
 
     /// Sample and first output row and column of a tile.
@@ -62,5 +79,49 @@ impl Layout {
     /// Floats of all matrices and what lies behind.
     pub(super) fn len(self) -> usize {
         self.count * self.stride + self.slack
+    }
+}
+
+/// Prices of an algorithm's parts, in multiply-adds of vectors.
+pub(super) struct Costs {
+    /// An input's product with a vector of outputs at all frequencies (or points) of a tile.
+    pub(super) product: usize,
+    /// Transforming a vector of tiles there or back.
+    pub(super) tile: usize,
+    /// Transforming a vector of filters.
+    pub(super) filter: usize,
+}
+
+impl Costs {
+    /// Cost of a convolution by this many tiles.
+    pub(super) fn of(&self, tiles: usize, work: Work) -> usize {
+        let (inputs, outputs) = (work.inputs.div_ceil(work.lanes), work.outputs.div_ceil(work.lanes));
+        let tile = self.product * work.inputs * outputs + self.tile * (inputs + outputs);
+        tiles * tile + self.filter * work.inputs * outputs
+    }
+}
+
+impl Cpu {
+    /// Runs the kernels that transform the filters of each input to memory of the layout `filters`, then those
+    /// of the tasks, which read it.
+    pub(super) fn filters_then_tiles<F, T>(
+        &self,
+        filters: Layout,
+        inputs: usize,
+        tasks: usize,
+        filter: impl Fn(Shared<f32>, usize) -> F + Sync,
+        tiles: impl Fn(Shared<f32>, usize) -> T + Sync,
+    ) where
+        F: Kernel<Output = ()>,
+        T: Kernel<Output = ()>,
+    {
+        let pieces = |carver: &mut Carver| Shared(carver.take::<f32>(filters.len()));
+        let call = |memory: Shared<f32>| {
+            let filter = |input| dispatch(self.simd, usize::MAX, filter(memory, input));
+            (0..inputs).into_par_iter().for_each(filter);
+            let tiles = |task| dispatch(self.simd, usize::MAX, tiles(memory, task));
+            (0..tasks).into_par_iter().for_each(tiles);
+        };
+        self.install(|| self.arenas.with_call(pieces, call));
     }
 }

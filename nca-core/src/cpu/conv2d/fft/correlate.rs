@@ -3,14 +3,12 @@
 // Kernels on buffers whose lengths have been checked by the callers.
 #![allow(unsafe_code)]
 
-use rayon::prelude::*;
-
 use super::super::super::Cpu;
 use super::super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::super::gemm::{Panels, most_padded, multiply_complex};
-use super::super::super::simd::{Isa, Kernel, dispatch, lanes};
-use super::super::Filters;
+use super::super::super::simd::{Isa, Kernel, lanes};
 use super::super::tiles::{Layout, Tiling};
+use super::super::{Correlation, Filters};
 use super::tile::{AREA, FREQUENCIES, SIDE};
 use super::window::{Planes, Results, Work};
 use super::{spectra, tiling};
@@ -18,12 +16,10 @@ use super::{spectra, tiling};
 /// Floats of the spectra of a task: what fits the second-level cache several times is still read fast
 /// enough, and the spectra of the filters are read once a task.
 const TASK_FLOATS: usize = 600_000;
-/// Tasks that large images are cut into at least, for as many threads.
-const TASKS: usize = 8;
 
 /// A convolution of images with filters.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Correlation<'a> {
+struct Job<'a> {
     tiling: Tiling,
     source: Planes<'a>,
     /// Zeros above and left of the images; cropped where negative.
@@ -46,82 +42,63 @@ struct Memory {
 }
 
 impl Cpu {
-    /// `y[b, r] = bias[r] + Σ_k x[b, k] ⋆ filter(r, k)`: images of `source` rows and columns, `margin` zeros
-    /// before them, results of `out` rows and columns.
-    pub(in super::super) fn correlate_fft(
-        &self,
-        batch: usize,
-        x: &[f32],
-        source: (usize, usize),
-        margin: isize,
-        filters: Filters<'_>,
-        bias: Option<&[f32]>,
-        out: (usize, usize),
-        y: &mut [f32],
-    ) {
-        if y.is_empty() {
-            return;
-        }
+    /// Convolves by transforms of windows; there must be results.
+    pub(in super::super) fn correlate_fft(&self, correlation: Correlation<'_>) {
+        let Correlation {
+            filters, source, out, ..
+        } = correlation;
         let lanes = lanes(self.simd, usize::MAX);
-        let tiling = tiling(batch, filters.kernel, out);
+        let tiling = tiling(correlation.batch, filters.kernel, out);
         let (inputs, outputs) = (filters.inputs, filters.outputs);
         let window_floats = 2 * FREQUENCIES * (inputs.next_multiple_of(lanes) + outputs.next_multiple_of(lanes));
         // A multiple of the heights of register tiles.
-        let chunk = (TASK_FLOATS / window_floats).min(tiling.count().div_ceil(TASKS));
-        let chunk = chunk.max(1).next_multiple_of(if lanes == 8 { 6 } else { 8 });
+        let chunk = tiling.chunk(TASK_FLOATS, window_floats, if lanes == 8 { 6 } else { 8 });
         let rows = most_padded(chunk);
-        let job = Correlation {
+        let job = Job {
             tiling,
             source: Planes {
-                values: x,
+                values: correlation.x,
                 channels: inputs,
                 height: source.0,
                 width: source.1,
             },
-            margin,
+            margin: correlation.margin,
             filters,
             results: Results {
-                values: Shared(y.as_mut_ptr()),
+                values: correlation.y,
                 channels: outputs,
                 height: out.0,
                 width: out.1,
-                bias,
+                bias: correlation.bias,
             },
             chunk,
             filter_layout: spectra(lanes, inputs, outputs),
             source_layout: spectra(lanes, rows, inputs),
             result_layout: spectra(lanes, rows, outputs),
         };
-        let pieces = |carver: &mut Carver| job.carve(carver, lanes);
-        self.arenas.reserve_threads(pieces);
-        let filter_spectra = |carver: &mut Carver| Shared(carver.take::<f32>(job.filter_layout.len()));
-        self.install(|| {
-            self.arenas.with_call(filter_spectra, |spectra| {
-                let arenas = &self.arenas;
-                (0..inputs).into_par_iter().for_each(|input| {
-                    let filters = FilterSpectra {
-                        job,
-                        arenas,
-                        spectra,
-                        input,
-                    };
-                    dispatch(self.simd, usize::MAX, filters);
-                });
-                (0..tiling.count().div_ceil(chunk)).into_par_iter().for_each(|task| {
-                    let windows = Windows {
-                        job,
-                        arenas,
-                        spectra,
-                        task,
-                    };
-                    dispatch(self.simd, usize::MAX, windows);
-                });
-            });
-        });
+        self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
+        let arenas = &self.arenas;
+        self.filters_then_tiles(
+            job.filter_layout,
+            inputs,
+            tiling.count().div_ceil(chunk),
+            |spectra, input| FilterSpectra {
+                job,
+                arenas,
+                spectra,
+                input,
+            },
+            |spectra, task| Windows {
+                job,
+                arenas,
+                spectra,
+                task,
+            },
+        );
     }
 }
 
-impl Correlation<'_> {
+impl Job<'_> {
     fn carve(&self, carver: &mut Carver, lanes: usize) -> Memory {
         Memory {
             work: Work::carve(carver, lanes),
@@ -133,7 +110,7 @@ impl Correlation<'_> {
 
 /// The spectra of the filters of one input.
 struct FilterSpectra<'a> {
-    job: Correlation<'a>,
+    job: Job<'a>,
     arenas: &'a Arenas,
     spectra: Shared<f32>,
     input: usize,
@@ -175,7 +152,7 @@ impl Kernel for FilterSpectra<'_> {
 
 /// A task: some windows, all channels.
 struct Windows<'a> {
-    job: Correlation<'a>,
+    job: Job<'a>,
     arenas: &'a Arenas,
     spectra: Shared<f32>,
     task: usize,
@@ -185,7 +162,7 @@ impl Kernel for Windows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, s: S) {
-        let Correlation {
+        let Job {
             tiling,
             source,
             results,

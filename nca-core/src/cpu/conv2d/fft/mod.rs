@@ -32,27 +32,23 @@ use self::tile::{FREQUENCIES, SIDE, Spectrum};
 use super::super::gemm::Complex;
 use super::super::simd::Isa;
 use super::Work;
-use super::tiles::{Layout, Tiling};
+use super::tiles::{Costs, Layout, Tiling};
 
 /// Whether a window holds a kernel of this side.
 pub(super) fn suits(kernel: usize) -> bool {
     kernel <= SIDE
 }
 
-/// Cost of an input's product with a vector of outputs at all frequencies of a window, in multiply-adds of
-/// vectors: as measured, half as much again as their number.
-const PRODUCT_COST: usize = 6 * FREQUENCIES;
-/// Cost of transforming a vector of windows there or back, as measured.
-const WINDOW_COST: usize = 5650;
-/// Cost of transforming a vector of filters, as measured.
-const FILTER_COST: usize = 5500;
+/// As measured; a product costs half as much again as its multiply-adds.
+const COSTS: Costs = Costs {
+    product: 6 * FREQUENCIES,
+    tile: 5650,
+    filter: 5500,
+};
 
 /// Cost of a convolution, or of the gradient of its weights, in multiply-adds of vectors.
 pub(super) fn cost(work: Work) -> usize {
-    let (inputs, outputs) = (work.inputs.div_ceil(work.lanes), work.outputs.div_ceil(work.lanes));
-    let windows = tiling(work.batch, work.kernel, work.out).count();
-    let window = PRODUCT_COST * work.inputs * outputs + WINDOW_COST * (inputs + outputs);
-    windows * window + FILTER_COST * work.inputs * outputs
+    COSTS.of(tiling(work.batch, work.kernel, work.out).count(), work)
 }
 
 /// Floats of the spectra of all filters.

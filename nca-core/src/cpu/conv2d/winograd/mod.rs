@@ -22,28 +22,24 @@
 mod points;
 mod strip;
 
-use rayon::prelude::*;
-
 use self::points::{Grid, KERNEL, POINTS, SIDE, STEP, transform_inputs, transform_outputs, transform_weights};
 use self::strip::Planes;
 use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Matrix, Panels, most_padded, multiply_rows};
-use super::super::simd::{Isa, Kernel, dispatch, lanes};
-use super::tiles::{Layout, Tiling};
-use super::{Filters, Work};
+use super::super::simd::{Isa, Kernel, lanes};
+use super::tiles::{Costs, Layout, Tiling};
+use super::{Correlation, Work};
 
-/// Cost of an input's product with a vector of outputs at all points of a tile, in multiply-adds of vectors.
-const PRODUCT_COST: usize = 42;
-/// Cost of transforming a vector of tiles there or back.
-const TILE_COST: usize = 450;
-/// Cost of transforming a vector of filters.
-const FILTER_COST: usize = 500;
+/// As measured.
+const COSTS: Costs = Costs {
+    product: 42,
+    tile: 450,
+    filter: 500,
+};
 
 /// Floats of the transformed tiles of a task.
 const TASK_FLOATS: usize = 400_000;
-/// Tasks that large images are cut into at least, for as many threads.
-const TASKS: usize = 8;
 
 /// Channels below which a sum has too few terms for the errors of the transforms to average out.
 const LEAST_INPUTS: usize = 16;
@@ -60,9 +56,7 @@ pub(super) fn is_accurate(work: Work) -> bool {
 
 /// Cost of a convolution, in multiply-adds of vectors.
 pub(super) fn cost(work: Work) -> usize {
-    let (inputs, outputs) = (work.inputs.div_ceil(work.lanes), work.outputs.div_ceil(work.lanes));
-    let tile = PRODUCT_COST * work.inputs * outputs + TILE_COST * (inputs + outputs);
-    Tiling::new(work.batch, STEP, work.out).count() * tile + FILTER_COST * work.inputs * outputs
+    COSTS.of(Tiling::new(work.batch, STEP, work.out).count(), work)
 }
 
 /// Floats of all transformed filters.
@@ -70,18 +64,11 @@ pub(super) fn filter_floats(work: Work) -> usize {
     POINTS * work.inputs * work.outputs.next_multiple_of(work.lanes)
 }
 
-/// A convolution of images with filters.
+/// A convolution, and how it is done.
 #[derive(Clone, Copy)]
-struct Correlation<'a> {
+struct Job<'a> {
+    of: Correlation<'a>,
     tiling: Tiling,
-    x: &'a [f32],
-    source: (usize, usize),
-    /// Zeros above and left of the images; cropped where negative.
-    margin: isize,
-    filters: Filters<'a>,
-    bias: Option<&'a [f32]>,
-    y: Shared<f32>,
-    out: (usize, usize),
     /// Tiles of a task.
     chunk: usize,
     filter_layout: Layout,
@@ -100,72 +87,45 @@ struct Memory {
 
 impl Cpu {
     /// As [`Cpu::correlate_fft`], for kernels of three.
-    pub(super) fn correlate_winograd(
-        &self,
-        batch: usize,
-        x: &[f32],
-        source: (usize, usize),
-        margin: isize,
-        filters: Filters<'_>,
-        bias: Option<&[f32]>,
-        out: (usize, usize),
-        y: &mut [f32],
-    ) {
-        if y.is_empty() {
-            return;
-        }
+    pub(super) fn correlate_winograd(&self, correlation: Correlation<'_>) {
         let lanes = lanes(self.simd, usize::MAX);
-        let tiling = Tiling::new(batch, STEP, out);
-        let (inputs, outputs) = (filters.inputs, filters.outputs);
+        let tiling = Tiling::new(correlation.batch, STEP, correlation.out);
+        let (inputs, outputs) = (correlation.filters.inputs, correlation.filters.outputs);
         let padded = |channels: usize| channels.next_multiple_of(lanes);
-        let tile_floats = POINTS * (padded(inputs) + padded(outputs));
         // A multiple of the heights of register tiles.
-        let chunk = (TASK_FLOATS / tile_floats).min(tiling.count().div_ceil(TASKS));
-        let chunk = chunk.max(1).next_multiple_of(24);
+        let chunk = tiling.chunk(TASK_FLOATS, POINTS * (padded(inputs) + padded(outputs)), 24);
         let layout = |rows: usize, channels: usize| Layout::new(POINTS, rows, padded(channels), 0);
-        let job = Correlation {
+        let job = Job {
+            of: correlation,
             tiling,
-            x,
-            source,
-            margin,
-            filters,
-            bias,
-            y: Shared(y.as_mut_ptr()),
-            out,
             chunk,
             filter_layout: layout(inputs, outputs),
             source_layout: layout(most_padded(chunk), inputs),
             result_layout: layout(most_padded(chunk), outputs),
         };
         self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
-        let pieces = |carver: &mut Carver| Shared(carver.take::<f32>(job.filter_layout.len()));
-        self.install(|| {
-            self.arenas.with_call(pieces, |filters| {
-                let arenas = &self.arenas;
-                (0..inputs).into_par_iter().for_each(|input| {
-                    let transform = TransformFilters {
-                        job,
-                        arenas,
-                        filters,
-                        input,
-                    };
-                    dispatch(self.simd, usize::MAX, transform);
-                });
-                (0..tiling.count().div_ceil(chunk)).into_par_iter().for_each(|task| {
-                    let tiles = Tiles {
-                        job,
-                        arenas,
-                        filters,
-                        task,
-                    };
-                    dispatch(self.simd, usize::MAX, tiles);
-                });
-            });
-        });
+        let arenas = &self.arenas;
+        self.filters_then_tiles(
+            job.filter_layout,
+            inputs,
+            tiling.count().div_ceil(chunk),
+            |filters, input| TransformFilters {
+                job,
+                arenas,
+                filters,
+                input,
+            },
+            |filters, task| Tiles {
+                job,
+                arenas,
+                filters,
+                task,
+            },
+        );
     }
 }
 
-impl Correlation<'_> {
+impl Job<'_> {
     fn carve(&self, carver: &mut Carver, lanes: usize) -> Memory {
         let tiles = self.chunk.min(self.tiling.across);
         Memory {
@@ -220,7 +180,7 @@ impl Layout {
 
 /// Transforms the filters of one input.
 struct TransformFilters<'a> {
-    job: Correlation<'a>,
+    job: Job<'a>,
     arenas: &'a Arenas,
     filters: Shared<f32>,
     input: usize,
@@ -230,7 +190,7 @@ impl Kernel for TransformFilters<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, s: S) {
-        let filters = self.job.filters;
+        let filters = self.job.of.filters;
         let mut memory = self.arenas.thread();
         let strip = carve(&mut memory, |carver| self.job.carve(carver, S::LANES)).strip;
         // SAFETY: a strip has more than 9 columns; each input has its own row.
@@ -260,7 +220,7 @@ impl Kernel for TransformFilters<'_> {
 
 /// A task: some tiles, all channels.
 struct Tiles<'a> {
-    job: Correlation<'a>,
+    job: Job<'a>,
     arenas: &'a Arenas,
     filters: Shared<f32>,
     task: usize,
@@ -271,7 +231,8 @@ impl Kernel for Tiles<'_> {
     #[inline(always)]
     fn run<S: Isa>(self, s: S) {
         let job = &self.job;
-        let (inputs, outputs) = (job.filters.inputs, job.filters.outputs);
+        let Correlation { source, out, .. } = job.of;
+        let (inputs, outputs) = (job.of.filters.inputs, job.of.filters.outputs);
         let first = self.task * job.chunk;
         let count = job.chunk.min(job.tiling.count() - first);
         let mut memory = self.arenas.thread();
@@ -288,14 +249,14 @@ impl Kernel for Tiles<'_> {
                 let (sample, y, x) = job.tiling.place(tile);
                 for block in 0..inputs.div_ceil(S::LANES) {
                     let channel = block * S::LANES;
-                    let plane = (sample * inputs + channel) * job.source.0 * job.source.1;
+                    let plane = (sample * inputs + channel) * source.0 * source.1;
                     let planes = Planes {
-                        start: job.x.as_ptr().add(plane).cast_mut(),
+                        start: job.of.x.as_ptr().add(plane).cast_mut(),
                         channels: S::LANES.min(inputs - channel),
-                        height: job.source.0,
-                        width: job.source.1,
+                        height: source.0,
+                        width: source.1,
                     };
-                    let (y, x) = (y as isize - job.margin, x as isize - job.margin);
+                    let (y, x) = (y as isize - job.of.margin, x as isize - job.of.margin);
                     planes.read(s, y, x, STEP * run + SIDE - STEP, strip);
                     for i in 0..run {
                         let from = Grid {
@@ -318,13 +279,13 @@ impl Kernel for Tiles<'_> {
                 for block in 0..vectors {
                     let channel = block * S::LANES;
                     let planes = Planes {
-                        start: job.y.get().add((sample * outputs + channel) * job.out.0 * job.out.1),
+                        start: job.of.y.get().add((sample * outputs + channel) * out.0 * out.1),
                         channels: S::LANES.min(outputs - channel),
-                        height: job.out.0,
-                        width: job.out.1,
+                        height: out.0,
+                        width: out.1,
                     };
                     let mut bias = [0.0; 16];
-                    if let Some(from) = job.bias {
+                    if let Some(from) = job.of.bias {
                         bias[..planes.channels].copy_from_slice(&from[channel..][..planes.channels]);
                     }
                     let bias = s.load(bias.as_ptr());
