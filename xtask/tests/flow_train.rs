@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 fn training(out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
-        .args("flow-train --budget quick --levels 1 --iterations 300 --batch 2 --seed 3".split(' '))
+        .args("flow-train --budget quick --levels 1 --iterations 120 --batch 2 --seed 3".split(' '))
         .args("--exemplars 0 --checkpoint-seconds 0 --threads 1 --out".split(' '))
         .arg(out)
         .stdout(Stdio::null())
