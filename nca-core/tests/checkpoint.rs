@@ -84,6 +84,17 @@ fn models_of_every_preset_round_trip() {
 }
 
 #[test]
+fn a_preset_is_for_files_that_state_nothing() {
+    let (_dir, path) = scratch();
+    let stated = model(Preset::Distill, 5, 7);
+    stated.save(&path, &Metadata::new()).unwrap();
+    assert_eq!(Nca::load_or(&path, Preset::Notebook).unwrap(), stated);
+    let bare = model(Preset::Notebook, 5, 7);
+    write_tensors(&path, &bare_tensors(&bare), &Metadata::new()).unwrap();
+    assert_eq!(Nca::load_or(&path, Preset::Notebook).unwrap(), bare);
+}
+
+#[test]
 fn equal_models_make_equal_files() {
     let (dir, path) = scratch();
     let other = dir.path().join("other.safetensors");

@@ -70,11 +70,18 @@ impl Nca {
         Ok(Self::load_with_extra(path, preset)?.0)
     }
 
+    /// As [`Nca::load`], but a file that states its configuration keeps it: `preset` is what a bare file
+    /// takes.
+    pub fn load_or(path: impl AsRef<Path>, preset: Preset) -> Result<Self> {
+        let mut tensors = read_tensors_any(path)?;
+        let stated = stated_config(&tensors)?;
+        Self::take(&mut tensors, stated, Some(preset))
+    }
+
     /// As [`Nca::load`], and the metadata that [`Nca::save`] was given.
     pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut tensors = read_tensors_any(path)?;
         let stated = stated_config(&tensors)?;
-        let order = stated_order(&tensors, stated.is_some())?;
         if let (Some(stated), Some(preset)) = (&stated, preset)
             && stated.perception != NcaConfig::preset(preset, stated.channels, stated.hidden)?.perception
         {
@@ -84,14 +91,20 @@ impl Nca {
                 format!("the kernels of --perception {preset} (leave the flag out to use the file's own)"),
             ));
         }
-        let config = match stated {
-            Some(config) => config,
-            None => bare_config(&tensors, preset)?,
-        };
-        let params = take_params(&mut tensors, &config, order)?;
+        let nca = Self::take(&mut tensors, stated, preset)?;
         let mut extra = tensors.metadata().clone();
         extra.retain(|key, _| !key.starts_with(RESERVED));
-        Ok((Self { config, params }, extra))
+        Ok((nca, extra))
+    }
+
+    fn take(tensors: &mut Tensors, stated: Option<NcaConfig>, preset: Option<Preset>) -> Result<Self> {
+        let order = stated_order(tensors, stated.is_some())?;
+        let config = match stated {
+            Some(config) => config,
+            None => bare_config(tensors, preset)?,
+        };
+        let params = take_params(tensors, &config, order)?;
+        Ok(Self { config, params })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
-use nca_core::{Grid, Nca, Result, Rollout, Simulation};
+use nca_core::{Error, Grid, Nca, Result, Rollout, Simulation};
 use spynet::{FlowEstimator, SpyNetWeights};
 
 use super::model::trainer;
@@ -186,16 +186,20 @@ fn time_model<B: Backend<Elem = f32>>(
     let narrow = term.window.map(|_| 1);
     let mut iteration = with(2, narrow)?;
     let shortest = iteration;
-    let further = |window: Option<usize>| -> Result<f64> {
-        Ok((with(2 + FURTHER, window)? - shortest).max(0.0) / FURTHER as f64)
+    // Seconds of `pairs` further ones. No more of them are run than there are: a gradient through more
+    // steps than the training's could leave the finite numbers.
+    let further = |pairs: usize, within: bool| -> Result<f64> {
+        let timed = pairs.min(FURTHER);
+        let window = if within { term.window.map(|_| 1 + timed) } else { narrow };
+        Ok((with(2 + timed, window)? - shortest).max(0.0) * pairs as f64 / timed as f64)
     };
     if inside > 1 {
-        iteration += (inside - 1) as f64 * further(term.window.map(|_| 1 + FURTHER))?;
+        iteration += further(inside - 1, true)?;
     }
     if before > 0 {
-        iteration += before as f64 * further(narrow)?;
+        iteration += further(before, false)?;
     }
-    // The short iterations kept every state.
+    // At most: what the short iterations themselves recomputed is counted twice.
     let grid = Grid::new(train.batch, train.size, train.size);
     let (steps, budget) = (
         brief.most_gradient_steps(),
@@ -218,12 +222,18 @@ fn time_iteration<B: Backend<Elem = f32>>(
 ) -> Result<f64> {
     const ITERATIONS: u32 = 3;
     let mut trainer = trainer(backend, settings, nca, train, texture, network, 0)?;
+    // An iteration that ends in numbers that are not finite took its time all the same; to record a
+    // model as diverged is left to its training.
+    let mut step = || match trainer.step() {
+        Ok(_) | Err(Error::NonFinite { .. }) => Ok(()),
+        Err(error) => Err(error),
+    };
     // The first iteration allocates.
-    trainer.step()?;
+    step()?;
     let mut quickest = f64::INFINITY;
     for _ in 0..ITERATIONS {
         let start = Instant::now();
-        trainer.step()?;
+        step()?;
         quickest = quickest.min(start.elapsed().as_secs_f64());
     }
     Ok(quickest)

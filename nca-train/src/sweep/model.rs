@@ -57,6 +57,9 @@ struct ConfigFile<'a> {
     appearance: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<&'a Path>,
+    /// The estimator, which for a file of weights has its hash: the network decides what motion
+    /// training follows.
+    flow: &'a str,
     train: &'a TrainSettings,
     measure: &'a super::settings::MeasureSettings,
 }
@@ -78,6 +81,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             model: &nca.config,
             appearance: self.settings.appearance_name(),
             init: self.settings.init.as_deref(),
+            flow: self.flow.name(),
             train: &self.settings.train,
             measure: &self.settings.measure,
         };

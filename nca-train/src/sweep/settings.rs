@@ -10,6 +10,7 @@ use spynet::FlowChoice;
 
 use crate::loss::APPEARANCES;
 use crate::motion::MotionSettings;
+use crate::objective::MotionTerm;
 use crate::settings::TrainSettings;
 
 /// Version of the sweep directory's layout and of every file in it.
@@ -111,8 +112,8 @@ pub struct SweepSettings {
     pub appearance: String,
     /// Weights of the features it compares, where it does.
     pub vgg: Option<PathBuf>,
-    /// Model that training starts from, instead of random weights; it has the channels, hidden neurons
-    /// and conventions of the models trained.
+    /// Model that training starts from, instead of random weights: under its own conventions, or if its
+    /// file states none, those of the preset.
     #[serde(default)]
     pub init: Option<PathBuf>,
     /// Bound of the states' magnitude after each step, in place of the conventions' own.
@@ -170,14 +171,10 @@ impl SweepSettings {
         };
         match preset {
             SweepPreset::Paper => paper,
-            // Its objective needs the derivative of the flow; and unbounded, the states of its untrained
-            // automata grow some 1.5-fold a step and leave the numbers of f32 after 200.
+            // Unbounded, the states of its untrained automata grow some 1.5-fold a step and leave the
+            // numbers of f32 after 200.
             SweepPreset::Notebook => Self {
                 clamp: Some(2.0),
-                measure: MeasureSettings {
-                    flow: "spynet".to_owned(),
-                    ..paper.measure
-                },
                 ..paper
             },
             SweepPreset::Quick => Self {
@@ -243,7 +240,7 @@ impl SweepSettings {
         let Some(path) = &self.init else {
             return Nca::new(self.config(channels, hidden)?, seed);
         };
-        let mut nca = Nca::load(path, Some(self.preset.model()))?;
+        let mut nca = Nca::load_or(path, self.preset.model())?;
         nca.config.clamp = self.clamp.or(nca.config.clamp);
         if (nca.config.channels, nca.config.hidden) != (channels, hidden) {
             return Err(Error::format(
@@ -303,6 +300,19 @@ impl SweepSettings {
         range("--channels", &self.channels, 3, NcaConfig::MAX_CHANNELS)?;
         range("--hidden", &self.hidden, 1, NcaConfig::MAX_HIDDEN)?;
         self.train.validate()?;
+        let train = &self.train;
+        // Frames are kept whatever the budget of states: what could not be trained within it is refused.
+        let frames = train.objective.motion().map_or(0, MotionTerm::stored_frames);
+        let frame = 3 * train.batch * train.size * train.size * size_of::<f32>();
+        let bytes = frames.saturating_mul(frame);
+        if bytes > train.memory_budget {
+            let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+            return Err(Error::invalid(
+                "--memory-budget",
+                format!("{} MiB", train.memory_budget >> 20),
+                format!("at least {} MiB for {frames} frames of motion", mib(bytes)),
+            ));
+        }
         let measure = &self.measure;
         let fewest = MotionSettings::MIN_PAIRS as u64;
         for (flag, value, least) in [
@@ -430,6 +440,15 @@ mod tests {
             });
         };
         assert!(refused(moving).contains("--motion-weight is 0"));
+        // 1001 pictures of 48x48 of 4 samples.
+        let long = |s: &mut SweepSettings| {
+            s.train.memory_budget = 64 << 20;
+            s.train.objective = Objective::Motion(MotionTerm {
+                frames: 1001,
+                ..MotionTerm::default()
+            });
+        };
+        assert!(refused(long).contains("--memory-budget is 64 MiB"));
         let seeing = |s: &mut SweepSettings| {
             s.train.objective = Objective::Motion(MotionTerm::default());
             s.vgg = Some("vgg.safetensors".into());

@@ -66,10 +66,10 @@ impl FlowMethodArgs {
 ///
 /// These make a model that moves as strongly as you like: see the section on steering in README.md.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Motion as an objective (needs --flow spynet)")]
+#[command(next_help_heading = "Motion as an objective (not with --flow classical)")]
 pub(crate) struct MotionArgs {
-    /// What training is after: appearance, motion or both [default: both if a flag below is given,
-    /// else what the preset says, appearance but for notebook]
+    /// What training is after: appearance, motion or both [default: what the preset says, appearance
+    /// but for notebook; both where that is appearance and a flag below is given]
     #[arg(long, value_name = "NAME", help_heading = None)]
     objective: Option<String>,
     /// Factor of the motion loss: the objective gains X·Ψ, so a positive one asks for more motion
@@ -86,7 +86,7 @@ pub(crate) struct MotionArgs {
     /// earlier one, the notebook's)
     #[arg(long, value_name = "NAME")]
     motion_pairs: Option<Pairing>,
-    /// Let the gradient flow back through the steps of the last N pairs only
+    /// Let the gradient flow back through the steps of the last N pairs only; 0 for all
     #[arg(long, value_name = "N")]
     motion_window: Option<usize>,
 }
@@ -135,7 +135,10 @@ impl MotionArgs {
                 term.target = self.motion_target.or(term.target);
                 term.frames = self.motion_frames.unwrap_or(term.frames);
                 term.pairs = self.motion_pairs.unwrap_or(term.pairs);
-                term.window = self.motion_window.or(term.window);
+                term.window = match self.motion_window {
+                    Some(0) => None,
+                    given => given.or(term.window),
+                };
                 term.steps_per_frame = steps_per_frame.unwrap_or(term.steps_per_frame);
             }
         }
@@ -181,7 +184,8 @@ pub(crate) struct TrainingArgs {
     /// Factor of the loss on states beyond ±1
     #[arg(long, value_name = "X")]
     pub(crate) overflow_weight: Option<f64>,
-    /// MiB of states kept for the backward pass; what does not fit is recomputed
+    /// MiB of states and frames of motion kept for the backward pass; states that do not fit are
+    /// recomputed
     #[arg(long, value_name = "MIB")]
     pub(crate) memory_budget: Option<usize>,
     /// Frame pairs of the final measurement of Ψ
@@ -281,10 +285,6 @@ impl TrainingArgs {
         }
         self.motion.apply(settings, self.steps_per_frame)?;
         let objective = &settings.train.objective;
-        if objective.motion().is_some() && self.flow.flow.is_none() {
-            // The other estimator has no derivative.
-            settings.measure.flow = "spynet".to_owned();
-        }
         match &self.appearance {
             Some(name) if !objective.has_appearance() => Err(Error::invalid(
                 "--appearance",
@@ -393,6 +393,7 @@ mod tests {
             "--motion-weight -2 --motion-window 3 --clamp 1.5 --overflow-weight 0 --flow-weights net.pytorch",
             "--objective motion --motion-target 0.25 --motion-frames 5 --motion-pairs last --steps-per-frame 8",
             "--preset notebook --objective both --motion-weight 3 --flow-weights net.pytorch",
+            "--preset notebook --motion-window 0 --motion-frames 4",
             "--vgg vgg16.safetensors --appearance vgg-gram --dtd dtd",
         ] {
             let made = settings(words);

@@ -50,13 +50,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let architecture = match &args.init {
-        Some(path) => {
-            let config = Nca::load(path, Some(args.preset.model()))?.config;
-            (config.channels, config.hidden)
-        }
-        None => ARCHITECTURE,
+    let start = match &args.init {
+        Some(path) => Some(Nca::load_or(path, args.preset.model())?.config),
+        None => None,
     };
+    let architecture = start
+        .as_ref()
+        .map_or(ARCHITECTURE, |config| (config.channels, config.hidden));
     let mut settings = earlier.unwrap_or_else(|| {
         let mut settings = SweepSettings::preset(args.preset, backend.name());
         if args.preset == SweepPreset::Quick {
@@ -76,8 +76,12 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if let Some(hidden) = args.hidden {
         settings.hidden = vec![hidden];
     }
-    if args.init.is_some() {
+    if let Some(config) = start {
         settings.init.clone_from(&args.init);
+        // The preset's bound is for models without one.
+        if config.clamp.is_some() {
+            settings.clamp = None;
+        }
     }
     training.apply(&mut settings)?;
     if settings.textures.len() > 1 {

@@ -48,13 +48,7 @@ pub fn command(settings: &SweepSettings) -> String {
         &(usual.memory_budget >> 20),
     );
     line.objective(&train.objective, &usual.objective);
-    // Motion as an objective turns the estimator to one that has a derivative.
-    let estimator = if train.objective.motion().is_some() {
-        "spynet"
-    } else {
-        &usually.flow
-    };
-    line.set("--flow", &measure.flow.as_str(), &estimator);
+    line.set("--flow", &measure.flow, &usually.flow);
     line.path("--flow-weights", measure.flow_weights.as_ref());
     line.path("--vgg", settings.vgg.as_ref());
     let appearance = if settings.vgg.is_some() {
@@ -118,7 +112,10 @@ impl Line {
         self.option("--motion-target", term.target);
         self.set("--motion-frames", &term.frames, &usual.frames);
         self.set("--motion-pairs", &term.pairs, &usual.pairs);
-        self.option("--motion-window", term.window);
+        // Without a word it is the preset's.
+        if term.window != usual.window {
+            self.option("--motion-window", Some(term.window.unwrap_or(0)));
+        }
     }
 }
 
