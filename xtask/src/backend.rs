@@ -5,7 +5,7 @@ use nca_core::backend::{Backend, Device as _};
 use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
 use nca_core::{Error, Result};
-use nca_cuda::Cuda;
+use nca_cuda::{Cuda, Unavailable};
 use rayon::ThreadPoolBuilder;
 
 /// What `--backend` takes.
@@ -62,6 +62,17 @@ impl BackendArgs {
     /// The backend asked for; to be called once, before anything is computed, which settles the number of
     /// threads, and before anything is written, since the backend may be missing.
     pub(crate) fn open(&self) -> Result<Chosen> {
+        self.open_again(None)
+    }
+
+    /// As [`Self::open`]; where none is asked for, the one named `earlier`, on which a run began: on another its
+    /// models would not be comparable.
+    pub(crate) fn open_again(&self, earlier: Option<&str>) -> Result<Chosen> {
+        let choice = match (self.backend, earlier) {
+            (Choice::Auto, Some(name)) => Choice::from_str(name, false)
+                .map_err(|_| Error::invalid("the backend of the run", name, "reference, cpu or cuda"))?,
+            (choice, _) => choice,
+        };
         // Scenes, classical flow and losses are made on rayon's threads, on whatever backend the rest runs.
         if let Some(threads) = self.threads {
             let pool = ThreadPoolBuilder::new().num_threads(usize::from(threads));
@@ -70,7 +81,7 @@ impl BackendArgs {
                 message: format!("cannot start {threads} threads: {error}"),
             })?;
         }
-        match self.backend {
+        match choice {
             Choice::Reference => Ok(Chosen::Reference(Reference::new())),
             Choice::Cpu => Cpu::new().map(Chosen::Cpu),
             Choice::Cuda => Ok(Chosen::Cuda(Cuda::new()?)),
@@ -81,12 +92,22 @@ impl BackendArgs {
                     Ok(Chosen::Cuda(cuda))
                 }
                 Err(reason) => {
-                    tracing::info!("computing on the CPU: {reason}");
+                    if is_missing(&reason) {
+                        tracing::info!("computing on the CPU: {reason}");
+                    } else {
+                        // There is something to mend, and computing will take much longer than it need.
+                        eprintln!("computing on the CPU: {reason}");
+                    }
                     Cpu::new().map(Chosen::Cpu)
                 }
             },
         }
     }
+}
+
+/// No GPU, as on most machines, and not one that cannot be used.
+fn is_missing(reason: &Unavailable) -> bool {
+    matches!(reason, Unavailable::NoDriver | Unavailable::NoDevice)
 }
 
 /// Work that runs on any backend; a closure cannot be generic.

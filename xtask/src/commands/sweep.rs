@@ -1,6 +1,6 @@
 //! `cargo xtask sweep`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nca_core::Error;
@@ -9,7 +9,7 @@ use nca_train::objective::{MotionTerm, Objective, Pairing};
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::FlowChoice;
 
-use crate::backend::{BackendArgs, Job};
+use crate::backend::{BackendArgs, Chosen, Job};
 use crate::list::List;
 use crate::output::{print_json, print_line};
 use crate::progress::SweepProgress;
@@ -231,6 +231,18 @@ pub(crate) struct TrainingArgs {
 }
 
 impl TrainingArgs {
+    /// The settings of the run in `out` that is gone on with, if one is, and the backend.
+    ///
+    /// A resumed run starts from its own settings and stays on its backend, so that no flag need be repeated; flags
+    /// that contradict them are refused.
+    pub(crate) fn open(&self, out: &Path) -> nca_core::Result<(Option<SweepSettings>, Chosen)> {
+        let earlier = if self.resume { Sweep::settings_of(out)? } else { None };
+        let backend = self
+            .backend
+            .open_again(earlier.as_ref().map(|settings| settings.backend.as_str()))?;
+        Ok((earlier, backend))
+    }
+
     /// Overwrites in `settings` what was given.
     pub(crate) fn apply(&self, settings: &mut SweepSettings) -> nca_core::Result<()> {
         fn set<T: Clone>(target: &mut T, given: Option<&T>) {
@@ -302,14 +314,7 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.name()));
-    let backend = training.backend.open()?;
-    // A resumed sweep starts from its own settings, so that no flag need be repeated; flags that
-    // contradict them are refused.
-    let earlier = if training.resume {
-        Sweep::settings_of(&out)?
-    } else {
-        None
-    };
+    let (earlier, backend) = training.open(&out)?;
     let settings = settings_of(args, earlier, backend.name())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let outcome = backend.run(RunSweep {
@@ -327,6 +332,7 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
 fn settings_of(args: &SweepArgs, earlier: Option<SweepSettings>, backend: &str) -> nca_core::Result<SweepSettings> {
     let training = &args.training;
     let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend));
+    settings.backend = backend.to_owned();
     if let Some(List(channels)) = &args.channels {
         settings.channels.clone_from(channels);
     }

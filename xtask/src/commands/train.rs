@@ -44,12 +44,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join("train"));
-    let backend = training.backend.open()?;
-    let earlier = if training.resume {
-        Sweep::settings_of(&out)?
-    } else {
-        None
-    };
+    let (earlier, backend) = training.open(&out)?;
     let start = match &args.init {
         Some(path) => Some(Nca::load_or(path, args.preset.model())?.config),
         None => None,
@@ -70,6 +65,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         settings.hidden = vec![architecture.1];
         settings
     });
+    settings.backend = backend.name().to_owned();
     if let Some(channels) = args.channels {
         settings.channels = vec![channels];
     }

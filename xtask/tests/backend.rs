@@ -1,0 +1,89 @@
+//! Which backend a command computes on, and what it says about it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// As little as can be trained.
+const SMALL: &str = "--channels 4 --hidden 4 --texture cracked --size 8 --iterations 2 --pool 4 --batch 1 --steps-min 2 \
+                     --steps-max 3 --frames 2 --steps-per-frame 1 --warmup 1 --measure-every 0 --flow classical";
+
+fn xtask(command: &str, flags: &str, out: &Path) -> Command {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    process
+        .arg(command)
+        .args(flags.split_whitespace())
+        .arg("--out")
+        .arg(out);
+    process
+}
+
+fn output(process: &mut Command) -> (Output, String) {
+    let output = process.output().expect("the binary runs");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, message)
+}
+
+/// The models of a run come from one backend: resumed, it stays where it was, and is not moved elsewhere.
+#[test]
+fn a_resumed_run_stays_on_its_backend() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for command in ["sweep", "train"] {
+        let out = directory.path().join(command);
+        let (made, message) = output(&mut xtask(command, &format!("{SMALL} --backend reference"), &out));
+        assert!(made.status.success(), "{command}: {message}");
+
+        let (moved, message) = output(&mut xtask(command, "--resume --backend cpu", &out));
+        assert_eq!(moved.status.code(), Some(2), "{command}: {message}");
+        assert!(
+            message.contains("backend \"reference\" instead of \"cpu\""),
+            "{command}: {message}"
+        );
+
+        // Without the model's result there is something left to do, and the record names who did it.
+        let record = fs::read_dir(out.join("models/cracked"))
+            .expect("the models")
+            .map(|entry| entry.expect("an entry").path().join("result.json"))
+            .find(|path| path.exists())
+            .expect("a result");
+        fs::remove_file(&record).expect("a file");
+        let (resumed, message) = output(&mut xtask(command, "--resume", &out));
+        assert!(resumed.status.success(), "{command}: {message}");
+        let text = fs::read_to_string(&record).expect("the result");
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(record["record"]["backend"], "reference", "{command}: {text}");
+    }
+}
+
+/// A GPU that is there and cannot be used is worth a word; none at all is not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_gpu_that_cannot_be_used_is_told_of() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (code, library) = (directory.path().join("driver.c"), directory.path().join("libcuda.so"));
+    fs::write(&code, "int unrelated;").expect("a file");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &code])
+        .status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no C compiler makes a shared library here");
+        return;
+    }
+    fs::copy(&library, directory.path().join("libcuda.so.1")).expect("a file");
+    let told = |path: &Path, out: &str| {
+        let out = directory.path().join(out);
+        let (made, message) = output(xtask("train", SMALL, &out).env("LD_LIBRARY_PATH", path));
+        assert!(made.status.success(), "{message}");
+        message
+    };
+    let broken = told(directory.path(), "broken");
+    assert!(
+        broken.contains("computing on the CPU: the CUDA driver (libcuda) lacks"),
+        "{broken}"
+    );
+    if nca_cuda::probe() == Err(nca_cuda::Unavailable::NoDriver) {
+        let none = told(&directory.path().join("nothing"), "none");
+        assert!(!none.contains("computing on"), "{none}");
+    }
+}
