@@ -77,23 +77,23 @@ struct Toolkit {
 }
 
 impl Toolkit {
-    /// The one in `directory`, made if it is not there.
+    /// The one in `directory`, made if it is not there, with [`PACKAGES`] in it.
     fn at(directory: &Path, python: &Path) -> anyhow::Result<Self> {
         let own = directory.join("bin/python");
         if !own.exists() {
             succeed(Command::new(python).args(["-m", "venv"]).arg(directory))?;
         }
-        let root = match Self::root_of(directory) {
-            Ok(root) => root,
-            Err(_) => {
-                succeed(
-                    Command::new(&own)
-                        .args(["-m", "pip", "install", "--quiet", "--no-deps"])
-                        .args(PACKAGES),
-                )?;
-                Self::root_of(directory)?
-            }
-        };
+        // What was installed last: other versions make other PTX.
+        let (installed, wanted) = (directory.join("installed"), PACKAGES.join("\n") + "\n");
+        if !fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
+            succeed(
+                Command::new(&own)
+                    .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+                    .args(PACKAGES),
+            )?;
+            fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+        }
+        let root = Self::root_of(directory)?;
         let assembler = root.join("bin/ptxas");
         succeed(Command::new("chmod").arg("+x").arg(&assembler))?;
         Ok(Self { python: own, root })
@@ -203,6 +203,32 @@ mod tests {
     fn ptx_is_made_portable() {
         let ptx = "//\n// Compiler\n\n.version 9.0\n.target sm_80\n\t.pragma \"used_bytes_mask 15\";\n\tret;\n";
         assert_eq!(portable(ptx), ".version 7.0\n.target sm_80\n\tret;\n");
+    }
+
+    /// By a Python that only notes what it is asked for.
+    #[test]
+    #[cfg(unix)]
+    fn the_compiler_is_installed_once_and_again_when_its_version_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let root = directory.join("lib/python3/site-packages/nvidia/cu13");
+        for folder in [directory.join("bin"), root.join("bin"), root.join("lib")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(root.join("bin/ptxas"), "").unwrap();
+        let (python, asked) = (directory.join("bin/python"), directory.join("asked"));
+        fs::write(&python, format!("#!/bin/sh\necho \"$@\" >> '{}'\n", asked.display())).unwrap();
+        succeed(Command::new("chmod").arg("+x").arg(&python)).unwrap();
+        let installations = || fs::read_to_string(&asked).unwrap().lines().count();
+
+        for _ in 0..2 {
+            Toolkit::at(directory, &python).unwrap();
+            assert_eq!(installations(), 1);
+        }
+        assert!(fs::read_to_string(&asked).unwrap().contains(PACKAGES[0]));
+        fs::write(directory.join("installed"), "nvidia-cuda-nvrtc==12.0.0\n").unwrap();
+        Toolkit::at(directory, &python).unwrap();
+        assert_eq!(installations(), 2);
     }
 
     #[test]
