@@ -6,8 +6,10 @@
 
 use std::time::Instant;
 
-use benches::{Case, STEPS, Setup, TRAINING, TRAINING_STEPS, Training};
-use nca_core::backend::{Conv2d, ConvShape, Device};
+use benches::{
+    BACKWARD, Case, ConvLayer, ConvSetup, PASSES, SPYNET, STEPS, Setup, TRAINING, TRAINING_STEPS, Training, VGG,
+};
+use nca_core::backend::Device;
 use nca_core::{Grid, Result};
 use nca_cuda::{Cuda, CudaInfo};
 
@@ -15,17 +17,22 @@ use nca_cuda::{Cuda, CudaInfo};
 const RUN: u32 = 32;
 /// Repetitions of each figure, of which the shortest counts.
 const REPETITIONS: u32 = 5;
-/// Operations of a gradient for each operation forward, as in `roofline`.
-const BACKWARD: f64 = 2.8;
+
+/// A layer of the features' network beyond those of the table.
+const DEEP: ConvLayer = ConvLayer {
+    inputs: 256,
+    outputs: 256,
+    kernel: 3,
+};
 
 /// Layers of the flow network at its finest level for a pair of 256² frames, and of a classifier's features for
-/// four pictures of 128²: channels in and out, side of the kernel, size, batch.
-const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 5] = [
-    (8, 32, 7, 256, 1),
-    (32, 64, 7, 256, 1),
-    (64, 32, 7, 256, 1),
-    (64, 64, 3, 128, 4),
-    (256, 256, 3, 32, 4),
+/// four pictures of 128²: layer, size, batch.
+const CONVOLUTIONS: [(ConvLayer, usize, usize); 5] = [
+    (SPYNET[0], 256, 1),
+    (SPYNET[1], 256, 1),
+    (SPYNET[2], 256, 1),
+    (VGG[1], 128, 4),
+    (DEEP, 32, 4),
 ];
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -43,8 +50,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         grid: Grid::square(2048),
     };
     steps(&cuda, &info, large)?;
-    for layer in CONVOLUTIONS {
-        convolution(&cuda, &info, layer)?;
+    for (layer, size, batch) in CONVOLUTIONS {
+        convolution(&cuda, &info, layer, size, batch)?;
     }
     for case in TRAINING {
         let mut training = Training::new(&cuda, case)?;
@@ -102,35 +109,15 @@ fn steps(cuda: &Cuda, info: &CudaInfo, case: Case) -> Result<()> {
 }
 
 /// A layer forward, and the gradients of its input and its weights.
-fn convolution(
-    cuda: &Cuda,
-    info: &CudaInfo,
-    (inputs, outputs, kernel, size, batch): (usize, usize, usize, usize, usize),
-) -> Result<()> {
-    let shape = ConvShape {
-        batch,
-        inputs,
-        outputs,
-        height: size,
-        width: size,
-        kernel,
-        padding: kernel / 2,
-    };
-    let (x, mut g_x) = (cuda.zeros(shape.input_len())?, cuda.zeros(shape.input_len())?);
-    let (weight, mut g_weight) = (cuda.zeros(shape.weight_len())?, cuda.zeros(shape.weight_len())?);
-    let (g_y, mut y) = (cuda.zeros(shape.output_len())?, cuda.zeros(shape.output_len())?);
-    let flop = 2.0 * (shape.output_len() * inputs * kernel * kernel) as f64;
-    let times = [
-        best(cuda, |_| cuda.conv2d(&shape, &x, &weight, None, &mut y))?,
-        best(cuda, |_| cuda.conv2d_backward_input(&shape, &weight, &g_y, &mut g_x))?,
-        best(cuda, |_| {
-            cuda.conv2d_backward_weight(&shape, &x, &g_y, &mut g_weight, None)
-        })?,
-    ];
-    let figures = times.map(|time| format!("{:>8.1} µs {:>3.0} %", time * 1e6, 100.0 * flop / time / info.peak()));
-    println!(
-        "conv {inputs:>3} -> {outputs:<3} {kernel}x{kernel} {size:>3}²x{batch}: {} of peak; gradients of input {}, of weights {}",
-        figures[0], figures[1], figures[2]
-    );
+fn convolution(cuda: &Cuda, info: &CudaInfo, layer: ConvLayer, size: usize, batch: usize) -> Result<()> {
+    let mut setup = ConvSetup::new(cuda, layer, size, batch)?;
+    let flop = layer.flop(size, batch);
+    print!("conv {:<20}", layer.name(size, batch));
+    for pass in PASSES {
+        let seconds = best(cuda, |_| setup.run(cuda, pass))?;
+        let share = 100.0 * flop / seconds / info.peak();
+        print!(" {:<10} {:>8.1} µs {share:>3.0} %", pass.name(), seconds * 1e6);
+    }
+    println!(" of peak");
     Ok(())
 }

@@ -55,6 +55,10 @@ pub const TRAINING_STEPS: u32 = 32;
 /// Sizes of the pictures of the losses, four each.
 pub const LOSSES: [Case; 2] = [case(12, 96, 64, 4), case(12, 96, 128, 4)];
 
+/// Operations of a step's gradient for each operation of the step, `28·C·D` for a cell: the hidden layer again, then
+/// two products for each of the forward ones that matter, to inputs and to weights.
+pub const BACKWARD: f64 = 2.8;
+
 /// The GPU, where there is one; says so where there is none.
 #[must_use]
 pub fn gpu() -> Option<Cuda> {
@@ -355,6 +359,13 @@ impl ConvLayer {
             kernel: self.kernel,
             padding: self.kernel / 2,
         }
+    }
+
+    /// Operations of one pass.
+    #[must_use]
+    pub fn flop(&self, size: usize, batch: usize) -> f64 {
+        let terms = self.inputs * self.kernel * self.kernel;
+        2.0 * (self.shape(size, batch).output_len() * terms) as f64
     }
 }
 
