@@ -68,6 +68,18 @@ pub(crate) fn count(op: &'static str, what: &str, value: usize) -> Result<i32> {
     i32::try_from(value).map_err(|_| Error::invalid(format!("{op}: {what}"), value, "below 2^31"))
 }
 
+/// Blocks along the second or the third axis of a grid, for kernels that have one for each `what`.
+pub(crate) fn blocks(op: &'static str, what: &str, value: usize) -> Result<u32> {
+    match u32::try_from(value) {
+        Ok(blocks) if value <= MAX_ROWS => Ok(blocks),
+        _ => Err(Error::invalid(
+            format!("{op}: {what}"),
+            value,
+            format!("at most {MAX_ROWS}"),
+        )),
+    }
+}
+
 /// A value that kernels take.
 ///
 /// # Safety
@@ -75,8 +87,10 @@ pub(crate) fn count(op: &'static str, what: &str, value: usize) -> Result<i32> {
 /// layout in this place. (The emulator compares number and sizes.)
 pub(crate) unsafe trait Argument {}
 
-// SAFETY: `float`, `unsigned`, `int` and `size_t` or a pointer.
+// SAFETY: `float`, `double`, `unsigned`, `int` and `size_t` or a pointer.
 unsafe impl Argument for f32 {}
+// SAFETY: as above.
+unsafe impl Argument for f64 {}
 // SAFETY: as above.
 unsafe impl Argument for u32 {}
 // SAFETY: as above.

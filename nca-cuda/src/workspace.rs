@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nca_core::{Error, Result};
+use nca_core::Result;
 
 use crate::launch::launch;
 use crate::machine::Shape;
@@ -70,17 +70,4 @@ impl Cuda {
             slot as u64,
         )
     }
-}
-
-/// `out[slot]` must exist.
-pub(crate) fn check_slot(op: &'static str, out: &Buffer, slot: usize) -> Result<()> {
-    if slot < out.len() {
-        return Ok(());
-    }
-    Err(Error::Length {
-        op,
-        what: "out",
-        found: out.len(),
-        expected: slot.saturating_add(1),
-    })
 }

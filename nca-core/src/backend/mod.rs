@@ -26,6 +26,7 @@ mod adam;
 mod avg_pool2;
 mod axpy;
 mod channel_affine;
+pub mod check;
 mod conv2d;
 mod device;
 mod flow_magnitude;
@@ -64,7 +65,9 @@ pub use matmul::{Matmul, MatmulShape};
 pub use max_pool2::MaxPool2;
 pub use minima::Minima;
 pub use mlp::Mlp;
-pub use nca_step::NcaStep;
+pub use nca_step::{
+    NcaStep, composed_step, composed_step_backward, composed_step_backward_scratch, composed_step_scratch,
+};
 pub use normalize::Normalize;
 pub use normalize_rows::NormalizeRows;
 pub use overflow::Overflow;

@@ -3,14 +3,14 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::ChannelAffine;
-use crate::error::{Error, Result, check_len};
+use crate::backend::{ChannelAffine, check};
+use crate::error::{Result, check_len};
 
 impl ChannelAffine for Cpu {
     fn channel_affine(&self, plane: usize, scale: &[f64], offset: &[f64], x: &Buffer, y: &mut Buffer) -> Result<()> {
         const OP: &str = "channel_affine";
         check_len(OP, "offset", offset.len(), scale.len())?;
-        check_samples(OP, plane * scale.len(), x.len())?;
+        check::planes(OP, scale.len(), plane, x.len())?;
         check_len(OP, "y", y.len(), x.len())?;
         self.map_planes(plane, x, y, |index, x, y| {
             let c = index % scale.len();
@@ -24,7 +24,7 @@ impl ChannelAffine for Cpu {
 
     fn channel_affine_backward(&self, plane: usize, scale: &[f64], g_y: &Buffer, g_x: &mut Buffer) -> Result<()> {
         const OP: &str = "channel_affine_backward";
-        check_samples(OP, plane * scale.len(), g_y.len())?;
+        check::planes(OP, scale.len(), plane, g_y.len())?;
         check_len(OP, "g_x", g_x.len(), g_y.len())?;
         self.map_planes(plane, g_y, g_x, |index, g_y, g_x| {
             let scale = scale[index % scale.len()] as f32;
@@ -49,17 +49,4 @@ impl Cpu {
                 .for_each(|(index, (y, x))| f(index, x, y));
         });
     }
-}
-
-/// `len` must be a whole number of samples.
-pub(super) fn check_samples(op: &'static str, sample: usize, len: usize) -> Result<()> {
-    if len == 0 || (sample > 0 && len.is_multiple_of(sample)) {
-        return Ok(());
-    }
-    Err(Error::Length {
-        op,
-        what: "x",
-        found: len,
-        expected: len.checked_div(sample).unwrap_or(0).max(1) * sample,
-    })
 }

@@ -2,10 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::channel_affine::check_samples;
 use super::reduce::slot_mut;
 use super::{Buffer, Cpu};
-use crate::backend::FlowMagnitude;
+use crate::backend::{FlowMagnitude, check};
 use crate::error::{Result, check_len};
 
 impl FlowMagnitude for Cpu {
@@ -19,7 +18,7 @@ impl FlowMagnitude for Cpu {
         slot: usize,
     ) -> Result<()> {
         const OP: &str = "flow_magnitude";
-        check_samples(OP, 2 * plane, flow.len())?;
+        check::planes(OP, 2, plane, flow.len())?;
         let out = slot_mut(OP, out, slot)?;
         if flow.is_empty() {
             return Ok(());
@@ -52,7 +51,7 @@ impl FlowMagnitude for Cpu {
         g_flow: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "flow_magnitude_backward";
-        check_samples(OP, 2 * plane, flow.len())?;
+        check::planes(OP, 2, plane, flow.len())?;
         check_len(OP, "g_flow", g_flow.len(), flow.len())?;
         if flow.is_empty() {
             return Ok(());

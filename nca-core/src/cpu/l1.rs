@@ -4,12 +4,12 @@ use rayon::prelude::*;
 
 use super::reduce::{CHUNK, slot_mut};
 use super::{Buffer, Cpu};
-use crate::backend::L1;
-use crate::error::{Error, Result, check_len};
+use crate::backend::{L1, check};
+use crate::error::{Result, check_len};
 
 impl L1 for Cpu {
     fn l1(&self, weight: f64, a: &Buffer, b: &Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
-        check_samples("l1", a, b)?;
+        check::samples("l1", a.len(), b.len())?;
         let out = slot_mut("l1", out, slot)?;
         let sum = self.sum_chunks(a, |i, chunk| {
             let mut sum = 0.0;
@@ -25,7 +25,7 @@ impl L1 for Cpu {
     }
 
     fn l1_backward(&self, weight: f64, a: &Buffer, b: &Buffer, g_a: &mut Buffer) -> Result<()> {
-        check_samples("l1_backward", a, b)?;
+        check::samples("l1_backward", a.len(), b.len())?;
         check_len("l1_backward", "g_a", g_a.len(), a.len())?;
         let weight = weight as f32;
         self.install(|| {
@@ -48,19 +48,6 @@ impl L1 for Cpu {
 /// −1, 0 or 1; NaN stays NaN.
 fn sign(v: f32) -> f32 {
     if v == 0.0 { 0.0 } else { v.signum() }
-}
-
-/// `a` must be a whole number of samples as long as `b`.
-pub(super) fn check_samples(op: &'static str, a: &[f32], b: &[f32]) -> Result<()> {
-    if a.is_empty() || (!b.is_empty() && a.len().is_multiple_of(b.len())) {
-        return Ok(());
-    }
-    Err(Error::Length {
-        op,
-        what: "a",
-        found: a.len(),
-        expected: b.len(),
-    })
 }
 
 /// Splits elements `start..start + len` of a periodic array of period `period` where the period

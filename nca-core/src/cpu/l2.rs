@@ -2,15 +2,15 @@
 
 use rayon::prelude::*;
 
-use super::l1::{check_samples, for_pieces};
+use super::l1::for_pieces;
 use super::reduce::{CHUNK, slot_mut};
 use super::{Buffer, Cpu};
-use crate::backend::L2;
+use crate::backend::{L2, check};
 use crate::error::{Result, check_len};
 
 impl L2 for Cpu {
     fn l2(&self, weight: f64, a: &Buffer, b: &Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
-        check_samples("l2", a, b)?;
+        check::samples("l2", a.len(), b.len())?;
         let out = slot_mut("l2", out, slot)?;
         let sum = self.sum_chunks(a, |i, chunk| {
             let mut sum = 0.0;
@@ -26,7 +26,7 @@ impl L2 for Cpu {
     }
 
     fn l2_backward(&self, weight: f64, a: &Buffer, b: &Buffer, g_a: &mut Buffer) -> Result<()> {
-        check_samples("l2_backward", a, b)?;
+        check::samples("l2_backward", a.len(), b.len())?;
         check_len("l2_backward", "g_a", g_a.len(), a.len())?;
         let weight = (2.0 * weight) as f32;
         self.install(|| {

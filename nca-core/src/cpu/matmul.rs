@@ -10,7 +10,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::{Matmul, MatmulShape};
+use crate::backend::{Matmul, MatmulShape, check};
 use crate::error::{Error, Result, check_len};
 
 /// Largest part: packing its operands costs little beside multiplying them.
@@ -21,8 +21,8 @@ const VECTOR: usize = 16;
 
 impl Matmul for Cpu {
     fn matmul(&self, shape: &MatmulShape, alpha: f64, a: &Buffer, b: &Buffer, beta: f64, c: &mut Buffer) -> Result<()> {
-        check_operand("a", a, shape.batch, shape.a_len())?;
-        check_operand("b", b, shape.batch, shape.b_len())?;
+        check::operand("matmul", "a", a.len(), shape.batch, shape.a_len())?;
+        check::operand("matmul", "b", b.len(), shape.batch, shape.b_len())?;
         check_len("matmul", "c", c.len(), shape.batch * shape.c_len())?;
         if c.is_empty() {
             return Ok(());
@@ -54,14 +54,6 @@ impl Matmul for Cpu {
                 })
         })
     }
-}
-
-/// One matrix for each product, or one for all.
-fn check_operand(what: &'static str, buffer: &Buffer, batch: usize, len: usize) -> Result<()> {
-    if buffer.len() == len {
-        return Ok(());
-    }
-    check_len("matmul", what, buffer.len(), batch * len)
 }
 
 /// Matrix `s`, or the only one.

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu, Indices};
-use crate::backend::Minima;
-use crate::error::{Error, Result, check_len};
+use crate::backend::{Minima, check};
+use crate::error::{Result, check_len};
 
 /// Columns whose minima a task keeps in L1 while the rows stream past.
 const BLOCK: usize = 256;
@@ -26,13 +26,7 @@ impl Minima for Cpu {
         check_len("minima", "row_at", row_at.0.len(), batch * rows)?;
         check_len("minima", "column_min", column_min.len(), batch * columns)?;
         check_len("minima", "column_at", column_at.0.len(), batch * columns)?;
-        if rows == 0 || columns == 0 {
-            return Err(Error::invalid(
-                "minima: shape",
-                format!("{rows}x{columns}"),
-                "at least one row and column",
-            ));
-        }
+        check::matrix("minima", rows, columns)?;
         self.install(|| {
             x.par_chunks_exact(columns)
                 .zip(row_min.par_iter_mut())

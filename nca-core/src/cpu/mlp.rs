@@ -6,10 +6,10 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::Mlp;
+use crate::backend::{Mlp, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::{Result, check_len};
-use crate::params::{Params, param_sizes};
+use crate::params::Params;
 
 /// Cells handled at a time: an accumulator of 4 KiB.
 const BLOCK: usize = 1024;
@@ -117,18 +117,9 @@ impl Mlp for Cpu {
     }
 }
 
-/// Checks every tensor's length.
+/// Weights, or their gradients, must have the shapes of `config`.
 pub(super) fn check_params(op: &'static str, config: &NcaConfig, params: &Params<Buffer>) -> Result<()> {
-    let sizes = param_sizes(config);
-    check_len(op, "w1", params.w1.len(), sizes.w1)?;
-    check_len(op, "b1", params.b1.len(), sizes.b1)?;
-    check_len(op, "w2", params.w2.len(), sizes.w2)?;
-    check_len(
-        op,
-        "b2",
-        params.b2.as_ref().map_or(0, |b| b.len()),
-        sizes.b2.unwrap_or(0),
-    )
+    check::params(op, config, params, |tensor| tensor.len())
 }
 
 impl Cpu {

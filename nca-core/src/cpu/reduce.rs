@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 
 use super::Cpu;
-use crate::error::{Error, Result};
+use crate::backend::check;
+use crate::error::Result;
 
 /// Elements a task handles: 64 KiB of f32.
 pub(super) const CHUNK: usize = 16 * 1024;
@@ -25,11 +26,6 @@ impl Cpu {
 
 /// Element `slot` of `out`.
 pub(super) fn slot_mut<'a>(op: &'static str, out: &'a mut [f32], slot: usize) -> Result<&'a mut f32> {
-    let found = out.len();
-    out.get_mut(slot).ok_or(Error::Length {
-        op,
-        what: "out",
-        found,
-        expected: slot + 1,
-    })
+    check::slot(op, out.len(), slot)?;
+    Ok(&mut out[slot])
 }

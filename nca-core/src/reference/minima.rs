@@ -1,8 +1,8 @@
 //! Smallest elements of the rows and columns of a matrix.
 
 use super::{Reference, view, view_mut};
-use crate::backend::Minima;
-use crate::error::{Error, Result};
+use crate::backend::{Minima, check};
+use crate::error::Result;
 use crate::real::Real;
 
 impl<T: Real> Minima for Reference<T> {
@@ -24,13 +24,7 @@ impl<T: Real> Minima for Reference<T> {
         let mut row_at = view_mut(OP, "row_at", row_at, (batch, rows))?;
         let mut column_min = view_mut(OP, "column_min", column_min, (batch, columns))?;
         let mut column_at = view_mut(OP, "column_at", column_at, (batch, columns))?;
-        if rows == 0 || columns == 0 {
-            return Err(Error::invalid(
-                "minima: shape",
-                format!("{rows}x{columns}"),
-                "at least one row and column",
-            ));
-        }
+        check::matrix(OP, rows, columns)?;
         for ((s, i, j), &v) in x.indexed_iter() {
             if j == 0 || is_less(v, row_min[[s, i]]) {
                 (row_min[[s, i]], row_at[[s, i]]) = (v, j as u32);

@@ -36,6 +36,7 @@ use std::marker::PhantomData;
 
 use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension};
 
+use crate::backend::check;
 use crate::error::{Error, Result, check_len};
 use crate::real::Real;
 
@@ -91,9 +92,8 @@ fn view_mut<'a, T, S: IntoDimension>(
 
 /// `out[slot]`, which must exist.
 fn slot_of<'a, T>(op: &'static str, out: &'a mut [T], slot: usize) -> Result<&'a mut T> {
-    let found = out.len();
-    out.get_mut(slot)
-        .ok_or_else(|| mismatch(op, "out", found, slot.saturating_add(1)))
+    check::slot(op, out.len(), slot)?;
+    Ok(&mut out[slot])
 }
 
 fn mismatch(op: &'static str, what: &'static str, found: usize, expected: usize) -> Error {

@@ -1,13 +1,11 @@
 //! The length of a flow field's vectors.
 
-use nca_core::backend::FlowMagnitude;
+use nca_core::backend::{FlowMagnitude, check};
 use nca_core::{Result, check_len};
 
-use super::channel_affine::check_planes;
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
-use crate::workspace::check_slot;
 use crate::{Buffer, Cuda};
 
 const FLOW_MAGNITUDE: Kernel = Kernel::new("flow_magnitude", "flow_magnitude");
@@ -24,8 +22,8 @@ impl FlowMagnitude for Cuda {
         slot: usize,
     ) -> Result<()> {
         const OP: &str = "flow_magnitude";
-        check_planes(OP, 2 * plane, flow)?;
-        check_slot(OP, out, slot)?;
+        check::planes(OP, 2, plane, flow.len())?;
+        check::slot(OP, out.len(), slot)?;
         let vectors = flow.len() / 2;
         self.add_sum(vectors, weight, out, slot, |shape, partial| {
             launch!(
@@ -50,7 +48,7 @@ impl FlowMagnitude for Cuda {
         g_flow: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "flow_magnitude_backward";
-        check_planes(OP, 2 * plane, flow)?;
+        check::planes(OP, 2, plane, flow.len())?;
         check_len(OP, "g_flow", g_flow.len(), flow.len())?;
         let vectors = flow.len() / 2;
         launch!(

@@ -1,12 +1,11 @@
 //! Weighted L1 distance to a target shared by all samples.
 
-use nca_core::backend::L1;
-use nca_core::{Error, Result, check_len};
+use nca_core::backend::{L1, check};
+use nca_core::{Result, check_len};
 
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
-use crate::workspace::check_slot;
 use crate::{Buffer, Cuda};
 
 const L1: Kernel = Kernel::new("l1", "l1");
@@ -14,13 +13,32 @@ const L1_BACKWARD: Kernel = Kernel::new("l1", "l1_backward");
 
 impl L1 for Cuda {
     fn l1(&self, weight: f64, a: &Buffer, b: &Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
-        check_samples("l1", a, b)?;
-        check_slot("l1", out, slot)?;
+        self.distance("l1", L1, weight, [a, b], out, slot)
+    }
+
+    fn l1_backward(&self, weight: f64, a: &Buffer, b: &Buffer, g_a: &mut Buffer) -> Result<()> {
+        self.distance_backward("l1_backward", L1_BACKWARD, weight, [a, b], g_a)
+    }
+}
+
+impl Cuda {
+    /// `out[slot] += weight · Σ over samples of the distance of a [S,N] from b [N]`, as `kernel` measures it.
+    pub(super) fn distance(
+        &self,
+        op: &'static str,
+        kernel: Kernel,
+        weight: f64,
+        [a, b]: [&Buffer; 2],
+        out: &Buffer,
+        slot: usize,
+    ) -> Result<()> {
         let (len, period) = (a.len(), b.len());
+        check::samples(op, len, period)?;
+        check::slot(op, out.len(), slot)?;
         self.add_sum(len, weight, out, slot, |shape, partial| {
             launch!(
                 self,
-                L1,
+                kernel,
                 shape,
                 a.address(),
                 b.address(),
@@ -31,13 +49,21 @@ impl L1 for Cuda {
         })
     }
 
-    fn l1_backward(&self, weight: f64, a: &Buffer, b: &Buffer, g_a: &mut Buffer) -> Result<()> {
-        check_samples("l1_backward", a, b)?;
-        check_len("l1_backward", "g_a", g_a.len(), a.len())?;
+    /// The gradient of [`Cuda::distance`] with respect to `a`.
+    pub(super) fn distance_backward(
+        &self,
+        op: &'static str,
+        kernel: Kernel,
+        weight: f64,
+        [a, b]: [&Buffer; 2],
+        g_a: &Buffer,
+    ) -> Result<()> {
         let (len, period) = (a.len(), b.len());
+        check::samples(op, len, period)?;
+        check_len(op, "g_a", g_a.len(), len)?;
         launch!(
             self,
-            L1_BACKWARD,
+            kernel,
             Shape::linear(len),
             weight as f32,
             a.address(),
@@ -47,17 +73,4 @@ impl L1 for Cuda {
             period as u64,
         )
     }
-}
-
-/// `a` must be a whole number of samples as long as `b`.
-pub(super) fn check_samples(op: &'static str, a: &Buffer, b: &Buffer) -> Result<()> {
-    if a.len() == 0 || (b.len() > 0 && a.len().is_multiple_of(b.len())) {
-        return Ok(());
-    }
-    Err(Error::Length {
-        op,
-        what: "a",
-        found: a.len(),
-        expected: b.len(),
-    })
 }

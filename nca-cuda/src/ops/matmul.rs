@@ -3,7 +3,7 @@
 // A struct of C goes to the kernel.
 #![allow(unsafe_code)]
 
-use nca_core::backend::{Matmul, MatmulShape};
+use nca_core::backend::{Matmul, MatmulShape, check};
 use nca_core::{Result, check_len};
 
 use super::product::{Extent, Slices};
@@ -63,8 +63,8 @@ impl Matmul for Cuda {
             columns,
             ..
         } = shape;
-        let a_next = next(OP, "a", a, batch, shape.a_len())?;
-        let b_next = next(OP, "b", b, batch, shape.b_len())?;
+        let a_next = check::operand(OP, "a", a.len(), batch, shape.a_len())?;
+        let b_next = check::operand(OP, "b", b.len(), batch, shape.b_len())?;
         check_len(OP, "c", c.len(), batch * shape.c_len())?;
         if c.len() == 0 {
             return Ok(());
@@ -95,8 +95,8 @@ impl Matmul for Cuda {
             a: a.address(),
             b: b.address(),
             c: partial.as_ref().map_or(c.address(), Held::address),
-            a_next,
-            b_next,
+            a_next: a_next as u64,
+            b_next: b_next as u64,
             a_row,
             a_column,
             b_row,
@@ -127,13 +127,4 @@ impl Matmul for Cuda {
             beta,
         )
     }
-}
-
-/// Elements from one matrix of an operand to the next: none where one is shared by all products.
-fn next(op: &'static str, what: &'static str, buffer: &Buffer, batch: usize, len: usize) -> Result<u64> {
-    if buffer.len() == len {
-        return Ok(0);
-    }
-    check_len(op, what, buffer.len(), batch * len)?;
-    Ok(len as u64)
 }

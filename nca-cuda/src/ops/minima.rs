@@ -1,7 +1,7 @@
 //! Smallest elements of the rows and columns of a matrix.
 
-use nca_core::backend::Minima;
-use nca_core::{Error, Result, check_len};
+use nca_core::backend::{Minima, check};
+use nca_core::{Result, check_len};
 
 use crate::launch::{MAX_ROWS, count, launch};
 use crate::machine::Shape;
@@ -33,13 +33,7 @@ impl Minima for Cuda {
         check_len(OP, "row_at", row_at.0.len(), batch * rows)?;
         check_len(OP, "column_min", column_min.len(), batch * columns)?;
         check_len(OP, "column_at", column_at.0.len(), batch * columns)?;
-        if rows == 0 || columns == 0 {
-            return Err(Error::invalid(
-                "minima: shape",
-                format!("{rows}x{columns}"),
-                "at least one row and column",
-            ));
-        }
+        check::matrix(OP, rows, columns)?;
         check_counts(OP, [batch, rows, columns])?;
         launch!(
             self,

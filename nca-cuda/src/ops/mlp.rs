@@ -7,7 +7,7 @@ use nca_core::backend::Mlp;
 use nca_core::{Grid, NcaConfig, Params, Result};
 
 use super::nca::{check_grid, check_lengths, check_params};
-use crate::launch::{Argument, launch};
+use crate::launch::{Argument, MAX_ROWS, launch};
 use crate::machine::{Address, Shape};
 use crate::module::Kernel;
 use crate::{Buffer, Cuda};
@@ -44,6 +44,13 @@ struct Product {
 
 // SAFETY: `repr(C)`, the same fields in the same order.
 unsafe impl Argument for Product {}
+
+/// Number and span of the slices of a gradient of `len` weights over `cells` cells: each is a layer of blocks.
+fn slices_of(len: usize, cells: usize) -> (usize, usize) {
+    let wanted = cells.div_ceil(MIN_SPAN).min(MAX_PARTIAL / len).clamp(1, MAX_ROWS);
+    let span = cells.div_ceil(wanted).max(1);
+    (cells.div_ceil(span), span)
+}
 
 impl Mlp for Cuda {
     fn mlp(
@@ -167,9 +174,7 @@ impl Cuda {
         grad: &Buffer,
     ) -> Result<()> {
         let (len, cells) = (rows * columns, grid.cells());
-        let slices = cells.div_ceil(MIN_SPAN).min(MAX_PARTIAL / len).max(1);
-        let span = cells.div_ceil(slices).max(1);
-        let slices = cells.div_ceil(span);
+        let (slices, span) = slices_of(len, cells);
         let partial = self.workspace(slices * len)?;
         let blocks = [columns.div_ceil(TILE), rows.div_ceil(TILE), slices];
         launch!(
@@ -214,5 +219,27 @@ impl Cuda {
             grid.batch as i32,
             grid.plane() as u64,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_hold_every_cell_and_are_not_too_many() {
+        for len in [1, 12, 4096, MAX_PARTIAL, 2 * MAX_PARTIAL] {
+            for cells in [0, 1, 1023, 1025, 1 << 20, 100_000_000, 1 << 31] {
+                let (slices, span) = slices_of(len, cells);
+                assert!(
+                    slices <= MAX_ROWS && slices * span >= cells,
+                    "{cells} cells, {len} weights"
+                );
+                assert!(
+                    cells == 0 || (slices - 1) * span < cells,
+                    "{cells} cells, {len} weights"
+                );
+            }
+        }
     }
 }

@@ -3,12 +3,12 @@
 // Structs of C go to the kernels.
 #![allow(unsafe_code)]
 
-use nca_core::backend::MaskKey;
+use nca_core::backend::{MaskKey, check};
 use nca_core::philox::fire_threshold;
-use nca_core::{Error, Grid, NcaConfig, Padding, Params, Perception, Result, check_len, param_sizes};
+use nca_core::{Error, Grid, NcaConfig, Padding, Params, Perception, Result, check_len};
 
 use crate::Buffer;
-use crate::launch::Argument;
+use crate::launch::{Argument, blocks};
 
 /// `Perception` in the kernels.
 #[repr(C)]
@@ -81,35 +81,17 @@ pub(super) fn check_lengths(op: &'static str, buffers: &[(&'static str, &Buffer,
     Ok(())
 }
 
-/// Weights (or their gradients) must have the shapes of `config`.
+/// Weights, or their gradients, must have the shapes of `config`.
 pub(super) fn check_params(op: &'static str, config: &NcaConfig, params: &Params<Buffer>) -> Result<()> {
-    let sizes = param_sizes(config);
-    check_lengths(
-        op,
-        &[
-            ("w1", &params.w1, sizes.w1),
-            ("b1", &params.b1, sizes.b1),
-            ("w2", &params.w2, sizes.w2),
-        ],
-    )?;
-    let found = params.b2.as_ref().map_or(0, Buffer::len);
-    check_len(op, "b2", found, sizes.b2.unwrap_or(0))
+    check::params(op, config, params, Buffer::len)
 }
 
 /// What kernels count in 32 bits: rows and columns of a grid, cells of a sample, samples.
 pub(super) fn check_grid(op: &'static str, grid: Grid) -> Result<()> {
-    // Blocks along z, and the counter of the mask.
-    const SAMPLES: usize = 65_535;
     if grid.plane() > i32::MAX as usize {
         let found = format!("{}x{}", grid.height, grid.width);
         return Err(Error::invalid(format!("{op}: grid"), found, "fewer than 2^31 cells"));
     }
-    if grid.batch > SAMPLES {
-        return Err(Error::invalid(
-            format!("{op}: samples"),
-            grid.batch,
-            format!("at most {SAMPLES}"),
-        ));
-    }
-    Ok(())
+    // One layer of blocks, and a number in the counter of the mask.
+    blocks(op, "samples", grid.batch).map(drop)
 }

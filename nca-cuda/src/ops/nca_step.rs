@@ -3,8 +3,11 @@
 // Structs of C go to the kernels.
 #![allow(unsafe_code)]
 
-use nca_core::backend::{Axpy, MaskKey, Mlp, NcaStep, Perceive, Update};
-use nca_core::{Error, Grid, NcaConfig, Params, Result, check_len};
+use nca_core::backend::{
+    MaskKey, NcaStep, check, composed_step, composed_step_backward, composed_step_backward_scratch,
+    composed_step_scratch,
+};
+use nca_core::{Grid, NcaConfig, Params, Result, check_len};
 
 use super::nca::{MaskArgument, PerceptionArgument, check_grid, check_lengths, check_params, clamp_argument};
 use crate::launch::{Argument, launch};
@@ -381,27 +384,11 @@ impl Cuda {
     }
 }
 
-/// The scratch buffers by name.
-pub(super) fn scratch_of<'a, const N: usize>(
-    op: &'static str,
-    scratch: &'a mut [Buffer],
-) -> Result<&'a mut [Buffer; N]> {
-    let found = scratch.len();
-    scratch.try_into().map_err(|_| Error::Length {
-        op,
-        what: "list of scratch buffers",
-        found,
-        expected: N,
-    })
-}
-
 impl NcaStep for Cuda {
     fn nca_step_scratch(&self, config: &NcaConfig, grid: Grid) -> Vec<usize> {
         match self.plan(config, grid) {
             Some(plan) => vec![plan.packed],
-            None => [config.perceived(), config.hidden, config.channels]
-                .map(|rows| rows * grid.cells())
-                .to_vec(),
+            None => composed_step_scratch(config, grid),
         }
     }
 
@@ -422,10 +409,7 @@ impl NcaStep for Cuda {
         if let Some(plan) = self.plan(config, grid) {
             return Steps::new(self, config, grid, plan, params, &scratch[0])?.forward(key, x, x_next);
         }
-        let [z, h, dx] = scratch_of(OP, scratch)?;
-        self.perceive(config, grid, x, z)?;
-        self.mlp(config, grid, params, z, h, dx)?;
-        self.update(config, grid, key, x, dx, x_next)
+        composed_step(self, config, grid, params, key, x, x_next, scratch)
     }
 
     fn nca_step_backward_scratch(&self, config: &NcaConfig, grid: Grid) -> Vec<usize> {
@@ -436,10 +420,7 @@ impl NcaStep for Cuda {
                 config.perceived() * plan.columns(),
                 grid.cells(),
             ],
-            None => {
-                let (z, h, x) = (config.perceived(), config.hidden, config.channels);
-                [z, h, x, z, h, x, x].map(|rows| rows * grid.cells()).to_vec()
-            }
+            None => composed_step_backward_scratch(config, grid),
         }
     }
 
@@ -460,15 +441,9 @@ impl NcaStep for Cuda {
         let states = [("x", x), ("g_next", g_next), ("g_x", &*g_x)];
         self.check_step(OP, config, grid, &[params, grads], &states, (scratch, &lengths))?;
         if let Some(plan) = self.plan(config, grid) {
-            let steps = BackwardSteps::new(self, config, grid, plan, params, scratch_of(OP, scratch)?)?;
+            let steps = BackwardSteps::new(self, config, grid, plan, params, check::scratch(OP, scratch)?)?;
             return steps.backward(key, x, g_next, g_x, grads);
         }
-        let [z, h, dx, g_z, g_h, g_dx, g_direct] = scratch_of(OP, scratch)?;
-        self.perceive(config, grid, x, z)?;
-        self.mlp(config, grid, params, z, h, dx)?;
-        self.update_backward(config, grid, key, x, dx, g_next, g_direct, g_dx)?;
-        self.mlp_backward(config, grid, params, z, h, g_dx, g_h, g_z, grads)?;
-        self.perceive_backward(config, grid, g_z, g_x)?;
-        self.axpy(1.0, g_direct, g_x)
+        composed_step_backward(self, config, grid, params, key, x, g_next, g_x, grads, scratch)
     }
 }

@@ -1,12 +1,11 @@
 //! Gradient normalisation.
 
 use nca_core::Result;
-use nca_core::backend::Normalize;
+use nca_core::backend::{Normalize, check};
 
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
-use crate::workspace::check_slot;
 use crate::{Buffer, Cuda};
 
 const SUM_OF_SQUARES: Kernel = Kernel::new("normalize", "sum_of_squares");
@@ -14,7 +13,7 @@ const NORMALIZE: Kernel = Kernel::new("normalize", "normalize");
 
 impl Normalize for Cuda {
     fn normalize(&self, epsilon: f64, g: &mut Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
-        check_slot("normalize", out, slot)?;
+        check::slot("normalize", out.len(), slot)?;
         let len = g.len();
         let shape = Shape::linear(len);
         let blocks = shape.grid[0];

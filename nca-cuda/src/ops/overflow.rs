@@ -1,12 +1,11 @@
 //! The overflow loss.
 
-use nca_core::backend::Overflow;
+use nca_core::backend::{Overflow, check};
 use nca_core::{Result, check_len};
 
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
-use crate::workspace::check_slot;
 use crate::{Buffer, Cuda};
 
 const OVERFLOW: Kernel = Kernel::new("overflow", "overflow");
@@ -14,7 +13,7 @@ const OVERFLOW_BACKWARD: Kernel = Kernel::new("overflow", "overflow_backward");
 
 impl Overflow for Cuda {
     fn overflow(&self, weight: f64, x: &Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
-        check_slot("overflow", out, slot)?;
+        check::slot("overflow", out.len(), slot)?;
         let len = x.len();
         self.add_sum(len, weight, out, slot, |shape, partial| {
             launch!(self, OVERFLOW, shape, x.address(), len as u64, partial)

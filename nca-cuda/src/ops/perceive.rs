@@ -4,7 +4,7 @@ use nca_core::backend::Perceive;
 use nca_core::{Grid, NcaConfig, Result};
 
 use super::nca::{PerceptionArgument, check_grid, check_lengths};
-use crate::launch::launch;
+use crate::launch::{blocks, launch};
 use crate::machine::Shape;
 use crate::module::Kernel;
 use crate::{Buffer, Cuda};
@@ -17,24 +17,33 @@ impl Perceive for Cuda {
         let (state, perceived) = (config.channels * grid.cells(), config.perceived() * grid.cells());
         check_grid("perceive", grid)?;
         check_lengths("perceive", &[("x", x, state), ("z", z, perceived)])?;
-        self.stencil(PERCEIVE, config, grid, x, z)
+        self.stencil("perceive", PERCEIVE, config, grid, x, z)
     }
 
     fn perceive_backward(&self, config: &NcaConfig, grid: Grid, g_z: &Buffer, g_x: &mut Buffer) -> Result<()> {
         let (state, perceived) = (config.channels * grid.cells(), config.perceived() * grid.cells());
         check_grid("perceive_backward", grid)?;
         check_lengths("perceive_backward", &[("g_z", g_z, perceived), ("g_x", g_x, state)])?;
-        self.stencil(PERCEIVE_BACKWARD, config, grid, g_z, g_x)
+        self.stencil("perceive_backward", PERCEIVE_BACKWARD, config, grid, g_z, g_x)
     }
 }
 
 impl Cuda {
-    fn stencil(&self, kernel: Kernel, config: &NcaConfig, grid: Grid, from: &Buffer, to: &Buffer) -> Result<()> {
-        let [blocks, ..] = Shape::linear(grid.plane()).grid;
+    fn stencil(
+        &self,
+        op: &'static str,
+        kernel: Kernel,
+        config: &NcaConfig,
+        grid: Grid,
+        from: &Buffer,
+        to: &Buffer,
+    ) -> Result<()> {
+        let channels = blocks(op, "channels", config.channels)?;
+        let [across, ..] = Shape::linear(grid.plane()).grid;
         launch!(
             self,
             kernel,
-            Shape::grid([blocks, config.channels as u32, grid.batch as u32]),
+            Shape::grid([across, channels, grid.batch as u32]),
             PerceptionArgument::new(config),
             from.address(),
             to.address(),

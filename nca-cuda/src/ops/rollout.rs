@@ -1,9 +1,9 @@
 //! Several steps in one call: the weights are packed once.
 
-use nca_core::backend::{MaskKey, NcaStep, RolloutSteps};
+use nca_core::backend::{MaskKey, NcaStep, RolloutSteps, check};
 use nca_core::{Grid, NcaConfig, Params, Result};
 
-use super::nca_step::{BackwardSteps, Steps, scratch_of};
+use super::nca_step::{BackwardSteps, Steps};
 use crate::{Buffer, Cuda};
 
 impl RolloutSteps for Cuda {
@@ -87,7 +87,7 @@ impl RolloutSteps for Cuda {
             }
             return Ok(());
         };
-        let fused = BackwardSteps::new(self, config, grid, plan, params, scratch_of(OP, scratch)?)?;
+        let fused = BackwardSteps::new(self, config, grid, plan, params, check::scratch(OP, scratch)?)?;
         for (i, x) in states.iter().enumerate().rev() {
             fused.backward(key.after(i as u32), x, g, spare, grads)?;
             std::mem::swap(g, spare);

@@ -1,0 +1,113 @@
+//! Checks of arguments that take more than comparing a length: for backends, which all refuse the same calls in the
+//! same words.
+//!
+//! Those of plain lengths are made with [`check_len`].
+
+use crate::config::NcaConfig;
+use crate::error::{Error, Result, check_len};
+use crate::params::{Params, param_sizes};
+
+/// `out[slot]` must exist, `found` being the elements of `out`.
+pub fn slot(op: &'static str, found: usize, slot: usize) -> Result<()> {
+    if slot < found {
+        return Ok(());
+    }
+    Err(Error::Length {
+        op,
+        what: "out",
+        found,
+        expected: slot.saturating_add(1),
+    })
+}
+
+/// `a`, of `found` elements, must be a whole number of samples as long as `b`, of `sample`.
+pub fn samples(op: &'static str, found: usize, sample: usize) -> Result<()> {
+    whole_samples(op, "a", found, sample)
+}
+
+/// `x`, of `found` elements, must be a whole number of samples of `channels` planes of `plane` elements.
+pub fn planes(op: &'static str, channels: usize, plane: usize, found: usize) -> Result<()> {
+    whole_samples(op, "x", found, channels * plane)
+}
+
+fn whole_samples(op: &'static str, what: &'static str, found: usize, sample: usize) -> Result<()> {
+    if found == 0 || (sample > 0 && found.is_multiple_of(sample)) {
+        return Ok(());
+    }
+    Err(Error::Length {
+        op,
+        what,
+        found,
+        expected: found.checked_div(sample).unwrap_or(0).max(1) * sample,
+    })
+}
+
+/// Weights, or their gradients, must have the shapes of `config`; `len` tells a tensor's elements.
+pub fn params<B>(op: &'static str, config: &NcaConfig, params: &Params<B>, len: impl Fn(&B) -> usize) -> Result<()> {
+    let sizes = param_sizes(config);
+    check_len(op, "w1", len(&params.w1), sizes.w1)?;
+    check_len(op, "b1", len(&params.b1), sizes.b1)?;
+    check_len(op, "w2", len(&params.w2), sizes.w2)?;
+    check_len(op, "b2", params.b2.as_ref().map_or(0, len), sizes.b2.unwrap_or(0))
+}
+
+/// An operand of `found` elements must be one matrix of `len` elements for each of `batch` products, or one for all
+/// of them. Returns the elements from a product's matrix to the next one's: 0 where all share it.
+pub fn operand(op: &'static str, what: &'static str, found: usize, batch: usize, len: usize) -> Result<usize> {
+    if found == len {
+        return Ok(0);
+    }
+    check_len(op, what, found, batch * len)?;
+    Ok(len)
+}
+
+/// A matrix of which minima are taken must have something in it.
+pub fn matrix(op: &'static str, rows: usize, columns: usize) -> Result<()> {
+    if rows > 0 && columns > 0 {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("{op}: shape"),
+        format!("{rows}x{columns}"),
+        "at least one row and column",
+    ))
+}
+
+/// The scratch buffers by name: there must be `N`.
+pub fn scratch<'a, S, const N: usize>(op: &'static str, scratch: &'a mut [S]) -> Result<&'a mut [S; N]> {
+    let found = scratch.len();
+    scratch.try_into().map_err(|_| Error::Length {
+        op,
+        what: "list of scratch buffers",
+        found,
+        expected: N,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_whole() {
+        for (found, sample) in [(0, 0), (0, 4), (4, 4), (12, 4)] {
+            samples("op", found, sample).unwrap();
+            planes("op", 2, sample / 2, found).unwrap();
+        }
+        for (found, sample, words) in [
+            (3, 4, "op: a has 3 elements, expected 4"),
+            (9, 4, "op: a has 9 elements, expected 8"),
+            (1, 0, "op: a has 1 elements, expected 0"),
+        ] {
+            assert_eq!(samples("op", found, sample).unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn operands_are_shared_or_one_for_each_product() {
+        assert_eq!(operand("matmul", "a", 6, 3, 6).unwrap(), 0);
+        assert_eq!(operand("matmul", "a", 18, 3, 6).unwrap(), 6);
+        let error = operand("matmul", "a", 12, 3, 6).unwrap_err().to_string();
+        assert_eq!(error, "matmul: a has 12 elements, expected 18");
+    }
+}
