@@ -55,7 +55,7 @@ KERNEL(mlp_product, THREADS, (Product p)) {
             size_t at = (size_t(blockIdx.z) * p.rows + row) * p.plane + column0 + tc + j;
             float v = sum[i][j] + (p.bias ? p.bias[row] : 0.0f);
             if (p.rectify) v = rectified(v);
-            if (p.mask && p.mask[at] <= 0.0f) v = 0.0f;
+            if (p.mask && !(p.mask[at] > 0.0f)) v = 0.0f;
             p.out[at] = v;
         }
     }

@@ -31,7 +31,7 @@ __device__ __forceinline__ float sign_of(float v) { return v > 0.0f ? 1.0f : v <
 __device__ __forceinline__ float clamped(float v, float bound) { return v > bound ? bound : v < -bound ? -bound : v; }
 
 // Sum over a warp, in a fixed order; lane 0 has it.
-__device__ __forceinline__ float warp_sum(float v) {
+template <typename T> __device__ __forceinline__ T warp_sum(T v) {
     for (int offset = WARP_SIZE / 2; offset > 0; offset /= 2) {
         v += __shfl_down_sync(ALL_LANES, v, offset);
     }
@@ -39,14 +39,14 @@ __device__ __forceinline__ float warp_sum(float v) {
 }
 
 // Sum over a block of whole warps, in a fixed order; every thread has it. May be called repeatedly.
-__device__ __forceinline__ float block_sum(float v) {
-    __shared__ float sums[WARP_SIZE];
+template <typename T> __device__ __forceinline__ T block_sum(T v) {
+    __shared__ T sums[WARP_SIZE];
     unsigned warps = blockDim.x / WARP_SIZE;
     v = warp_sum(v);
     __syncthreads();
     if (threadIdx.x % WARP_SIZE == 0) sums[threadIdx.x / WARP_SIZE] = v;
     __syncthreads();
-    float total = 0.0f;
+    T total = 0;
     for (unsigned i = 0; i < warps; i++) total += sums[i];
     return total;
 }
@@ -113,8 +113,8 @@ __device__ __forceinline__ Viewers viewers(int padding, int q, int d, int len) {
     return {inside ? p : -1, padding == 2 && d != 1 && q == border ? border : -1};
 }
 
-// The state after a step, before the clamp, is within or on the bounds; a negative bound is none.
-__device__ __forceinline__ bool within(float v, float bound) { return bound < 0.0f || fabsf(v) <= bound; }
+// The state after a step, before the clamp, is within or on the bounds, or NaN; a negative bound is none.
+__device__ __forceinline__ bool within(float v, float bound) { return bound < 0.0f || !(fabsf(v) > bound); }
 
 // clamped(v, bound), or v where the bound is negative.
 __device__ __forceinline__ float clamped_if(float v, float bound) { return bound < 0.0f ? v : clamped(v, bound); }

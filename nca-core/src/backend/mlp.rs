@@ -7,7 +7,7 @@ use crate::params::Params;
 
 /// Two linear layers with a ReLU between them, applied to each cell's perception vector.
 pub trait Mlp: Device {
-    /// `h = relu(W1·z + b1)`, `dx = W2·h + b2`.
+    /// `h = relu(W1·z + b1)`, `dx = W2·h + b2`. A NaN passes the ReLU.
     ///
     /// `z [B,KC,H,W]` → `h [B,D,H,W]`, `dx [B,C,H,W]`. Backward needs `z` and `h`.
     fn mlp(
@@ -20,7 +20,8 @@ pub trait Mlp: Device {
         dx: &mut Self::Buffer,
     ) -> Result<()>;
 
-    /// Gradients of [`Mlp::mlp`]; the derivative of ReLU at 0 is 0.
+    /// Gradients of [`Mlp::mlp`]. The derivative of ReLU is 1 where `h` is positive and 0 elsewhere, at 0 and NaN
+    /// too, as in [`Relu::relu_backward`](super::Relu::relu_backward).
     ///
     /// `g_dx [B,C,H,W]` → `g_z [B,KC,H,W]` (`=`), `grads` (`+=`); `g_h [B,D,H,W]` is scratch and
     /// ends as the gradient before the ReLU.

@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// Masked addition and clamp.
 pub trait Update: Device {
-    /// `x_next = clamp(x + mask·dx)`; one mask value a cell, shared by its channels.
+    /// `x_next = clamp(x + mask·dx)`; one mask value a cell, shared by its channels. A NaN passes the clamp.
     ///
     /// All buffers `[B,C,H,W]`; `key.step` is this step's number.
     fn update(
@@ -20,7 +20,7 @@ pub trait Update: Device {
     ) -> Result<()>;
 
     /// Gradients of [`Update::update`]. The clamp passes the gradient where its argument is within
-    /// or on the bounds (PyTorch's convention) and stops it elsewhere.
+    /// or on the bounds (PyTorch's convention) or NaN, and stops it elsewhere.
     ///
     /// `g_next` → `g_x` (`=`), `g_dx` (`=`), all `[B,C,H,W]`.
     fn update_backward(

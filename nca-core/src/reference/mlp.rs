@@ -89,11 +89,7 @@ impl<T: Real> Mlp for Reference<T> {
                 *g_b2 += &g_dx.sum_axis(Axis(1));
             }
             g_h.assign(&w2.t().dot(&g_dx));
-            g_h.zip_mut_with(&h, |g, &h| {
-                if h <= T::zero() {
-                    *g = T::zero();
-                }
-            });
+            g_h.zip_mut_with(&h, |g, &h| *g = if h > T::zero() { *g } else { T::zero() });
             general_mat_mul(one, &g_h, &z.t(), one, &mut g_w1);
             g_b1 += &g_h.sum_axis(Axis(1));
             g_z.assign(&w1.t().dot(&g_h));

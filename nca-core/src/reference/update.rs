@@ -56,9 +56,10 @@ impl<T: Real> Update for Reference<T> {
         for ((b, c, cell), &g) in g_next.indexed_iter() {
             let at = [b, c, cell];
             let v = mask.step(b, cell, x[at], dx[at]);
-            let passes = config.clamp.is_none_or(|bound| v.abs() <= T::of(bound));
-            g_x[at] = if passes { g } else { T::zero() };
-            g_dx[at] = if passes && mask.at(b, cell) { g } else { T::zero() };
+            // A NaN passes: it must not look like a state at rest.
+            let stopped = config.clamp.is_some_and(|bound| v.abs() > T::of(bound));
+            g_x[at] = if stopped { T::zero() } else { g };
+            g_dx[at] = if !stopped && mask.at(b, cell) { g } else { T::zero() };
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! The update network against the oracle.
 
 use super::cases::{NcaCase, first_of_seeds, for_all, nca_cases, tiny_nca_cases};
-use super::compare::{Mismatch, Tolerance, compare};
+use super::compare::{Mismatch, Tolerance, compare, compare_bits};
 use super::derivative::check_gradient;
 use super::host::{
     absolute, absolute_params, download, download_all, oracle, poisoned, refuses_wrong_lengths, upload, upload_all,
 };
 use super::kinks::{STEP_MARGIN, relu_distance};
-use crate::backend::{Backend, zero_params};
+use crate::backend::{Backend, MaskKey, zero_params};
+use crate::config::{Grid, NcaConfig, Preset};
 use crate::error::Result;
 use crate::params::Params;
 
@@ -109,7 +110,35 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let cells = Tolerance::reduction(outputs + case.grid.cells());
         compare_grads(OP, &got.2, &want.2, &magnitude.2, cells)?;
         lengths(backend, case)
-    })
+    })?;
+    nan(backend)
+}
+
+/// A NaN passes forward; a neuron that is not positive, 0 or NaN, passes no gradient.
+fn nan<B: Backend>(backend: &B) -> Result<(), Mismatch> {
+    let case = NcaCase {
+        config: NcaConfig::preset(Preset::Paper, 3, 1)?,
+        grid: Grid::new(1, 1, 3),
+        seed: 0,
+        key: MaskKey { seed: 0, step: 0 },
+    };
+    let ones = case
+        .param_numbers(0)
+        .try_map(|v| Ok::<_, Mismatch>(vec![1.0; v.len()]))?;
+    let mut z = vec![0.0; case.perceived_len()];
+    z[2] = f64::NAN;
+    let (h, dx) = forward(backend, &case, &ones, &z)?;
+    compare_bits("mlp", "h of a NaN", &h, &[1.0, 1.0, f64::NAN])?;
+    let is_nan: Vec<f64> = dx.iter().map(|v| f64::from(u8::from(v.is_nan()))).collect();
+    compare_bits("mlp", "NaN in dx", &is_nan, &[0.0, 0.0, 1.0].repeat(3))?;
+    let given = Backward {
+        z: &vec![0.0; z.len()],
+        h: &[1.0, 0.0, f64::NAN],
+        g_dx: &[1.0; 9],
+        grads: &ones,
+    };
+    let (g_h, _, _) = backward(backend, &case, &ones, &given)?;
+    compare_bits("mlp_backward", "g_h at 1, 0 and NaN", &g_h, &[3.0, 0.0, 0.0])
 }
 
 /// Compares the gradients of all parameters.

@@ -1,7 +1,7 @@
 //! The whole step against the oracle.
 
 use super::cases::{NcaCase, first_of_seeds, for_all, nca_cases, tiny_nca_cases};
-use super::compare::{Mismatch, Tolerance, compare};
+use super::compare::{Mismatch, Tolerance, compare, compare_bits};
 use super::derivative::check_gradient;
 use super::host::{
     absolute, absolute_config, absolute_params, download, download_all, oracle, poisoned, poisoned_scratch,
@@ -9,7 +9,8 @@ use super::host::{
 };
 use super::kinks::{ROUNDING_MARGIN, STEP_MARGIN, step_distance};
 use super::mlp::{check_param_gradients, compare_grads};
-use crate::backend::{Backend, zero_params};
+use crate::backend::{Backend, MaskKey, zero_params};
+use crate::config::{Grid, NcaConfig, Preset};
 use crate::error::Result;
 use crate::params::Params;
 
@@ -76,7 +77,47 @@ fn clear(case: &NcaCase, margin: f64) -> Result<(NcaCase, HostParams, Vec<f64>),
 /// Forward and backward against the oracle. Backward recomputes which neurons are active, so
 /// inputs are drawn until all pre-activations keep [`ROUNDING_MARGIN`] from the kink.
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
-    for_all(&nca_cases(), |case| parity_of(backend, case))
+    for_all(&nca_cases(), |case| parity_of(backend, case))?;
+    nan(backend)
+}
+
+/// A state with a NaN in it, every cell active: where forward and backward give NaN is where the oracle does.
+fn nan<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
+    for preset in [Preset::Distill, Preset::Paper] {
+        let case = NcaCase {
+            config: NcaConfig {
+                fire_rate: 1.0,
+                ..NcaConfig::preset(preset, 4, 5)?
+            },
+            grid: Grid::new(1, 5, 9),
+            seed: 0,
+            key: MaskKey { seed: 0, step: 0 },
+        };
+        let (params, mut x) = (case.params(GAIN), case.numbers(0, case.state_len()));
+        x[50] = f64::NAN;
+        let g_next = case.numbers(1, x.len());
+        let is_nan = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| f64::from(u8::from(v.is_nan()))).collect() };
+        let nan_of = |next: Vec<f64>, (g_x, grads): (Vec<f64>, HostParams)| {
+            let grads: Vec<f64> = grads.iter().flatten().copied().collect();
+            [is_nan(&next), is_nan(&g_x), is_nan(&grads)]
+        };
+        let zeros = params.try_map(|v| Ok::<_, Mismatch>(vec![0.0; v.len()]))?;
+        let got = nan_of(
+            forward(backend, &case, &params, &x)?,
+            backward(backend, &case, &params, &x, &g_next, &zeros)?,
+        );
+        let want = nan_of(
+            forward(&oracle(), &case, &params, &x)?,
+            backward(&oracle(), &case, &params, &x, &g_next, &zeros)?,
+        );
+        for (output, (got, want)) in ["NaN in x_next", "NaN in g_x", "NaN in grads"]
+            .into_iter()
+            .zip(got.iter().zip(&want))
+        {
+            compare_bits("nca_step", output, got, want)?;
+        }
+    }
+    Ok(())
 }
 
 /// As [`parity`], for one automaton: a backend's own limits are where its tests should look.

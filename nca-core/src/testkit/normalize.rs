@@ -16,12 +16,12 @@ fn normalize<B: Backend>(backend: &B, epsilon: f64, g: &[f64]) -> Result<(Vec<f6
     Ok((download(backend, &g)?, out))
 }
 
-/// Gradients of several sizes, a zero gradient, and gradients that are not finite.
+/// Gradients of several sizes, some with squares beyond f32, a zero gradient, and gradients that are not finite.
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     const OP: &str = "normalize";
     let cases = (
         1..=4000_usize,
-        proptest::sample::select(vec![1.0, 1e-6, 0.0]),
+        proptest::sample::select(vec![1.0, 1e-6, 0.0, 1e20]),
         any::<u64>(),
     );
     for_all(&cases, |&(len, scale, seed)| {

@@ -99,10 +99,10 @@ fn masks<B: Backend<Elem = f32>>(backend: &B, case: &NcaCase) -> Result<(), Mism
 }
 
 /// On the bounds of the clamp the gradient passes, just beyond them it stops; beyond them an
-/// inactive cell is clamped too.
+/// inactive cell is clamped too. A NaN passes both ways.
 fn bounds<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     for fire_rate in [0.0, 1.0] {
-        let preset = NcaConfig::preset(Preset::Distill, 4, 1)?;
+        let preset = NcaConfig::preset(Preset::Distill, 5, 1)?;
         let case = NcaCase {
             config: NcaConfig { fire_rate, ..preset },
             grid: Grid::new(1, 1, 1),
@@ -110,17 +110,17 @@ fn bounds<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
             key: crate::backend::MaskKey { seed: 0, step: 0 },
         };
         let beyond = 2.0 + 2.0 * f64::from(f32::EPSILON);
-        let x = [2.0, -2.0, beyond, -beyond];
-        let (dx, ones) = ([0.0; 4], [1.0; 4]);
+        let x = [2.0, -2.0, beyond, -beyond, f64::NAN];
+        let (dx, ones) = ([0.0; 5], [1.0; 5]);
         compare_bits(
             "update",
             "x_next at the clamp",
             &forward(backend, &case, &x, &dx)?,
-            &[2.0, -2.0, 2.0, -2.0],
+            &[2.0, -2.0, 2.0, -2.0, f64::NAN],
         )?;
         let (g_x, g_dx) = backward(backend, &case, &x, &dx, &ones)?;
-        compare_bits("update_backward", "g_x at the clamp", &g_x, &[1.0, 1.0, 0.0, 0.0])?;
-        let passed = [fire_rate, fire_rate, 0.0, 0.0];
+        compare_bits("update_backward", "g_x at the clamp", &g_x, &[1.0, 1.0, 0.0, 0.0, 1.0])?;
+        let passed = [fire_rate, fire_rate, 0.0, 0.0, fire_rate];
         compare_bits("update_backward", "g_dx at the clamp", &g_dx, &passed)?;
     }
     Ok(())

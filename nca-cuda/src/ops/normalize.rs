@@ -17,7 +17,8 @@ impl Normalize for Cuda {
         let len = g.len();
         let shape = Shape::linear(len);
         let blocks = shape.grid[0];
-        let partial = self.workspace(blocks as usize)?;
+        // Doubles, of two f32 each.
+        let partial = self.workspace(2 * blocks as usize)?;
         launch!(self, SUM_OF_SQUARES, shape, g.address(), len as u64, partial.address())?;
         launch!(
             self,
@@ -25,7 +26,7 @@ impl Normalize for Cuda {
             shape,
             partial.address(),
             blocks,
-            epsilon as f32,
+            epsilon,
             g.address(),
             len as u64,
             out.address(),
