@@ -5,8 +5,9 @@
 // It proves logic: indices, synchronisation, arithmetic. It says nothing about speed.
 //
 // * A barrier that some threads of a block do not reach is an error, not a hang.
-// * Dynamic shared memory starts as NaNs, blocks run from the last to the first: nothing may depend
-//   on what memory held or which block came first.
+// * Dynamic shared memory starts as NaNs, blocks run from the last to the first, and the threads of a block in
+//   ascending order in one block and in descending order in the next: nothing may depend on what memory held, or
+//   on which block or thread came first.
 // * Number and sizes of the arguments of a launch are compared with the kernel's parameters.
 
 #include <setjmp.h>
@@ -136,6 +137,9 @@ struct Machine {
     std::vector<Fibre *> threads;
     std::vector<Warp> warps;
     std::vector<char> shared;
+    // Launches so far, and whether the threads of this block take their turns from the last to the first.
+    unsigned launches = 0;
+    bool descending = false;
     Fibre *current = nullptr;
     jmp_buf scheduler;
     void (*kernel)(void **) = nullptr;
@@ -267,39 +271,47 @@ static bool release(unsigned from, unsigned to, Wait what, bool *released) {
     return waiting == 0 || elsewhere == 0;
 }
 
+// Number i of the `count` that take their turns.
+static unsigned turn(unsigned i, unsigned count) { return machine.descending ? count - 1 - i : i; }
+
+static void run(unsigned thread) {
+    Fibre *fibre = machine.threads[thread];
+    if (!fibre || fibre->wait != Wait::nothing) return;
+    resume(fibre);
+    if (fibre->done) {
+        machine.threads[thread] = nullptr;
+        machine.idle.push_back(fibre);
+    }
+}
+
 // Runs what can run among threads `from..to`.
 static void run_ready(unsigned from, unsigned to) {
-    for (unsigned i = from; i < to; i++) {
-        Fibre *fibre = machine.threads[i];
-        if (!fibre || fibre->wait != Wait::nothing) continue;
-        resume(fibre);
-        if (fibre->done) {
-            machine.threads[i] = nullptr;
-            machine.idle.push_back(fibre);
-        }
-    }
+    for (unsigned i = 0; i < to - from; i++) run(from + turn(i, to - from));
 }
 
 static Status run_block(unsigned count) {
     machine.warps.assign((count + WARP - 1) / WARP, Warp());
     machine.threads.assign(count, nullptr);
     memset(machine.shared.data(), 0xff, machine.shared.size());
+    // Each starts when its turn comes: one that is done leaves its fibre to the next.
     for (unsigned i = 0; i < count; i++) {
+        unsigned thread = turn(i, count);
         Fibre *fibre = idle_fibre();
         fibre->done = false;
         fibre->wait = Wait::nothing;
-        fibre->thread = {i, 0, 0};
-        machine.threads[i] = fibre;
-        run_ready(i, i + 1);
+        fibre->thread = {thread, 0, 0};
+        machine.threads[thread] = fibre;
+        run(thread);
     }
     for (;;) {
         // Warps first: their barriers are the inner ones.
         bool any = false;
-        for (unsigned from = 0; from < count; from += WARP) {
-            unsigned to = min(from + WARP, count);
+        unsigned warps = unsigned(machine.warps.size());
+        for (unsigned i = 0; i < warps; i++) {
+            unsigned from = turn(i, warps) * WARP, to = min(from + WARP, count);
             bool waits_for_warp = false, released = false;
-            for (unsigned i = from; i < to; i++) {
-                waits_for_warp |= machine.threads[i] && machine.threads[i]->wait == Wait::warp;
+            for (unsigned t = from; t < to; t++) {
+                waits_for_warp |= machine.threads[t] && machine.threads[t]->wait == Wait::warp;
             }
             if (!waits_for_warp) continue;
             if (!release(from, to, Wait::warp, &released)) return DIVERGED;
@@ -349,11 +361,15 @@ extern "C" int nca_emulator_launch(const char *name, const unsigned grid[3], uns
     machine.args = args;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {threads, 1, 1};
+    // A launch of one block goes now this way, now that; not in turn, or two kernels of one operation would each keep
+    // their own.
+    machine.descending = __builtin_parity(machine.launches++);
     for (unsigned z = grid[2]; z-- > 0;) {
         for (unsigned y = grid[1]; y-- > 0;) {
             for (unsigned x = grid[0]; x-- > 0;) {
                 blockIdx = {x, y, z};
                 Status status = run_block(threads);
+                machine.descending = !machine.descending;
                 if (status != OK) {
                     // Fibres stuck at a barrier are lost; the next launch takes new ones.
                     return status;

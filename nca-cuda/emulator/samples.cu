@@ -17,6 +17,14 @@ KERNEL(sample_race, 96, (const int *in, int *out)) {
     out[first + threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
 }
 
+// out[block, i] = in[block, 0] by way of what the first thread wrote, without the barrier: right where it runs first.
+KERNEL(sample_broadcast, 96, (const int *in, int *out)) {
+    DYNAMIC_SHARED(int, value);
+    unsigned first = blockIdx.x * blockDim.x;
+    if (threadIdx.x == 0) *value = in[first];
+    out[first + threadIdx.x] = *value;
+}
+
 // Lanes of a whole warp: rotated, summed, and counted.
 KERNEL(sample_warp, 32, (const int *in, int *out)) {
     int v = in[threadIdx.x];

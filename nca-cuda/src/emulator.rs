@@ -8,6 +8,7 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 
 use nca_core::{Error, Result};
 
+use crate::launch::MAX_ROWS;
 use crate::machine::{Address, Machine, Shape};
 use crate::module::Kernel;
 
@@ -109,6 +110,12 @@ impl Machine for Emulator {
 
     fn launch(&self, kernel: &Kernel, shape: Shape, arguments: &mut [*mut c_void], sizes: &[usize]) -> Result<()> {
         let Kernel { module, name } = kernel;
+        if shape.grid[1..].iter().any(|&blocks| blocks as usize > MAX_ROWS) {
+            let blocks = shape.grid;
+            return Err(failed(format!(
+                "kernel {name} of {module}.cu has too many blocks: {blocks:?}"
+            )));
+        }
         let c_name = CString::new(*name).map_err(|_| failed(format!("kernel {name:?} has a zero in its name")))?;
         // SAFETY: the name ends with a zero, the arguments point to values that live during the call
         // and have the sizes given, which the emulator compares with the kernel's parameters.
@@ -180,6 +187,19 @@ mod tests {
     #[test]
     fn without_it_they_do_not() {
         assert_ne!(run("sample_race", 96, &numbers(), 192).unwrap(), reversed());
+    }
+
+    /// Also one before what a single thread writes, whichever it is: not every block starts with the same thread.
+    #[test]
+    fn no_thread_is_always_first() {
+        let numbers = numbers();
+        let firsts: Vec<u32> = (0..192).map(|i| numbers[i / 96 * 96]).collect();
+        for _ in 0..2 {
+            let output = run("sample_broadcast", 96, &numbers, 192).unwrap();
+            let right = output.iter().zip(&firsts).filter(|(a, b)| a == b).count();
+            // One block of two, and of the other the thread that writes, which comes last.
+            assert_eq!(right, 96 + 1);
+        }
     }
 
     #[test]
