@@ -1,12 +1,15 @@
 //! Operations on more than the suite gives them: every shape of tile, sums in slices, rows that are sorted in parts.
 
+mod common;
+
 use nca_core::Result;
-use nca_core::backend::{Conv2d, ConvShape, Matmul, MatmulShape, SortRows, Warp};
+use nca_core::backend::{Conv2d, ConvShape, Device as _, Matmul, MatmulShape, SortRows, Warp};
 use nca_core::reference::Reference;
 use nca_core::testkit::cases::numbers;
 use nca_core::testkit::host::{absolute, download, oracle, poisoned, upload};
 use nca_core::testkit::{Tolerance, compare, compare_bits};
-use nca_cuda::Cuda;
+
+use self::common::backends;
 
 /// y, g_x, `g_weight` and `g_bias` of a convolution.
 fn convolve<B: Conv2d>(backend: &B, shape: &ConvShape, inputs: &[Vec<f64>; 6]) -> Result<[Vec<f64>; 4]> {
@@ -37,16 +40,18 @@ fn check_convolution(shape: &ConvShape) {
         outputs,
     ];
     let inputs: [Vec<f64>; 6] = std::array::from_fn(|i| numbers(3, i as u64, lens[i]));
-    let got = convolve(&Cuda::emulated(), shape, &inputs).unwrap();
     let want = convolve(&oracle(), shape, &inputs).unwrap();
     let magnitude = convolve(&oracle(), shape, &inputs.each_ref().map(|values| absolute(values))).unwrap();
     let area = shape.kernel * shape.kernel;
     let pixels = output / outputs;
     let terms = [shape.inputs * area, outputs * area, pixels, pixels];
-    for (i, name) in ["y", "g_x", "g_weight", "g_bias"].into_iter().enumerate() {
-        let tolerance = Tolerance::reduction(terms[i]);
-        compare("conv2d", name, &got[i], &want[i], &magnitude[i], tolerance)
-            .unwrap_or_else(|mismatch| panic!("{mismatch}\n  for {shape:?}"));
+    for backend in backends() {
+        let got = convolve(&backend, shape, &inputs).unwrap();
+        for (i, name) in ["y", "g_x", "g_weight", "g_bias"].into_iter().enumerate() {
+            let tolerance = Tolerance::reduction(terms[i]);
+            compare("conv2d", name, &got[i], &want[i], &magnitude[i], tolerance)
+                .unwrap_or_else(|mismatch| panic!("{}: {mismatch}\n  for {shape:?}", backend.describe()));
+        }
     }
 }
 
@@ -90,14 +95,14 @@ fn products_of_large_tiles() {
         let a = numbers(1, 0, shape.batch * shape.a_len());
         let b = numbers(1, 1, shape.batch * shape.b_len());
         let c = numbers(1, 2, shape.batch * shape.c_len());
-        let (got, want, magnitude) = (
-            product(&Cuda::emulated(), &shape, &a, &b, &c),
-            product(&oracle(), &shape, &a, &b, &c),
-            product(&oracle(), &shape, &absolute(&a), &absolute(&b), &absolute(&c)),
-        );
+        let want = product(&oracle(), &shape, &a, &b, &c);
+        let magnitude = product(&oracle(), &shape, &absolute(&a), &absolute(&b), &absolute(&c));
         let tolerance = Tolerance::reduction(shape.inner);
-        compare("matmul", "c", &got, &want, &magnitude, tolerance)
-            .unwrap_or_else(|mismatch| panic!("{mismatch}\n  for {shape:?}"));
+        for backend in backends() {
+            let got = product(&backend, &shape, &a, &b, &c);
+            compare("matmul", "c", &got, &want, &magnitude, tolerance)
+                .unwrap_or_else(|mismatch| panic!("{}: {mismatch}\n  for {shape:?}", backend.describe()));
+        }
     }
 }
 
@@ -139,10 +144,12 @@ fn sorted<B: SortRows<Elem = f32>>(backend: &B, rows: usize, len: usize, x: &[f6
 fn rows_longer_than_a_block_sorts() {
     for (rows, len) in [(2, 4096), (2, 4097), (3, 8192), (1, 12_289), (2, 20_000), (3, 700_001)] {
         let x = with_ties(rows * len);
-        let got = sorted(&Cuda::emulated(), rows, len, &x);
         let want = sorted(&Reference::<f32>::new(), rows, len, &x);
-        compare_bits("sort_rows", "sorted", &got.0, &want.0).unwrap();
-        assert!(got.1 == want.1, "order of {rows} rows of {len}");
+        for backend in backends() {
+            let (name, got) = (backend.describe(), sorted(&backend, rows, len, &x));
+            compare_bits("sort_rows", "sorted", &got.0, &want.0).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(got.1 == want.1, "{name}: order of {rows} rows of {len}");
+        }
     }
 }
 
@@ -177,15 +184,19 @@ fn gradients_of_warping_a_large_image() {
     let mut cornered = vec![-200.0; flows];
     cornered[7] = f64::NAN;
     for flow in [wandering, cornered] {
-        let [g_x, g_flow] = unwarped(&Cuda::emulated(), shape, [&x, &flow, &g_y]);
         let [want_x, want_flow] = unwarped(&oracle(), shape, [&x, &flow, &g_y]);
         let [magnitude, _] = unwarped(&oracle(), shape, [&x, &flow, &absolute(&g_y)]);
         // Every pixel of the plane may have been drawn from one, with the roundings of its position and weights.
         let tolerance = Tolerance::reduction(9 + height * width);
-        compare("warp_backward", "g_x", &g_x, &want_x, &magnitude, tolerance).unwrap();
         // A slope is the sum over channels of products with differences of numbers below 1.
-        let magnitude = vec![4.0 * channels as f64; flows];
-        let tolerance = Tolerance::reduction(9 + channels);
-        compare("warp_backward", "g_flow", &g_flow, &want_flow, &magnitude, tolerance).unwrap();
+        let slope = vec![4.0 * channels as f64; flows];
+        let slope_tolerance = Tolerance::reduction(9 + channels);
+        for backend in backends() {
+            let name = backend.describe();
+            let [g_x, g_flow] = unwarped(&backend, shape, [&x, &flow, &g_y]);
+            compare("warp_backward", "g_x", &g_x, &want_x, &magnitude, tolerance)
+                .and_then(|()| compare("warp_backward", "g_flow", &g_flow, &want_flow, &slope, slope_tolerance))
+                .unwrap_or_else(|mismatch| panic!("{name}: {mismatch}"));
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! Automata at the limits of the fused kernels, and beyond them.
 
-use nca_core::backend::MaskKey;
+mod common;
+
+use nca_core::backend::{ChannelAffine, Device, MaskKey, Perceive};
 use nca_core::testkit::cases::{NcaCase, numbers};
 use nca_core::testkit::nca_step::parity_of;
 use nca_core::{Grid, NcaConfig, Padding, Perception, Preset};
-use nca_cuda::Cuda;
+
+use self::common::backends;
 
 /// The paper's automaton with C channels and D neurons.
 fn case(channels: usize, hidden: usize, grid: Grid) -> NcaCase {
@@ -17,7 +20,10 @@ fn case(channels: usize, hidden: usize, grid: Grid) -> NcaCase {
 }
 
 fn check(case: &NcaCase) {
-    parity_of(&Cuda::emulated(), case).unwrap_or_else(|mismatch| panic!("{mismatch}\n  for {case:?}"));
+    for backend in backends() {
+        let name = backend.describe();
+        parity_of(&backend, case).unwrap_or_else(|mismatch| panic!("{name}: {mismatch}\n  for {case:?}"));
+    }
 }
 
 /// Several tiles, the last one short, in two samples.
@@ -80,5 +86,33 @@ fn rare_and_certain_updates() {
         let mut case = case(9, 20, Grid::new(1, 23, 61));
         case.config.fire_rate = fire_rate;
         check(&case);
+    }
+}
+
+/// CUDA has at most 65,535 blocks along two of a grid's axes: what would need more is refused by name.
+#[test]
+fn more_than_a_grid_has_blocks_for() {
+    const MANY: usize = 65_536;
+    for backend in backends() {
+        let (x, mut y) = (backend.zeros(MANY).unwrap(), backend.zeros(MANY).unwrap());
+        let error = backend
+            .channel_affine(1, &[1.0], &[0.0], &x, &mut y)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "channel_affine: samples is 65536, expected at most 65535");
+        let error = backend
+            .channel_affine_backward(1, &[1.0], &x, &mut y)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "channel_affine_backward: samples is 65536, expected at most 65535"
+        );
+
+        let NcaCase { mut config, grid, .. } = case(3, 1, Grid::new(1, 1, 1));
+        config.channels = MANY;
+        let mut z = backend.zeros(config.perceived()).unwrap();
+        let error = backend.perceive(&config, grid, &x, &mut z).unwrap_err().to_string();
+        assert_eq!(error, "perceive: channels is 65536, expected at most 65535");
     }
 }

@@ -1,11 +1,14 @@
 //! Whole training iterations: every operation that training needs, chained as training chains them.
 
-use nca_core::backend::Backend;
+mod common;
+
+use nca_core::backend::{Backend, Device as _};
 use nca_core::reference::Reference;
 use nca_core::{Nca, Preset, Real};
-use nca_cuda::Cuda;
 use nca_train::loss::{PatchLoss, PatchSettings};
 use nca_train::{Objective, Texture, TrainSettings, Trainer};
+
+use self::common::backends;
 
 const SIZE: usize = 16;
 
@@ -62,18 +65,20 @@ fn an_iteration_is_that_of_the_reference() {
     for preset in Preset::ALL {
         let exact = iteration(&Reference::<f64>::new(), preset);
         let rounded = iteration(&Reference::<f32>::new(), preset);
-        let cuda = iteration(&Cuda::emulated(), preset);
-        let compare = |what: &str, part: fn(&Outcome) -> &[f64]| {
-            let allowed = OTHER_ORDER * largest_difference(part(&rounded), part(&exact));
-            let found = largest_difference(part(&cuda), part(&exact));
-            assert!(part(&exact).iter().any(|&v| v != 0.0), "{preset}: no {what}");
-            assert!(
-                found <= allowed,
-                "{preset}: {what} off by {found:e}, allowed {allowed:e}"
-            );
-        };
-        compare("loss", |outcome| std::slice::from_ref(&outcome.loss));
-        compare("gradients", |outcome| &outcome.gradients);
-        compare("pool", |outcome| &outcome.pool);
+        for backend in backends() {
+            let (name, cuda) = (backend.describe(), iteration(&backend, preset));
+            let compare = |what: &str, part: fn(&Outcome) -> &[f64]| {
+                let allowed = OTHER_ORDER * largest_difference(part(&rounded), part(&exact));
+                let found = largest_difference(part(&cuda), part(&exact));
+                assert!(part(&exact).iter().any(|&v| v != 0.0), "{preset}: no {what}");
+                assert!(
+                    found <= allowed,
+                    "{name}, {preset}: {what} off by {found:e}, allowed {allowed:e}"
+                );
+            };
+            compare("loss", |outcome| std::slice::from_ref(&outcome.loss));
+            compare("gradients", |outcome| &outcome.gradients);
+            compare("pool", |outcome| &outcome.pool);
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct GpuBundleArgs {
 }
 
 /// Cargo's arguments for each program, the name of its target, and its name in the bundle.
-const PROGRAMS: [(&[&str], &str, &str); 3] = [
+const PROGRAMS: [(&[&str], &str, &str); 6] = [
     (
         &["test", "--no-run", "-p", "nca-cuda", "--test", "probe"],
         "probe",
@@ -32,6 +32,21 @@ const PROGRAMS: [(&[&str], &str, &str); 3] = [
         &["test", "--no-run", "-p", "nca-cuda", "--test", "gpu"],
         "gpu",
         "parity",
+    ),
+    (
+        &["test", "--no-run", "-p", "nca-cuda", "--test", "limits"],
+        "limits",
+        "limits",
+    ),
+    (
+        &["test", "--no-run", "-p", "nca-cuda", "--test", "large"],
+        "large",
+        "large",
+    ),
+    (
+        &["test", "--no-run", "-p", "nca-cuda", "--test", "trainer"],
+        "trainer",
+        "training",
     ),
     (&["build", "-p", "benches", "--example", "device"], "device", "times"),
 ];
@@ -46,9 +61,14 @@ failed=0
 nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader 2>/dev/null
 date -u
 echo '== probe'
-./probe --test-threads=1 the_device_found_is_described || failed=1
-echo '== parity with the reference'
-./parity --test-threads=1 || failed=1
+if ! ./probe --test-threads=1 the_device_found_is_described; then
+    echo '== no GPU that can be used here (the reason is above): nothing was tested or measured'
+    exit 1
+fi
+for tests in parity limits large training; do
+    echo \"== $tests: agreement with the reference\"
+    ./$tests --test-threads=1 || failed=1
+done
 echo '== times'
 ./times || failed=1
 exit $failed
