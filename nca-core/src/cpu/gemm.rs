@@ -137,11 +137,11 @@ impl Rows for Shifted {
 
 /// What happens to the result of [`multiply`] before it is stored.
 pub(super) trait Epilogue<S: Isa>: Copy {
-    /// Initial value of an accumulator of `row`.
+    /// Initial value of an accumulator of `row` that will be stored at `to`.
     ///
     /// # Safety
-    /// `row` must be below the padded number of rows.
-    unsafe fn start(self, s: S, row: usize) -> S::V;
+    /// `row` must be below the padded number of rows, `to` valid for a vector.
+    unsafe fn start(self, s: S, row: usize, to: *const f32) -> S::V;
     /// Stores `v`, of `row`, at `to`.
     ///
     /// # Safety
@@ -155,7 +155,7 @@ pub(super) struct Plain;
 
 impl<S: Isa> Epilogue<S> for Plain {
     #[inline(always)]
-    unsafe fn start(self, s: S, _: usize) -> S::V {
+    unsafe fn start(self, s: S, _: usize, _: *const f32) -> S::V {
         s.splat(0.0)
     }
     #[inline(always)]
@@ -171,7 +171,7 @@ pub(super) struct Bias(pub(super) *const f32);
 
 impl<S: Isa> Epilogue<S> for Bias {
     #[inline(always)]
-    unsafe fn start(self, s: S, row: usize) -> S::V {
+    unsafe fn start(self, s: S, row: usize, _: *const f32) -> S::V {
         // SAFETY: the caller's condition.
         s.splat(unsafe { *self.0.add(row) })
     }
@@ -188,7 +188,7 @@ pub(super) struct BiasRelu(pub(super) *const f32);
 
 impl<S: Isa> Epilogue<S> for BiasRelu {
     #[inline(always)]
-    unsafe fn start(self, s: S, row: usize) -> S::V {
+    unsafe fn start(self, s: S, row: usize, _: *const f32) -> S::V {
         // SAFETY: the caller's condition.
         s.splat(unsafe { *self.0.add(row) })
     }
@@ -199,13 +199,42 @@ impl<S: Isa> Epilogue<S> for BiasRelu {
     }
 }
 
+/// A product whose depth is cut into parts, which are multiplied one after the other: the first starts
+/// with the bias, the others with what `C` holds, the last ends with ReLU. Between the parts `C` keeps
+/// sums as they are, so the result is that of [`BiasRelu`] bit by bit.
+#[derive(Clone, Copy)]
+pub(super) struct PartRelu {
+    pub(super) bias: *const f32,
+    pub(super) first: bool,
+    pub(super) last: bool,
+}
+
+impl<S: Isa> Epilogue<S> for PartRelu {
+    #[inline(always)]
+    unsafe fn start(self, s: S, row: usize, to: *const f32) -> S::V {
+        // SAFETY: the caller's condition.
+        unsafe {
+            if self.first {
+                s.splat(*self.bias.add(row))
+            } else {
+                s.load(to)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn finish(self, s: S, _: usize, to: *mut f32, v: S::V) {
+        // SAFETY: the caller's condition.
+        unsafe { s.store(to, if self.last { s.max(s.splat(0.0), v) } else { v }) }
+    }
+}
+
 /// `C = A·B` where `C` was positive, else 0: the derivative of ReLU, in place of its result.
 #[derive(Clone, Copy)]
 pub(super) struct Gate;
 
 impl<S: Isa> Epilogue<S> for Gate {
     #[inline(always)]
-    unsafe fn start(self, s: S, _: usize) -> S::V {
+    unsafe fn start(self, s: S, _: usize, _: *const f32) -> S::V {
         s.splat(0.0)
     }
     #[inline(always)]
@@ -333,7 +362,9 @@ unsafe fn multiply_tile<S: Isa, R: Rows, E: Epilogue<S>, const M: usize, const N
     unsafe {
         let mut sums = [[s.splat(0.0); N]; M];
         for r in 0..M {
-            sums[r] = [epilogue.start(s, row + r); N];
+            for v in 0..N {
+                sums[r][v] = epilogue.start(s, row + r, c.add(r * ldc + v * S::LANES));
+            }
         }
         for k in 0..depth {
             let from = b.row(k);

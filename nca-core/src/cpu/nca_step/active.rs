@@ -1,10 +1,12 @@
 //! Which cells of a tile update, in the form the vector code wants.
 //!
-//! The rows of a tile are cut into groups of one vector. Active cells are numbered row by row; a
-//! group knows its active lanes and the number of the first. Where the width of the tile is not a
-//! whole number of vectors, the last group of a row is moved left to end with the row: it shares
-//! cells with the group before it, and whatever is done for those cells is done twice with the same
-//! result.
+//! The rows of a tile are cut into groups of one vector; groups one above the other are a strip. Active
+//! cells are numbered strip by strip, in each row by row, in the order in which the perception walks
+//! down the strips; a group knows its active lanes and the number of the first. Where the width of the
+//! tile is not a whole number of vectors, the last strip is moved left to end with the row. The cells
+//! it then shares with the strip before belong to that one: in the moved strip they are never
+//! active. Who writes whole vectors of cells does so from the last strip to the first, so that the
+//! strip they belong to has the last word; who writes packed lanes, from the first to the last.
 
 // Reads and writes tables in scratch memory.
 #![allow(unsafe_code)]
@@ -14,7 +16,7 @@ use super::super::simd::Isa;
 use super::mask::{Mask, bits, mask_bytes};
 use super::tiling::{Tile, Tiling};
 
-/// The groups of a tile, row by row.
+/// The groups of a tile, strip by strip.
 pub(super) struct Active<S: Isa> {
     mask: *mut u8,
     mask_len: usize,
@@ -22,6 +24,7 @@ pub(super) struct Active<S: Isa> {
     number: *mut u32,
     /// Groups in a row.
     groups: usize,
+    height: usize,
     width: usize,
     /// Number of active cells.
     pub(super) count: usize,
@@ -39,6 +42,7 @@ impl<S: Isa> Active<S> {
             select: carver.take(groups),
             number: carver.take(groups),
             groups: 0,
+            height: 0,
             width: 0,
             count: 0,
         }
@@ -47,7 +51,7 @@ impl<S: Isa> Active<S> {
     /// Draws the mask of `tile`, whose grid is `grid_width` cells wide.
     #[inline(always)]
     pub(super) fn draw(&mut self, s: S, mask: &Mask, tile: &Tile, grid_width: usize) {
-        self.width = tile.width;
+        (self.height, self.width) = (tile.height, tile.width);
         self.groups = tile.width.div_ceil(S::LANES);
         // SAFETY: `carve` took `mask_len` bytes; any byte is a value.
         let bytes = unsafe { std::slice::from_raw_parts_mut(self.mask, self.mask_len) };
@@ -57,35 +61,45 @@ impl<S: Isa> Active<S> {
             mask.draw(sample, tile.y * grid_width, tile.height * grid_width, bytes);
         }
         let row_bytes = mask_bytes(tile.width);
-        let mut count = 0;
-        for row in 0..tile.height {
-            let first = (tile.y + row) * grid_width + tile.x;
-            let (bytes, at) = if whole {
-                (&*bytes, tile.y * grid_width % 4 + row * grid_width)
+        if !whole {
+            for (row, bytes) in bytes.chunks_exact_mut(row_bytes).take(tile.height).enumerate() {
+                mask.draw(sample, (tile.y + row) * grid_width + tile.x, tile.width, bytes);
+            }
+        }
+        let bytes = &*bytes;
+        // The bit of the first cell of a row.
+        let row_bit = |row: usize| {
+            if whole {
+                tile.y * grid_width % 4 + row * grid_width
             } else {
-                let bytes = &mut bytes[row * row_bytes..][..row_bytes];
-                mask.draw(sample, first, tile.width, bytes);
-                (&*bytes, first % 4)
-            };
-            for group in 0..self.groups {
-                let column = self.column(group);
-                let lanes = bits(bytes, at + column, S::LANES);
-                // Cells shared with the group before are numbered by it.
-                let shared = group * S::LANES - column;
-                let before = (lanes & ((1 << shared) - 1)).count_ones();
-                let index = row * self.groups + group;
+                8 * row * row_bytes + ((tile.y + row) * grid_width + tile.x) % 4
+            }
+        };
+        let mut count = 0;
+        for group in 0..self.groups {
+            let column = self.column(group);
+            let shared = group * S::LANES - column;
+            for row in 0..tile.height {
+                let lanes = bits(bytes, row_bit(row) + column, S::LANES) >> shared << shared;
+                let index = group * tile.height + row;
                 // SAFETY: `index` is below the number of groups that `carve` took room for.
                 unsafe {
                     self.select.add(index).write(s.select(lanes));
-                    self.number.add(index).write(count - before);
+                    self.number.add(index).write(count);
                 }
-                count += lanes.count_ones() - before;
+                count += lanes.count_ones();
             }
         }
         self.count = count as usize;
     }
 
-    /// Groups in a row.
+    /// Groups in a strip: rows of the tile.
+    #[inline(always)]
+    pub(super) fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Groups in a row: strips.
     #[inline(always)]
     pub(super) fn groups(&self) -> usize {
         self.groups
@@ -103,7 +117,7 @@ impl<S: Isa> Active<S> {
     /// The group must exist in the tile drawn last.
     #[inline(always)]
     pub(super) unsafe fn group(&self, row: usize, group: usize) -> (S::Select, usize) {
-        let index = row * self.groups + group;
+        let index = group * self.height + row;
         // SAFETY: the caller's condition; `draw` wrote all groups.
         unsafe { (*self.select.add(index), *self.number.add(index) as usize) }
     }

@@ -93,12 +93,12 @@ pub(super) unsafe fn adjoint_tile<S: Isa>(
     unsafe {
         for channel in 0..plan.stencil.channels {
             for kernel in 0..spread.kernels {
-                let g_z = g_z.add((kernel * plan.stencil.channels + channel) * ld);
+                let g_z = g_z.add(plan.stencil.row(channel, kernel) * ld);
                 for row in 0..tile.height {
                     let to = spread
                         .planes
                         .add((kernel * spread.max_height + row) * spread.pitch + MARGIN);
-                    for group in 0..active.groups() {
+                    for group in (0..active.groups()).rev() {
                         let (lanes, number) = active.group(row, group);
                         s.store(to.add(active.column(group)), s.expand(s.load(g_z.add(number)), lanes));
                     }

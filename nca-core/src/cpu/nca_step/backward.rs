@@ -12,7 +12,7 @@ use super::Plan;
 use super::active::{Active, leading};
 use super::adjoint::{Spread, adjoint_tile, ring_len};
 use super::mask::Mask;
-use super::stencil::perceive_tile;
+use super::stencil::{Panel, perceive_tile};
 use super::tiling::Tile;
 use super::weights::Weights;
 
@@ -125,15 +125,16 @@ unsafe fn backward_tile<S: Isa>(s: S, job: &BackwardGroup<'_>, pieces: &mut Piec
         let x = job.x.as_ptr().add(sample);
         let g_next = job.g_next.as_ptr().add(sample);
         let g_x = job.g_x.get().add(sample);
-        perceive_tile(s, plan, &tile, active, x, weights.zeros, pieces.z, ld);
+        let panel = Panel { start: pieces.z, ld };
+        perceive_tile(s, plan, &tile, active, x, weights.zeros, 0..channels, panel);
         hidden_layer(s, plan, weights, pieces, ld, vectors);
         let base = if plan.clamped() {
-            clamp_backward(s, plan, &tile, active, x, pieces.dx, g_next, pieces.g_dx, ld, g_x);
+            clamp_backward(s, plan, &tile, active, x, pieces.dx, ld, g_next, g_x);
             g_x.cast_const()
         } else {
-            gather(s, plan, &tile, active, g_next, pieces.g_dx, ld);
             g_next
         };
+        gather(s, plan, &tile, active, base, pieces.g_dx, ld);
         parameters(s, job, pieces, ld, vectors, index == job.tiles.start);
         let (inputs, hidden) = (Panels::new::<S>(plan.inputs()), plan.hidden);
         for (column, vectors) in Blocks::new::<S>(vectors) {
@@ -200,26 +201,18 @@ unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pi
     }
 }
 
-/// Without a clamp: `g_dx` is the gradient at the active cells.
+/// The gradient of the update: `g`, a gradient of the state, at the active cells.
 #[inline(always)]
-unsafe fn gather<S: Isa>(
-    s: S,
-    plan: &Plan,
-    tile: &Tile,
-    active: &Active<S>,
-    g_next: *const f32,
-    g_dx: *mut f32,
-    ld: usize,
-) {
+unsafe fn gather<S: Isa>(s: S, plan: &Plan, tile: &Tile, active: &Active<S>, g: *const f32, g_dx: *mut f32, ld: usize) {
     // SAFETY: the caller's condition; groups lie within the tile.
     unsafe {
         for channel in 0..plan.stencil.channels {
             let g_dx = g_dx.add(channel * ld);
-            for row in 0..tile.height {
-                let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
-                for group in 0..active.groups() {
+            let at = channel * plan.grid.plane() + tile.y * plan.grid.width + tile.x;
+            for group in 0..active.groups() {
+                for row in 0..tile.height {
                     let (lanes, number) = active.group(row, group);
-                    let g = s.load(g_next.add(at + active.column(group)));
+                    let g = s.load(g.add(at + row * plan.grid.width + active.column(group)));
                     s.store(g_dx.add(number), s.compress(g, lanes));
                 }
             }
@@ -228,8 +221,7 @@ unsafe fn gather<S: Isa>(
     }
 }
 
-/// With a clamp: `g_x = g_next` where `x + mask·dx` is within the bounds, else 0; `g_dx` is that at the
-/// active cells.
+/// With a clamp: `g_x = g_next` where `x + mask·dx` is within the bounds, else 0.
 #[inline(always)]
 unsafe fn clamp_backward<S: Isa>(
     s: S,
@@ -238,28 +230,24 @@ unsafe fn clamp_backward<S: Isa>(
     active: &Active<S>,
     x: *const f32,
     dx: *const f32,
-    g_next: *const f32,
-    g_dx: *mut f32,
     ld: usize,
+    g_next: *const f32,
     g_x: *mut f32,
 ) {
     let bound = s.splat(plan.bound);
     // SAFETY: the caller's condition; groups lie within the tile.
     unsafe {
         for channel in 0..plan.stencil.channels {
-            let (dx, g_dx) = (dx.add(channel * ld), g_dx.add(channel * ld));
+            let dx = dx.add(channel * ld);
             for row in 0..tile.height {
                 let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
-                for group in 0..active.groups() {
+                for group in (0..active.groups()).rev() {
                     let (lanes, number) = active.group(row, group);
                     let at = at + active.column(group);
                     let next = s.add(s.load(x.add(at)), s.expand(s.load(dx.add(number)), lanes));
-                    let g = s.where_within(next, bound, s.load(g_next.add(at)));
-                    s.store(g_x.add(at), g);
-                    s.store(g_dx.add(number), s.compress(g, lanes));
+                    s.store(g_x.add(at), s.where_within(next, bound, s.load(g_next.add(at))));
                 }
             }
-            s.store(g_dx.add(active.count), s.splat(0.0));
         }
     }
 }

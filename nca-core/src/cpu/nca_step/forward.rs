@@ -4,12 +4,12 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{Bias, BiasRelu, Blocks, Panels, Strided, multiply};
+use super::super::gemm::{Bias, Blocks, Panels, PartRelu, Strided, multiply};
 use super::super::simd::{Isa, Kernel, prefetch};
 use super::Plan;
 use super::active::{Active, leading};
 use super::mask::Mask;
-use super::stencil::perceive_tile;
+use super::stencil::{Panel, perceive_tile};
 use super::tiling::Tile;
 use super::weights::Weights;
 
@@ -30,9 +30,9 @@ pub(super) struct ForwardTile<'a> {
 /// Scratch of one tile.
 pub(super) struct Pieces<S: Isa> {
     active: Active<S>,
-    /// Perception, `[KC, active cells]`.
+    /// Perception of a part of the channels, `[K·part, active cells]`.
     z: *mut f32,
-    /// Hidden layer of one block of columns.
+    /// Hidden layer: of one block of columns if there is one part, else `[D, active cells]`.
     h: *mut f32,
     /// Update, `[C, active cells]`.
     dx: *mut f32,
@@ -44,8 +44,8 @@ impl<S: Isa> Pieces<S> {
         let ld = leading::<S>(tiling.max_height() * tiling.max_width());
         Self {
             active: Active::carve(carver, tiling),
-            z: carver.take(plan.inputs() * ld),
-            h: carver.take(Panels::new::<S>(plan.hidden).padded() * S::VECTORS * S::LANES),
+            z: carver.take(plan.stencil.row(plan.part, 0) * ld),
+            h: carver.take(Panels::new::<S>(plan.hidden).padded() * ld.max(S::VECTORS * S::LANES)),
             dx: carver.take(Panels::new::<S>(plan.stencil.channels).padded() * ld),
         }
     }
@@ -74,43 +74,36 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
     // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`).
     unsafe {
         let x = job.x.as_ptr().add(sample);
-        if active.count > 0 {
-            perceive_tile(s, plan, &tile, active, x, weights.zeros, pieces.z, ld);
-        }
         let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
-        let (inputs, ldh) = (plan.inputs(), S::VECTORS * S::LANES);
-        for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
-            let z = Strided {
-                start: pieces.z.add(column),
-                stride: ld,
-            };
-            let h = Strided {
-                start: pieces.h,
-                stride: ldh,
-            };
-            let dx = pieces.dx.add(column);
-            multiply(
-                s,
-                hidden,
-                inputs,
-                weights.w1,
-                z,
-                vectors,
-                pieces.h,
-                ldh,
-                BiasRelu(weights.b1),
-            );
-            multiply(
-                s,
-                channels,
-                plan.hidden,
-                weights.w2,
-                h,
-                vectors,
-                dx,
-                ld,
-                Bias(weights.b2),
-            );
+        let whole = plan.part == plan.stencil.channels;
+        let ldh = if whole { S::VECTORS * S::LANES } else { ld };
+        for part in plan.parts(plan.part) {
+            if active.count == 0 {
+                break;
+            }
+            let panel = Panel { start: pieces.z, ld };
+            perceive_tile(s, plan, &tile, active, x, weights.zeros, part.clone(), panel);
+            let (first, last) = (part.start == 0, part.end == plan.stencil.channels);
+            let w1 = weights.w1.add(hidden.padded() * plan.stencil.row(part.start, 0));
+            for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
+                let z = Strided {
+                    start: pieces.z.add(column),
+                    stride: ld,
+                };
+                let h = pieces.h.add(if whole { 0 } else { column });
+                let epilogue = PartRelu {
+                    bias: weights.b1,
+                    first,
+                    last,
+                };
+                let inputs = plan.stencil.row(part.len(), 0);
+                multiply(s, hidden, inputs, w1, z, vectors, h, ldh, epilogue);
+                if last {
+                    let h = Strided { start: h, stride: ldh };
+                    let (dx, bias) = (pieces.dx.add(column), Bias(weights.b2));
+                    multiply(s, channels, plan.hidden, weights.w2, h, vectors, dx, ld, bias);
+                }
+            }
         }
         update_tile(s, plan, &tile, active, x, pieces.dx, ld, job.x_next.get().add(sample));
     }
@@ -140,7 +133,7 @@ unsafe fn update_tile<S: Isa>(
                 let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
                 prefetch(x_next.wrapping_add(at + plan.grid.plane()), tile.width);
                 prefetch(x.wrapping_add(at + plan.grid.plane()), tile.width);
-                for group in 0..active.groups() {
+                for group in (0..active.groups()).rev() {
                     let (lanes, number) = active.group(row, group);
                     let at = at + active.column(group);
                     let step = s.expand(s.load(dx.add(channel * ld + number)), lanes);

@@ -4,9 +4,10 @@
 //!
 //! 1. [`mask`]: the mask bits; [`active`]: the active cells, numbered.
 //! 2. [`stencil`]: perception, vectorised over columns, of which only the active cells are stored:
-//!    a panel `z [KC, active]`.
+//!    a panel `z [KC, active]`, all kernels of a channel together.
 //! 3. [`forward`]: `h = relu(W1·z + b1)` and `dx = W2·h + b2`, block of columns by block of columns,
-//!    so that `h` never leaves L1; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
+//!    so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z` does
+//!    not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
 //!
 //! Backward recomputes 1–3 instead of storing anything ([`backward`]): the gradient is gathered at the
@@ -26,6 +27,8 @@ mod reduce;
 mod stencil;
 mod tiling;
 mod weights;
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -55,6 +58,11 @@ const BACKWARD_FLOATS: usize = 64 * 1024;
 /// Active cells a tile is made for: at least so many that blocks of three vectors fill it well, at most
 /// so many that a small grid still gives every core some tiles.
 const ACTIVE_CELLS: (usize, usize) = (128, 256);
+/// Largest hidden layer that is summed up part by part, and the channels of a part: few enough that their
+/// perception and the whole hidden layer of a tile stay in L1. Larger layers would be stored and loaded
+/// again too often.
+const SMALL_HIDDEN: usize = 32;
+const PART_CHANNELS: usize = 8;
 /// Most cells of a tile, however few of them are active.
 const MOST_CELLS: usize = 2048;
 /// Most groups of tiles that have parameter gradients of their own, and the bytes these may take.
@@ -70,6 +78,8 @@ struct Plan {
     /// Bound of the clamp; infinite where there is none.
     bound: f32,
     threshold: u64,
+    /// Channels that a forward tile perceives and multiplies at a time.
+    part: usize,
     forward: Tiling,
     backward: Tiling,
     /// Groups of backward tiles.
@@ -83,6 +93,11 @@ impl Plan {
             let active = (floats / per_cell).clamp(ACTIVE_CELLS.0, ACTIVE_CELLS.1);
             ((active as f64 / config.fire_rate) as usize).min(MOST_CELLS)
         };
+        let part = if hidden > SMALL_HIDDEN {
+            channels
+        } else {
+            channels.min(PART_CHANNELS)
+        };
         let backward = Tiling::new(grid, cells(BACKWARD_FLOATS, inputs + hidden + channels));
         let group_bytes = size_of::<f32>() * (hidden * inputs + channels * hidden);
         let groups = (GROUP_BYTES / group_bytes).clamp(GROUPS.0, GROUPS.1);
@@ -92,6 +107,7 @@ impl Plan {
             stencil: Stencil::new(config),
             bound: bound(config),
             threshold: fire_threshold(config.fire_rate),
+            part,
             forward: Tiling::new(grid, cells(FORWARD_FLOATS, inputs)),
             backward,
             groups: groups.min(backward.len()),
@@ -101,6 +117,14 @@ impl Plan {
     /// Length of the perception vector, KC.
     fn inputs(&self) -> usize {
         self.stencil.kernels * self.stencil.channels
+    }
+
+    /// All channels, `part` at a time.
+    fn parts(&self, part: usize) -> impl Iterator<Item = Range<usize>> {
+        let channels = self.stencil.channels;
+        (0..channels)
+            .step_by(part.max(1))
+            .map(move |start| start..(start + part).min(channels))
     }
 
     fn clamped(&self) -> bool {

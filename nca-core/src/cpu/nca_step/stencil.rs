@@ -8,6 +8,8 @@
 // Vector loads around pointers into the state.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use super::super::perceive::neighbour;
 use super::super::simd::{Isa, prefetch};
 use super::Plan;
@@ -82,6 +84,17 @@ impl Stencil {
         stencil.classic = Classic::of(&stencil.basis[..stencil.kernels]);
         stencil
     }
+
+    /// Row of a panel of perceptions, all kernels of a channel after those of the one before.
+    pub(super) fn row(&self, channel: usize, kernel: usize) -> usize {
+        channel * self.kernels + kernel
+    }
+
+    /// Where the perception in row `row` of a panel is in the model's order, all channels of a kernel
+    /// after those of the one before.
+    pub(super) fn input(&self, row: usize) -> usize {
+        row % self.kernels * self.channels + row / self.kernels
+    }
 }
 
 impl Classic {
@@ -119,67 +132,61 @@ impl Classic {
     }
 }
 
-/// A row of the state and what lies beyond its ends.
-#[derive(Clone, Copy)]
-struct Row {
-    start: *const f32,
-    before: f32,
-    after: f32,
-}
+/// Left neighbours, cells and right neighbours of a vector of cells.
+type Three<S> = [<S as Isa>::V; 3];
 
-impl Row {
-    /// The row of `width` cells at `start`.
-    #[inline(always)]
-    unsafe fn of_state(start: *const f32, width: usize, padding: Padding) -> Self {
-        // SAFETY: the caller's condition.
-        let (first, last) = unsafe { (*start, *start.add(width - 1)) };
+/// The vector at `column` of the row of `width` cells that starts at `row`, and its neighbours. Without
+/// `EDGE` the vector touches neither end of the row.
+#[inline(always)]
+unsafe fn see<S: Isa, const EDGE: bool>(
+    s: S,
+    row: *const f32,
+    column: usize,
+    width: usize,
+    padding: Padding,
+) -> Three<S> {
+    // SAFETY: the caller keeps the vector within the row; neighbours outside are not read.
+    unsafe {
+        let at = row.add(column);
+        let centre = s.load(at);
+        if !EDGE {
+            return [s.load(at.sub(1)), centre, s.load(at.add(1))];
+        }
+        let (first, last) = (*row, *row.add(width - 1));
         let (before, after) = match padding {
             Padding::Circular => (last, first),
             Padding::Zero => (0.0, 0.0),
             Padding::Replicate => (first, last),
         };
-        Self { start, before, after }
-    }
-
-    /// Left neighbours, cells and right neighbours of the vector at column `x`.
-    #[inline(always)]
-    unsafe fn three<S: Isa>(self, s: S, x: usize, width: usize) -> [S::V; 3] {
-        // SAFETY: the caller keeps the vector within the row; neighbours outside are not read.
-        unsafe {
-            let at = self.start.add(x);
-            let centre = s.load(at);
-            let left = if x == 0 {
-                s.shift_up(centre, self.before)
-            } else {
-                s.load(at.sub(1))
-            };
-            let right = if x + S::LANES == width {
-                s.shift_down(centre, self.after)
-            } else {
-                s.load(at.add(1))
-            };
-            [left, centre, right]
-        }
-    }
-
-    /// As [`Row::three`] for a vector that touches neither end of the row.
-    #[inline(always)]
-    unsafe fn three_inside<S: Isa>(self, s: S, x: usize) -> [S::V; 3] {
-        // SAFETY: the caller's condition.
-        unsafe {
-            let at = self.start.add(x);
-            [s.load(at.sub(1)), s.load(at), s.load(at.add(1))]
-        }
+        let left = if column == 0 {
+            s.shift_up(centre, before)
+        } else {
+            s.load(at.sub(1))
+        };
+        let right = if column + S::LANES == width {
+            s.shift_down(centre, after)
+        } else {
+            s.load(at.add(1))
+        };
+        [left, centre, right]
     }
 }
 
-/// Perceives the active cells of `tile`: row `k·C + c` of `z`, `ld` floats apart, gets kernel `k` of
-/// channel `c`, a column for each active cell. What lies behind the last column up to the next whole
-/// vector is set to 0.
+/// The panel that [`perceive_tile`] fills.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub(super) start: *mut f32,
+    /// Floats from row to row, at least [`super::active::leading`].
+    pub(super) ld: usize,
+}
+
+/// Perceives the active cells of `tile` in some channels: row `K·i + k` of the panel gets kernel `k` of the
+/// `i`-th of the channels, a column for each active cell. What lies behind the last column up to the next
+/// whole vector is set to 0.
 ///
 /// # Safety
 /// `x` must be the state of the tile's sample, `[C,H,W]`; `zeros` as wide as the grid; `z` must
-/// have `K·C` rows of `ld ≥ leading(count)` floats.
+/// have K rows for each channel.
 #[inline(always)]
 pub(super) unsafe fn perceive_tile<S: Isa>(
     s: S,
@@ -188,14 +195,14 @@ pub(super) unsafe fn perceive_tile<S: Isa>(
     active: &Active<S>,
     x: *const f32,
     zeros: *const f32,
-    z: *mut f32,
-    ld: usize,
+    channels: Range<usize>,
+    z: Panel,
 ) {
     match plan.stencil.classic {
         // SAFETY: the caller's condition.
-        Some(classic) => unsafe { perceive_by(s, plan, tile, active, x, zeros, z, ld, classic.splat(s)) },
+        Some(classic) => unsafe { perceive_by(s, plan, tile, active, x, zeros, channels, z, classic.splat(s)) },
         // SAFETY: the caller's condition.
-        None => unsafe { perceive_by(s, plan, tile, active, x, zeros, z, ld, &plan.stencil) },
+        None => unsafe { perceive_by(s, plan, tile, active, x, zeros, channels, z, &plan.stencil) },
     }
 }
 
@@ -208,67 +215,113 @@ unsafe fn perceive_by<S: Isa, F: Filters<S>>(
     active: &Active<S>,
     x: *const f32,
     zeros: *const f32,
-    z: *mut f32,
-    ld: usize,
+    channels: Range<usize>,
+    z: Panel,
     filters: F,
 ) {
-    let (channels, padding) = (plan.stencil.channels, plan.stencil.padding);
+    let (padding, kernels) = (plan.stencil.padding, plan.stencil.kernels);
     let (height, width) = (plan.grid.height, plan.grid.width);
+    let above = neighbour(padding, height, tile.y, 0);
+    let below = neighbour(padding, height, tile.y + tile.height - 1, 2);
     // SAFETY: rows are those of the grid; groups lie within the tile's columns and are written at
     // their number, which with a whole vector stays below `ld`.
     unsafe {
-        for channel in 0..channels {
+        for (i, channel) in channels.clone().enumerate() {
             let x = x.add(channel * height * width);
-            let z = z.add(channel * ld);
-            for row in 0..tile.height {
-                let y = tile.y + row;
-                let next = x.wrapping_add((height + y) * width + tile.x);
-                prefetch(next, tile.width);
-                if row + 1 == tile.height {
-                    prefetch(next.wrapping_add(width), tile.width);
-                }
-                let rows = [0, 1, 2].map(|dy| match neighbour(padding, height, y, dy) {
-                    Some(y) => Row::of_state(x.add(y * width), width, padding),
-                    None => Row {
-                        start: zeros,
-                        before: 0.0,
-                        after: 0.0,
-                    },
-                });
-                for group in 0..active.groups() {
-                    let column = tile.x + active.column(group);
-                    let [t, m, b] = if column == 0 || column + S::LANES == width {
-                        [
-                            rows[0].three(s, column, width),
-                            rows[1].three(s, column, width),
-                            rows[2].three(s, column, width),
-                        ]
-                    } else {
-                        [
-                            rows[0].three_inside(s, column),
-                            rows[1].three_inside(s, column),
-                            rows[2].three_inside(s, column),
-                        ]
-                    };
-                    let (lanes, number) = active.group(row, group);
-                    filters.apply(s, t, m, b, lanes, z.add(number), channels * ld);
+            let next = x.wrapping_add((height + tile.y) * width + tile.x);
+            for row in 0..=tile.height {
+                prefetch(next.wrapping_add(row * width), tile.width);
+            }
+            let walk = Walk {
+                above: above.map_or(zeros, |y| x.add(y * width)),
+                first: x.add(tile.y * width),
+                below: below.map_or(zeros, |y| x.add(y * width)),
+                width,
+                padding,
+            };
+            let z = Panel {
+                start: z.start.add(i * kernels * z.ld),
+                ld: z.ld,
+            };
+            for group in 0..active.groups() {
+                let column = tile.x + active.column(group);
+                if column == 0 || column + S::LANES == width {
+                    walk.down::<S, F, true>(s, active, group, column, z, filters);
+                } else {
+                    walk.down::<S, F, false>(s, active, group, column, z, filters);
                 }
             }
         }
-        for row in 0..plan.stencil.kernels * channels {
-            s.store(z.add(row * ld + active.count), s.splat(0.0));
+        for row in 0..channels.len() * kernels {
+            s.store(z.start.add(row * z.ld + active.count), s.splat(0.0));
         }
     }
 }
 
-/// A way to apply all kernels to one vector of cells.
+/// The rows of a tile and those above and below it, in one channel.
+#[derive(Clone, Copy)]
+struct Walk {
+    above: *const f32,
+    /// First row of the tile; the others follow.
+    first: *const f32,
+    below: *const f32,
+    width: usize,
+    padding: Padding,
+}
+
+impl Walk {
+    /// Goes down a strip, so that every vector of the state is loaded once, and what a row gives to
+    /// the one above it and to the one below it is computed once.
+    #[inline(always)]
+    unsafe fn down<S: Isa, F: Filters<S>, const EDGE: bool>(
+        self,
+        s: S,
+        active: &Active<S>,
+        strip: usize,
+        column: usize,
+        z: Panel,
+        filters: F,
+    ) {
+        let (width, padding) = (self.width, self.padding);
+        // SAFETY: the caller's condition.
+        unsafe {
+            let above = see::<S, EDGE>(s, self.above, column, width, padding);
+            let first = see::<S, EDGE>(s, self.first, column, width, padding);
+            let mut carry = filters.start(s, above, first);
+            let last = active.height() - 1;
+            for row in 0..last {
+                let (lanes, number) = active.group(row, strip);
+                let below = see::<S, EDGE>(s, self.first.add((row + 1) * width), column, width, padding);
+                carry = filters.next(s, carry, below, lanes, z.start.add(number), z.ld);
+            }
+            let (lanes, number) = active.group(last, strip);
+            let below = see::<S, EDGE>(s, self.below, column, width, padding);
+            filters.next(s, carry, below, lanes, z.start.add(number), z.ld);
+        }
+    }
+}
+
+/// A way to apply all kernels to the vectors of a strip, one row after the other.
 trait Filters<S: Isa>: Copy {
-    /// Writes kernel `k` to `z + k·stride`, the selected lanes packed; `t`, `m`, `b` are the left
-    /// neighbours, cells and right neighbours in the row above, at and below.
+    /// What is kept of the rows above.
+    type Carry: Copy;
+
+    /// Begins with the row above the first and the first.
+    fn start(self, s: S, above: Three<S>, first: Three<S>) -> Self::Carry;
+
+    /// Given the row `below` it, writes kernel `k` of a row to `z + k·ld`, the selected lanes packed.
     ///
     /// # Safety
     /// `z` must be valid for a vector at each kernel.
-    unsafe fn apply(self, s: S, t: [S::V; 3], m: [S::V; 3], b: [S::V; 3], lanes: S::Select, z: *mut f32, stride: usize);
+    unsafe fn next(
+        self,
+        s: S,
+        carry: Self::Carry,
+        below: Three<S>,
+        lanes: S::Select,
+        z: *mut f32,
+        ld: usize,
+    ) -> Self::Carry;
 }
 
 /// [`Classic`] in vectors.
@@ -299,52 +352,98 @@ impl Classic {
     }
 }
 
-impl<S: Isa> Filters<S> for ClassicVectors<S> {
+/// What the last two rows give to the kernels at the last one and at the one below it.
+#[derive(Clone, Copy)]
+struct ClassicCarry<S: Isa> {
+    centre: S::V,
+    /// As the outer row, and the sum at the last row without the one below it.
+    x: [S::V; 2],
+    /// As the outer row: the last but one, the last.
+    y: [S::V; 2],
+    /// As `x`.
+    even: [S::V; 2],
+}
+
+impl<S: Isa> ClassicVectors<S> {
     #[inline(always)]
-    unsafe fn apply(
+    fn carry(self, s: S, before: ClassicCarry<S>, [left, centre, right]: Three<S>) -> ClassicCarry<S> {
+        let (sides, slope) = (s.add(left, right), s.sub(right, left));
+        let even = s.fma(self.even[2], sides, before.even[0]);
+        ClassicCarry {
+            centre,
+            x: [s.mul(self.odd_x[0], slope), s.fma(self.odd_x[1], slope, before.x[0])],
+            y: [before.y[1], s.fma(self.odd_y[1], centre, s.mul(self.odd_y[0], sides))],
+            even: [
+                s.fma(self.even[1], centre, s.mul(self.even[0], sides)),
+                s.fma(self.even[3], centre, even),
+            ],
+        }
+    }
+}
+
+impl<S: Isa> Filters<S> for ClassicVectors<S> {
+    type Carry = ClassicCarry<S>;
+
+    #[inline(always)]
+    fn start(self, s: S, above: Three<S>, first: Three<S>) -> ClassicCarry<S> {
+        let zeros = [s.splat(0.0); 2];
+        let nothing = ClassicCarry {
+            centre: s.splat(0.0),
+            x: zeros,
+            y: zeros,
+            even: zeros,
+        };
+        self.carry(s, self.carry(s, nothing, above), first)
+    }
+
+    #[inline(always)]
+    unsafe fn next(
         self,
         s: S,
-        t: [S::V; 3],
-        m: [S::V; 3],
-        b: [S::V; 3],
+        here: ClassicCarry<S>,
+        below: Three<S>,
         lanes: S::Select,
         z: *mut f32,
-        stride: usize,
-    ) {
-        let p = [s.add(t[0], b[0]), s.add(t[1], b[1]), s.add(t[2], b[2])];
-        let q = [s.sub(b[0], t[0]), s.sub(b[1], t[1]), s.sub(b[2], t[2])];
-        let centre = s.mul(self.centre, m[1]);
-        let x = s.mul(self.odd_x[0], s.sub(p[2], p[0]));
-        let x = s.fma(self.odd_x[1], s.sub(m[2], m[0]), x);
-        let y = s.mul(self.odd_y[0], s.add(q[0], q[2]));
-        let y = s.fma(self.odd_y[1], q[1], y);
-        let even = s.mul(self.even[0], s.add(p[0], p[2]));
-        let even = s.fma(self.even[1], p[1], even);
-        let even = s.fma(self.even[2], s.add(m[0], m[2]), even);
-        let even = s.fma(self.even[3], m[1], even);
+        ld: usize,
+    ) -> ClassicCarry<S> {
+        let next = self.carry(s, here, below);
+        let [centre, x, y, even] = [
+            s.mul(self.centre, here.centre),
+            s.add(here.x[1], next.x[0]),
+            s.sub(next.y[1], here.y[0]),
+            s.add(here.even[1], next.even[0]),
+        ];
         // SAFETY: the caller's condition.
         unsafe {
-            s.store(z.add(self.order[0] * stride), s.compress(centre, lanes));
-            s.store(z.add(self.order[1] * stride), s.compress(x, lanes));
-            s.store(z.add(self.order[2] * stride), s.compress(y, lanes));
-            s.store(z.add(self.order[3] * stride), s.compress(even, lanes));
+            s.store(z.add(self.order[0] * ld), s.compress(centre, lanes));
+            s.store(z.add(self.order[1] * ld), s.compress(x, lanes));
+            s.store(z.add(self.order[2] * ld), s.compress(y, lanes));
+            s.store(z.add(self.order[3] * ld), s.compress(even, lanes));
         }
+        next
     }
 }
 
 /// Any kernels: nine multiply-adds each.
 impl<S: Isa> Filters<S> for &Stencil {
+    /// The rows themselves.
+    type Carry = [Three<S>; 2];
+
     #[inline(always)]
-    unsafe fn apply(
+    fn start(self, _: S, above: Three<S>, first: Three<S>) -> [Three<S>; 2] {
+        [above, first]
+    }
+
+    #[inline(always)]
+    unsafe fn next(
         self,
         s: S,
-        t: [S::V; 3],
-        m: [S::V; 3],
-        b: [S::V; 3],
+        [t, m]: [Three<S>; 2],
+        b: Three<S>,
         lanes: S::Select,
         z: *mut f32,
-        stride: usize,
-    ) {
+        ld: usize,
+    ) -> [Three<S>; 2] {
         let p = [s.add(t[0], b[0]), s.add(t[1], b[1]), s.add(t[2], b[2])];
         let q = [s.sub(b[0], t[0]), s.sub(b[1], t[1]), s.sub(b[2], t[2])];
         let mut terms = [[s.splat(0.0); 3]; 3];
@@ -359,8 +458,9 @@ impl<S: Isa> Filters<S> for &Stencil {
                 }
             }
             // SAFETY: the caller's condition.
-            unsafe { s.store(z.add(k * stride), s.compress(v, lanes)) };
+            unsafe { s.store(z.add(k * ld), s.compress(v, lanes)) };
         }
+        [m, b]
     }
 }
 

@@ -13,14 +13,17 @@ use crate::params::Params;
 /// Packed matrices; those of the backward pass are null where it is not needed.
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
-    /// W1, D rows of KC.
+    /// W1, D rows of KC, columns as the rows of a panel of perceptions ([`Stencil::row`]). Forward cut into
+    /// [`Plan::parts`], each packed by itself.
+    ///
+    /// [`Stencil::row`]: super::stencil::Stencil::row
     pub(super) w1: *const f32,
     pub(super) b1: *const f32,
     /// W2, C rows of D.
     pub(super) w2: *const f32,
     /// Zeros where the model has no b2.
     pub(super) b2: *const f32,
-    /// W1ᵀ, KC rows of D.
+    /// W1ᵀ, KC rows of D, rows as those of a panel of perceptions.
     pub(super) w1_transposed: *const f32,
     /// W2ᵀ, D rows of C.
     pub(super) w2_transposed: *const f32,
@@ -84,7 +87,15 @@ impl Kernel for Pack<'_> {
             panels.pack(depth, packed, value);
         };
         let (w1, w2) = (&params.w1[..], &params.w2[..]);
-        fill(weights.w1, hidden, inputs, &|row, column| w1[row * inputs + column]);
+        let w1 = |row: usize, column: usize| w1[row * inputs + plan.stencil.input(column)];
+        // Backward multiplies in one go.
+        for part in plan.parts(if backward { channels } else { plan.part }) {
+            let inputs = plan.stencil.row(part.start, 0)..plan.stencil.row(part.end, 0);
+            let to = weights
+                .w1
+                .wrapping_add(Panels::new::<S>(hidden).padded() * inputs.start);
+            fill(to, hidden, inputs.len(), &|row, column| w1(row, inputs.start + column));
+        }
         fill(weights.b1, hidden, 1, &|row, _| params.b1[row]);
         fill(weights.w2, channels, hidden, &|row, column| w2[row * hidden + column]);
         fill(weights.b2, channels, 1, &|row, _| {
@@ -92,9 +103,7 @@ impl Kernel for Pack<'_> {
         });
         if backward {
             arenas.reserve_threads(|carver| backward::Pieces::<S>::carve(carver, plan));
-            fill(weights.w1_transposed, inputs, hidden, &|row, column| {
-                w1[column * inputs + row]
-            });
+            fill(weights.w1_transposed, inputs, hidden, &|row, column| w1(column, row));
             fill(weights.w2_transposed, hidden, channels, &|row, column| {
                 w2[column * hidden + row]
             });
