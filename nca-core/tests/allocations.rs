@@ -8,7 +8,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nca_core::backend::{Conv2d, ConvShape, Device, MaskKey, NcaStep, RolloutSteps, upload_params, zero_params};
+use nca_core::backend::{
+    Conv2d, ConvShape, Device, L1, L2, MaskKey, NcaStep, RolloutSteps, SortRows, upload_params, zero_params,
+};
 use nca_core::cpu::{ConvAlgorithm, Cpu};
 use nca_core::{Grid, HostParams, NcaConfig, Preset};
 
@@ -53,8 +55,35 @@ fn large_allocations(job: impl FnOnce()) -> usize {
 fn hot_loops_allocate_only_once() {
     let cpu = Cpu::with_threads(2).unwrap();
     steps_and_rollouts(&cpu);
+    distances(&cpu);
     for conv in ConvAlgorithm::ALL {
         convolutions(&Cpu::builder().threads(2).conv(conv).build().unwrap());
+    }
+}
+
+/// Sorts, by all algorithms, and distances of what is sorted.
+fn distances(cpu: &Cpu) {
+    for (rows, len) in [(4, 5000), (3, 70_000), (40, 300)] {
+        // A row in three that the sort by cells gives up.
+        let outlier = |i: usize| if i % (3 * len) == 7 { 1e9 } else { 1.0 };
+        let x: Vec<f32> = (0..rows * len).map(|i| (i as f32).sin() * outlier(i)).collect();
+        let (x, target) = (cpu.buffer(&x).unwrap(), cpu.zeros(len).unwrap());
+        let (mut sorted, mut g) = (cpu.zeros(x.len()).unwrap(), cpu.zeros(x.len()).unwrap());
+        let mut order = cpu.zero_indices(x.len()).unwrap();
+        let mut out = cpu.zeros(1).unwrap();
+        let mut all = || {
+            cpu.sort_rows(rows, len, &x, &mut sorted, &mut order).unwrap();
+            cpu.l1(1.0, &sorted, &target, &mut out, 0).unwrap();
+            cpu.l2(1.0, &sorted, &target, &mut out, 0).unwrap();
+            cpu.l1_backward(1.0, &sorted, &target, &mut g).unwrap();
+            cpu.sort_rows_backward(rows, len, &order, &g, &mut sorted).unwrap();
+        };
+        all();
+        assert_eq!(
+            large_allocations(|| (0..5).for_each(|_| all())),
+            0,
+            "{rows} rows of {len}"
+        );
     }
 }
 

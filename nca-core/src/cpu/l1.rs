@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::reduce::{CHUNK, slot_mut};
+use super::reduce::{CHUNK, slot_mut, sum_pairs};
 use super::{Buffer, Cpu};
 use crate::backend::{L1, check};
 use crate::error::{Result, check_len};
@@ -14,9 +14,7 @@ impl L1 for Cpu {
         let sum = self.sum_chunks(a, |i, chunk| {
             let mut sum = 0.0;
             for_pieces(i * CHUNK, chunk.len(), b.len(), |from, at, len| {
-                for (&a, &b) in chunk[from..from + len].iter().zip(&b[at..at + len]) {
-                    sum += f64::from((a - b).abs());
-                }
+                sum += sum_pairs(&chunk[from..from + len], &b[at..at + len], |a, b| (a - b).abs());
             });
             sum
         });

@@ -105,15 +105,8 @@ pub(super) unsafe fn adjoint_tile<S: Isa>(
                 }
             }
             let vectors = (tile.width + 2).div_ceil(S::LANES);
-            for row in 0..2 {
-                for v in 0..vectors {
-                    s.store(spread.sums.add(row * spread.pitch + v * S::LANES), s.splat(0.0));
-                }
-            }
-            for row in 0..tile.height {
-                for v in 0..vectors {
-                    give_group(s, &plan.stencil, spread, row, v * S::LANES);
-                }
+            for v in 0..vectors {
+                give_strip(s, &plan.stencil, spread, tile.height, v * S::LANES);
             }
             let at = channel * plane + tile.y * plan.grid.width + tile.x;
             for row in 0..tile.height {
@@ -128,11 +121,32 @@ pub(super) unsafe fn adjoint_tile<S: Isa>(
     }
 }
 
-/// What row `row` of the tile gives to the sums of the rows above, at and below it, at the vector of
-/// columns `at` (counted from the tile's column −1).
+/// The sums of a strip, from the row above the tile to the row below it, at the vector of columns `at`
+/// (counted from the tile's column −1): every row gives to the one above it, to itself and to the one
+/// below it.
 #[inline(always)]
-unsafe fn give_group<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usize, at: usize) {
-    // SAFETY: the caller keeps the vector within the pitch, and so its neighbours on both sides.
+unsafe fn give_strip<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, height: usize, at: usize) {
+    // SAFETY: the caller keeps the vector within the pitch, and so its neighbours on both sides; the
+    // sums have two rows more than the tile.
+    unsafe {
+        let sums = spread.sums.add(at);
+        // Of the row above and of the row itself what the rows before have given.
+        let mut given = [s.splat(0.0); 2];
+        for row in 0..height {
+            let [above, here, below] = give(s, stencil, spread, row, at);
+            s.store(sums.add(row * spread.pitch), s.add(given[0], above));
+            given = [s.add(given[1], here), below];
+        }
+        for (i, given) in given.into_iter().enumerate() {
+            s.store(sums.add((height + i) * spread.pitch), given);
+        }
+    }
+}
+
+/// What row `row` gives to the row above it, to itself and to the row below it.
+#[inline(always)]
+unsafe fn give<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usize, at: usize) -> [S::V; 3] {
+    // SAFETY: the caller's condition.
     unsafe {
         // Column −1 of the tile is one before `MARGIN`.
         let from = |kernel: usize| {
@@ -140,8 +154,7 @@ unsafe fn give_group<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usiz
                 .planes
                 .add((kernel * spread.max_height + row) * spread.pitch + MARGIN - 1 + at)
         };
-        let sums = spread.sums.add(row * spread.pitch + at);
-        let (above, here, below) = if let Some(classic) = &stencil.classic {
+        if let Some(classic) = &stencil.classic {
             let [centre, x, y, even] = classic.order.map(from);
             // A kernel seen from the other end is mirrored.
             let slope = s.sub(s.load(x.sub(1)), s.load(x.add(1)));
@@ -156,7 +169,7 @@ unsafe fn give_group<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usiz
             here = s.fma(s.splat(classic.even[2]), sides, here);
             here = s.fma(s.splat(classic.even[3]), e, here);
             here = s.fma(s.splat(classic.centre), s.load(centre), here);
-            (s.sub(same, odd), here, s.add(same, odd))
+            [s.sub(same, odd), here, s.add(same, odd)]
         } else {
             let mut rows = [s.splat(0.0); 3];
             for (k, taps) in stencil.taps[..stencil.kernels].iter().enumerate() {
@@ -168,13 +181,8 @@ unsafe fn give_group<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usiz
                     }
                 }
             }
-            (rows[0], rows[1], rows[2])
-        };
-        s.store(sums, s.add(s.load(sums), above));
-        let middle = sums.add(spread.pitch);
-        s.store(middle, s.add(s.load(middle), here));
-        // The first to reach its row.
-        s.store(sums.add(2 * spread.pitch), below);
+            rows
+        }
     }
 }
 

@@ -38,29 +38,32 @@ fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut 
         }
     });
     let sums = &*sums;
-    add_matrix(layout.w1, sums, plan.inputs(), &mut grads.w1, |row| {
-        plan.stencil.input(row)
-    });
     add_matrix(
-        layout.w2,
-        &sums[layout.w2_start..],
-        plan.hidden,
-        &mut grads.w2,
-        |column| column,
+        layout.w1,
+        sums,
+        plan.stencil.kernels,
+        plan.stencil.channels,
+        &mut grads.w1,
     );
+    add_matrix(layout.w2, &sums[layout.w2_start..], 1, plan.hidden, &mut grads.w2);
     add_vector(&sums[layout.b1_start..], &mut grads.b1);
     if let Some(b2) = &mut grads.b2 {
         add_vector(&sums[layout.b2_start..], b2);
     }
 }
 
-/// Adds a product in register tiles to a row-major matrix, each column to the one that `target` says.
-fn add_matrix(outer: Outer, sums: &[f32], columns: usize, to: &mut [f32], target: impl Fn(usize) -> usize + Sync) {
-    to.par_chunks_exact_mut(columns).enumerate().for_each(|(row, to)| {
-        for column in 0..columns {
-            to[target(column)] += sums[outer.index(row, column)];
-        }
-    });
+/// Adds a product in register tiles to a row-major matrix: column `i·kernels + k` of the product to column
+/// `k·inputs + i` of the matrix.
+fn add_matrix(outer: Outer, sums: &[f32], kernels: usize, inputs: usize, to: &mut [f32]) {
+    to.par_chunks_exact_mut(kernels * inputs)
+        .enumerate()
+        .for_each(|(row, to)| {
+            for (kernel, to) in to.chunks_exact_mut(inputs).enumerate() {
+                for (input, to) in to.iter_mut().enumerate() {
+                    *to += sums[outer.index(row, input * kernels + kernel)];
+                }
+            }
+        });
 }
 
 fn add_vector(sums: &[f32], to: &mut [f32]) {

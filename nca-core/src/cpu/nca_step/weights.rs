@@ -29,6 +29,10 @@ pub(super) struct Weights {
     pub(super) w2_transposed: *const f32,
     /// As many zeros as a row has cells.
     pub(super) zeros: *const f32,
+    /// [`Stencil::input`] of every row, for [`Pack`].
+    ///
+    /// [`Stencil::input`]: super::stencil::Stencil::input
+    order: *mut usize,
 }
 
 // SAFETY: tiles only read the weights.
@@ -54,6 +58,7 @@ impl Weights {
             w1_transposed: matrix(transposed.0, hidden),
             w2_transposed: matrix(transposed.1, channels),
             zeros: matrix(1, plan.grid.width),
+            order: carver.take(inputs),
         }
     }
 }
@@ -87,7 +92,12 @@ impl Kernel for Pack<'_> {
             panels.pack(depth, packed, value);
         };
         let (w1, w2) = (&params.w1[..], &params.w2[..]);
-        let w1 = |row: usize, column: usize| w1[row * inputs + plan.stencil.input(column)];
+        // SAFETY: `Weights::carve` took room for them; any bits are integers.
+        let order = unsafe { std::slice::from_raw_parts_mut(weights.order, inputs) };
+        for (row, input) in order.iter_mut().enumerate() {
+            *input = plan.stencil.input(row);
+        }
+        let w1 = |row: usize, column: usize| w1[row * inputs + order[column]];
         // Backward multiplies in one go.
         for part in plan.parts(if backward { channels } else { plan.part }) {
             let inputs = plan.stencil.row(part.start, 0)..plan.stencil.row(part.end, 0);
