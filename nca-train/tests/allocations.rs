@@ -91,7 +91,7 @@ fn iterations_allocate_only_once() {
             "the counter does not count"
         );
         let more = large_allocations(PLANE, || {
-            (1..7).for_each(|_| assert!(trainer.step().unwrap().loss.is_finite()))
+            (1..7).for_each(|_| assert!(trainer.step().unwrap().loss.is_finite()));
         });
         assert_eq!(more, 0);
     }
