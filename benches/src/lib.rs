@@ -1,5 +1,13 @@
 //! What the benchmarks run: one table of cases, and the set-up they share.
 
+mod networks;
+mod peak;
+mod through;
+
+pub use networks::{FLOW_PAIRS, FlowPair, PICTURES, Pair, Picture, VggPass, write_vgg};
+pub use peak::fma_peak;
+pub use through::{THROUGH, THROUGH_STEPS, Through};
+
 use nca_core::backend::{Backend, ConvShape, MaskKey, upload_params, zero_params};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result, Rollout};

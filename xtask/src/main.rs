@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    export, fetch, flow, flow_eval, flow_train, gpu_bundle, kernels, measure, render, report, sweep, train, watch,
+    bench_peers, export, fetch, flow, flow_eval, flow_train, gpu_bundle, kernels, measure, render, report, sweep,
+    train, watch,
 };
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
@@ -41,6 +42,7 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Kernels(kernels::KernelsArgs),
     GpuBundle(gpu_bundle::GpuBundleArgs),
+    BenchPeers(bench_peers::BenchPeersArgs),
 }
 
 /// Exit code of every error, as of a wrong flag.
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch::run(&args),
         Command::Kernels(args) => kernels::run(&args),
         Command::GpuBundle(args) => gpu_bundle::run(&args),
+        Command::BenchPeers(args) => bench_peers::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod bench_peers;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod flow;

@@ -1,0 +1,66 @@
+//! `bench-peers`: wrong flags, and the whole of it where its environment is there already.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn bench_peers(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("bench-peers")
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+/// Asserts that `args` is refused with a message that holds every one of `words`.
+#[track_caller]
+fn refused(args: &[&str], words: &[&str]) {
+    let output = bench_peers(args);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{args:?}: no '{word}' in: {message}");
+    }
+    assert!(output.stdout.is_empty(), "{args:?} printed to standard output");
+}
+
+#[test]
+fn wrong_flags() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let new = path("new");
+    refused(
+        &["--python", "/nonexistent/python", "--environment", &new],
+        &["--python is /nonexistent/python", "Python 3.10"],
+    );
+    assert!(!Path::new(&new).exists(), "something was made without Python");
+    std::fs::write(path("thesis.tex"), "text").expect("a file");
+    let occupied = directory.path().to_str().expect("UTF-8");
+    refused(&["--environment", occupied], &[occupied, "other files", "environment"]);
+    refused(&["--groups", "step,fft"], &["--groups", "fft", "spynet"]);
+    refused(&["--torch", "latest"], &["--torch", "latest", "2.9.0"]);
+    refused(&["--jax=--index-url"], &["--jax", "--index-url"]);
+    refused(&["--threads", "0"], &["--threads"]);
+    refused(&["--repeats", "0"], &["--repeats"]);
+}
+
+/// Nothing is downloaded for a test: only an environment that is there already is used.
+#[test]
+fn every_group_agrees_with_its_peers() {
+    let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
+    if !environment.join("jax.log").exists() {
+        println!("skipped: no run of `cargo xtask bench-peers` has left its environment in target/peers");
+        return;
+    }
+    let output = bench_peers(&["--quick", "--groups", "step,spynet"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "### Steps",
+        "### SpyNet",
+        "| 12x16/32x32/2, rate 0.5 |",
+        "| 64x64 and back |",
+    ] {
+        assert!(table.contains(line), "no '{line}' in: {table}");
+    }
+}
