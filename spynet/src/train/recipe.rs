@@ -215,7 +215,7 @@ impl Recipe {
     /// See [`Recipe::BETA1`].
     pub const ADAM_EPSILON: f64 = 1e-8;
 
-    /// The recipe of the weights that come with the crate: some two hours on two cores.
+    /// The recipe of the weights that come with the crate: an hour or two on two cores.
     #[must_use]
     pub fn full(seed: u64) -> Self {
         Self::of_stages(seed, &[12_000, 24_000, 19_200, 4_000, 2_400, 2_000, 600])
