@@ -51,7 +51,7 @@ fn a_resumed_run_stays_on_its_backend() {
         assert!(resumed.status.success(), "{command}: {message}");
         let text = fs::read_to_string(&record).expect("the result");
         let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(record["record"]["backend"], "reference", "{command}: {text}");
+        assert_eq!(record["backend"], "reference", "{command}: {text}");
     }
 }
 
