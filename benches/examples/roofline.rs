@@ -1,8 +1,8 @@
 //! How near the steps come to what the processor can multiply and add.
 //!
-//! `cargo run --release -p benches --example roofline [THREADS]` measures the peak of a loop of fused
-//! multiply-adds in registers, then every case of the table, and prints the best time of each as cell
-//! updates a second and as a share of that peak. Counted are the operations that must be done: those
+//! `cargo run --release -p benches --example roofline [THREADS [CASE…]]` measures the peak of a loop of fused
+//! multiply-adds in registers, then the cases whose names start with a `CASE` (all if none is given), and prints
+//! the best time of each as cell updates a second and as a share of that peak. Counted are the operations that must be done: those
 //! of active cells, `10·C·D` forward and [`BACKWARD`] times as many backward.
 
 use std::time::Instant;
@@ -17,10 +17,12 @@ const FIRE_RATES: [f64; 2] = [0.5, 1.0];
 const SECONDS: f64 = 0.4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let cpu = match std::env::args().nth(1) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let cpu = match arguments.first() {
         Some(threads) => Cpu::with_threads(threads.parse()?)?,
         None => Cpu::new()?,
     };
+    let wanted = arguments.get(1..).unwrap_or_default();
     let threads = cpu.threads();
     let peak = fma_peak(threads);
     println!("{}: {:.1} GFLOP/s peak", cpu.describe(), peak / 1e9);
@@ -29,6 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "case", "rate", "forward/s", "peak", "backward/s", "peak"
     );
     for case in STEPS {
+        if !wanted.is_empty() && !wanted.iter().any(|name| case.name().starts_with(name)) {
+            continue;
+        }
         for fire_rate in FIRE_RATES {
             let mut setup = Setup::new(&cpu, case, fire_rate)?;
             let cells = case.grid.cells() as f64;

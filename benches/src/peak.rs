@@ -24,39 +24,24 @@ fn fma_rate() -> f64 {
     (2 * LOOPS * lanes) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// Vectors that do not wait for each other: more than the latency of a multiply-add times the number of units, and
+/// with both factors no more than the sixteen registers of AVX2.
+const VECTORS: usize = 12;
+
 /// Runs `loops` rounds of independent multiply-adds; returns how many each round has.
 fn fma_loop(loops: u64) -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: asked just now.
-            return unsafe { fma_loop_avx512(loops) };
+            return unsafe { x86::avx512(loops) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: asked just now.
-            return unsafe { fma_loop_avx2(loops) };
+            return unsafe { x86::avx2(loops) };
         }
     }
-    fma_loop_lanes::<4>(loops)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-unsafe fn fma_loop_avx512(loops: u64) -> u64 {
-    fma_loop_lanes::<16>(loops)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn fma_loop_avx2(loops: u64) -> u64 {
-    fma_loop_lanes::<8>(loops)
-}
-
-/// Twelve vectors that do not wait for each other: more than the latency of a multiply-add times the
-/// number of units.
-#[inline(always)]
-fn fma_loop_lanes<const LANES: usize>(loops: u64) -> u64 {
-    const VECTORS: usize = 12;
+    const LANES: usize = 4;
     let mut sums = [[black_box(0.0f32); LANES]; VECTORS];
     let (factor, summand) = ([black_box(0.999f32); LANES], [black_box(1e-3f32); LANES]);
     for _ in 0..loops {
@@ -68,4 +53,36 @@ fn fma_loop_lanes<const LANES: usize>(loops: u64) -> u64 {
     }
     black_box(sums);
     (LANES * VECTORS) as u64
+}
+
+/// The loop in vector instructions: one written on arrays is left scalar where the compiler finds vectors of
+/// sixteen lanes too dear.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+    use std::hint::black_box;
+
+    use super::VECTORS;
+
+    macro_rules! fma_loop {
+        ($name:ident, $features:literal, $lanes:literal, $splat:ident, $fma:ident) => {
+            /// # Safety
+            /// The machine must have these instructions.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(loops: u64) -> u64 {
+                let mut sums = [$splat(black_box(0.0)); VECTORS];
+                let (factor, summand) = ($splat(black_box(0.999)), $splat(black_box(1e-3)));
+                for _ in 0..loops {
+                    for sum in &mut sums {
+                        *sum = $fma(*sum, factor, summand);
+                    }
+                }
+                black_box(sums);
+                $lanes * VECTORS as u64
+            }
+        };
+    }
+
+    fma_loop!(avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
+    fma_loop!(avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
 }

@@ -1,13 +1,12 @@
 //! AVX-512F: 16 lanes, 32 registers.
 
 use std::arch::x86_64::{
-    __m256, __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_add_ps, _mm_loadu_ps, _mm_storeu_ps, _mm256_add_ps,
-    _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_hadd_ps, _mm512_abs_ps, _mm512_add_ps,
-    _mm512_alignr_epi32, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps128_ps512, _mm512_castps512_ps256,
-    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_insertf32x4, _mm512_loadu_ps, _mm512_maskz_compress_ps, _mm512_maskz_expand_ps, _mm512_maskz_mov_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_ps,
-    _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+    __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_loadu_ps, _mm512_abs_ps, _mm512_add_ps, _mm512_alignr_epi32,
+    _mm512_castps_si512, _mm512_castps128_ps512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_compress_ps,
+    _mm512_maskz_expand_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps,
+    _mm512_unpacklo_ps,
 };
 
 use super::Isa;
@@ -22,16 +21,6 @@ impl Avx512 {
     #[inline(always)]
     pub(super) unsafe fn new() -> Self {
         Self(())
-    }
-
-    /// Upper half plus lower half.
-    #[inline(always)]
-    fn fold(self, v: __m512) -> __m256 {
-        // SAFETY: `self` proves that the machine has AVX-512F.
-        unsafe {
-            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v)));
-            _mm256_add_ps(_mm512_castps512_ps256(v), high)
-        }
     }
 }
 
@@ -121,17 +110,22 @@ impl Isa for Avx512 {
     fn expand(self, v: __m512, lanes: __mmask16) -> __m512 {
         unsafe { _mm512_maskz_expand_ps(lanes, v) }
     }
+    /// In whole vectors up to the last store: halves of a vector live in the lower sixteen registers only, and the
+    /// accumulators that they are taken from would have to as well.
     #[inline(always)]
-    fn sums(self, v: [__m512; 4]) -> [f32; 4] {
+    fn sums(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
         unsafe {
-            let pairs = [
-                _mm256_hadd_ps(self.fold(v[0]), self.fold(v[1])),
-                _mm256_hadd_ps(self.fold(v[2]), self.fold(v[3])),
-            ];
-            let quads = _mm256_hadd_ps(pairs[0], pairs[1]);
-            let sums = _mm_add_ps(_mm256_castps256_ps128(quads), _mm256_extractf128_ps::<1>(quads));
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            // Each quarter: sums of a quarter of a, b, c and d.
+            let quarters = _mm512_add_ps(
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            let halves = _mm512_add_ps(quarters, _mm512_shuffle_f32x4::<0b01_00_11_10>(quarters, quarters));
+            let whole = _mm512_add_ps(halves, _mm512_shuffle_f32x4::<0b10_11_00_01>(halves, halves));
             let mut out = [0.0; 4];
-            _mm_storeu_ps(out.as_mut_ptr(), sums);
+            _mm512_mask_storeu_ps(out.as_mut_ptr(), 0b1111, whole);
             out
         }
     }
