@@ -182,26 +182,9 @@ impl<S: Isa> Epilogue<S> for Bias {
     }
 }
 
-/// `C = relu(A·B + bias)`; NaN stays NaN.
-#[derive(Clone, Copy)]
-pub(super) struct BiasRelu(pub(super) *const f32);
-
-impl<S: Isa> Epilogue<S> for BiasRelu {
-    #[inline(always)]
-    unsafe fn start(self, s: S, row: usize, _: *const f32) -> S::V {
-        // SAFETY: the caller's condition.
-        s.splat(unsafe { *self.0.add(row) })
-    }
-    #[inline(always)]
-    unsafe fn finish(self, s: S, _: usize, to: *mut f32, v: S::V) {
-        // SAFETY: the caller's condition.
-        unsafe { s.store(to, s.max(s.splat(0.0), v)) }
-    }
-}
-
-/// A product whose depth is cut into parts, which are multiplied one after the other: the first starts
-/// with the bias, the others with what `C` holds, the last ends with ReLU. Between the parts `C` keeps
-/// sums as they are, so the result is that of [`BiasRelu`] bit by bit.
+/// `C = relu(A·B + bias)`; NaN stays NaN. The depth of the product may be cut into parts, which are multiplied one
+/// after the other: the first starts with the bias, the others with what `C` holds, the last ends with ReLU. Between
+/// the parts `C` keeps sums as they are, so the result does not depend on the cuts.
 #[derive(Clone, Copy)]
 pub(super) struct PartRelu {
     pub(super) bias: *const f32,
@@ -281,6 +264,11 @@ impl Iterator for Blocks {
         self.left -= vectors;
         Some((column, vectors))
     }
+}
+
+/// Columns of a block of [`multiply`] with vectors of `lanes` floats.
+pub(super) const fn block_columns(lanes: usize) -> usize {
+    lanes * if lanes == 16 { 3 } else { 2 }
 }
 
 /// `C = epilogue(A·B)` for a block of `vectors ≤` [`Isa::VECTORS`] vectors of columns.

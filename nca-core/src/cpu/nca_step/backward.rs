@@ -5,12 +5,13 @@
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{
-    Bias, BiasRelu, Blocks, Gate, Outer, Panels, Plain, Strided, dots, most_padded, most_padded_columns, multiply,
+    Bias, Blocks, Gate, Outer, Panels, Plain, Strided, dots, most_padded, most_padded_columns, multiply,
 };
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::active::{Active, leading};
 use super::adjoint::{Spread, adjoint_tile, ring_len};
+use super::hidden::hidden_block;
 use super::mask::Mask;
 use super::stencil::{Panel, perceive_tile};
 use super::tiling::Tile;
@@ -163,7 +164,7 @@ unsafe fn backward_tile<S: Isa>(s: S, job: &BackwardGroup<'_>, pieces: &mut Piec
 /// `h = relu(W1·z + b1)`, and `dx = W2·h + b2` where the clamp will ask for it.
 #[inline(always)]
 unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pieces<S>, ld: usize, vectors: usize) {
-    let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
+    let channels = Panels::new::<S>(plan.stencil.channels);
     // SAFETY: the caller's condition.
     unsafe {
         for (column, vectors) in Blocks::new::<S>(vectors) {
@@ -172,17 +173,7 @@ unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pi
                 stride: ld,
             };
             let h = pieces.h.add(column);
-            multiply(
-                s,
-                hidden,
-                plan.inputs(),
-                weights.w1,
-                z,
-                vectors,
-                h,
-                ld,
-                BiasRelu(weights.b1),
-            );
+            hidden_block(s, plan, weights, 0..plan.stencil.channels, z, vectors, h, ld);
             if plan.clamped() {
                 let (h, dx) = (Strided { start: h, stride: ld }, pieces.dx.add(column));
                 multiply(

@@ -4,14 +4,15 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{Bias, Blocks, Panels, PartRelu, Strided, multiply};
+use super::super::gemm::{Bias, Blocks, Panels, Strided, multiply};
 use super::super::simd::{Isa, Kernel, prefetch};
-use super::Plan;
 use super::active::{Active, leading};
+use super::hidden::hidden_block;
 use super::mask::Mask;
 use super::stencil::{Panel, perceive_tile};
 use super::tiling::Tile;
 use super::weights::Weights;
+use super::{Plan, parts};
 
 /// `x' = clamp(x + mask·dx)` on one tile.
 pub(super) struct ForwardTile<'a> {
@@ -74,30 +75,23 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
     // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`).
     unsafe {
         let x = job.x.as_ptr().add(sample);
-        let (hidden, channels) = (Panels::new::<S>(plan.hidden), Panels::new::<S>(plan.stencil.channels));
+        let channels = Panels::new::<S>(plan.stencil.channels);
         let whole = plan.part == plan.stencil.channels;
         let ldh = if whole { S::VECTORS * S::LANES } else { ld };
-        for part in plan.parts(plan.part) {
+        for part in parts(0..plan.stencil.channels, plan.part) {
             if active.count == 0 {
                 break;
             }
             let panel = Panel { start: pieces.z, ld };
             perceive_tile(s, plan, &tile, active, x, weights.zeros, part.clone(), panel);
-            let (first, last) = (part.start == 0, part.end == plan.stencil.channels);
-            let w1 = weights.w1.add(hidden.padded() * plan.stencil.row(part.start, 0));
+            let last = part.end == plan.stencil.channels;
             for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
                 let z = Strided {
                     start: pieces.z.add(column),
                     stride: ld,
                 };
                 let h = pieces.h.add(if whole { 0 } else { column });
-                let epilogue = PartRelu {
-                    bias: weights.b1,
-                    first,
-                    last,
-                };
-                let inputs = plan.stencil.row(part.len(), 0);
-                multiply(s, hidden, inputs, w1, z, vectors, h, ldh, epilogue);
+                hidden_block(s, plan, weights, part.clone(), z, vectors, h, ldh);
                 if last {
                     let h = Strided { start: h, stride: ldh };
                     let (dx, bias) = (pieces.dx.add(column), Bias(weights.b2));

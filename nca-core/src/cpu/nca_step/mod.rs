@@ -5,9 +5,9 @@
 //! 1. [`mask`]: the mask bits; [`active`]: the active cells, numbered.
 //! 2. [`stencil`]: perception, vectorised over columns, of which only the active cells are stored:
 //!    a panel `z [KC, active]`, all kernels of a channel together.
-//! 3. [`forward`]: `h = relu(W1·z + b1)` and `dx = W2·h + b2`, block of columns by block of columns,
-//!    so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z` does
-//!    not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
+//! 3. [`forward`]: `h = relu(W1·z + b1)` ([`hidden`]) and `dx = W2·h + b2`, block of columns by block of
+//!    columns, so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z`
+//!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
 //!
 //! Backward recomputes 1–3 instead of storing anything ([`backward`]): the gradient is gathered at the
@@ -22,6 +22,7 @@ mod active;
 mod adjoint;
 mod backward;
 mod forward;
+mod hidden;
 mod mask;
 mod reduce;
 mod stencil;
@@ -41,8 +42,9 @@ use self::stencil::Stencil;
 use self::tiling::Tiling;
 use self::weights::{Pack, Weights};
 use super::arena::{Carver, Shared};
+use super::gemm::block_columns;
 use super::mlp::check_params;
-use super::simd::{Isa, Kernel, dispatch};
+use super::simd::{Isa, Kernel, dispatch, lanes};
 use super::update::bound;
 use super::{Buffer, Cpu};
 use crate::backend::{MaskKey, NcaStep};
@@ -53,11 +55,17 @@ use crate::philox::fire_threshold;
 
 /// Floats of the panel of a forward tile: 128 KiB, a part of any second-level cache.
 const FORWARD_FLOATS: usize = 32 * 1024;
-/// Floats of the panels of a backward tile: 256 KiB.
+/// Floats of the panels of a backward tile for vectors of eight lanes or fewer: 256 KiB. Twice that for sixteen, as
+/// processors that have them have a second-level cache of 1 MiB or more.
 const BACKWARD_FLOATS: usize = 64 * 1024;
-/// Active cells a tile is made for: at least so many that blocks of three vectors fill it well, at most
-/// so many that a small grid still gives every core some tiles.
+/// Active cells a tile is made for, if vectors have eight lanes or fewer: at least so many that blocks of vectors fill
+/// it well and that the sums over its cells outweigh adding up the lanes once a tile. Twice that for sixteen lanes.
 const ACTIVE_CELLS: (usize, usize) = (128, 256);
+/// Tiles that a grid is cut into before they become larger than must be, so that cores have some each.
+const MANY_TILES: f64 = 8.0;
+/// Floats of the right operand of the first layer that are multiplied at a time: with the hidden layer of a block
+/// of columns they stay in L1.
+const DEPTH_FLOATS: usize = 6 * 1024;
 /// Largest hidden layer that is summed up part by part, and the channels of a part: few enough that their
 /// perception and the whole hidden layer of a tile stay in L1. Larger layers would be stored and loaded
 /// again too often.
@@ -78,8 +86,10 @@ struct Plan {
     /// Bound of the clamp; infinite where there is none.
     bound: f32,
     threshold: u64,
-    /// Channels that a forward tile perceives and multiplies at a time.
+    /// Channels that a forward tile perceives at a time.
     part: usize,
+    /// Channels that are multiplied at a time.
+    depth: usize,
     forward: Tiling,
     backward: Tiling,
     /// Groups of backward tiles.
@@ -87,10 +97,14 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &NcaConfig, grid: Grid) -> Self {
+    /// For vectors of `lanes` floats.
+    fn new(config: &NcaConfig, grid: Grid, lanes: usize) -> Self {
         let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
+        let wide = if lanes > 8 { 2 } else { 1 };
         let cells = |floats: usize, per_cell: usize| {
-            let active = (floats / per_cell).clamp(ACTIVE_CELLS.0, ACTIVE_CELLS.1);
+            let (least, most) = (wide * ACTIVE_CELLS.0, wide * ACTIVE_CELLS.1);
+            let share = (grid.cells() as f64 * config.fire_rate / MANY_TILES) as usize;
+            let active = (floats / per_cell).min(share).clamp(least, most);
             ((active as f64 / config.fire_rate) as usize).min(MOST_CELLS)
         };
         let part = if hidden > SMALL_HIDDEN {
@@ -98,7 +112,10 @@ impl Plan {
         } else {
             channels.min(PART_CHANNELS)
         };
-        let backward = Tiling::new(grid, cells(BACKWARD_FLOATS, inputs + hidden + channels));
+        // In equal shares, as a short one would be stored and loaded for little.
+        let most = (DEPTH_FLOATS / (block_columns(lanes) * config.kernels())).max(1);
+        let depth = channels.div_ceil(channels.div_ceil(most).max(1));
+        let backward = Tiling::new(grid, cells(wide * BACKWARD_FLOATS, inputs + hidden + channels));
         let group_bytes = size_of::<f32>() * (hidden * inputs + channels * hidden);
         let groups = (GROUP_BYTES / group_bytes).clamp(GROUPS.0, GROUPS.1);
         Self {
@@ -108,6 +125,7 @@ impl Plan {
             bound: bound(config),
             threshold: fire_threshold(config.fire_rate),
             part,
+            depth,
             forward: Tiling::new(grid, cells(FORWARD_FLOATS, inputs)),
             backward,
             groups: groups.min(backward.len()),
@@ -117,14 +135,6 @@ impl Plan {
     /// Length of the perception vector, KC.
     fn inputs(&self) -> usize {
         self.stencil.kernels * self.stencil.channels
-    }
-
-    /// All channels, `part` at a time.
-    fn parts(&self, part: usize) -> impl Iterator<Item = Range<usize>> {
-        let channels = self.stencil.channels;
-        (0..channels)
-            .step_by(part.max(1))
-            .map(move |start| start..(start + part).min(channels))
     }
 
     fn clamped(&self) -> bool {
@@ -143,6 +153,14 @@ impl Plan {
     fn len(&self) -> usize {
         self.stencil.channels * self.grid.cells()
     }
+}
+
+/// A range of channels, `part` at a time.
+fn parts(channels: Range<usize>, part: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = channels.end;
+    channels
+        .step_by(part.max(1))
+        .map(move |start| start..(start + part).min(end))
 }
 
 /// Memory of a whole backward call.
@@ -189,7 +207,7 @@ impl Cpu {
         if grid.cells() == 0 {
             return Ok(());
         }
-        let plan = &Plan::new(config, grid);
+        let plan = &Plan::new(config, grid, lanes(self.simd, grid.width));
         self.install(|| {
             self.arenas.with_call(
                 |carver| Weights::carve(carver, plan, false),
@@ -226,7 +244,7 @@ impl Cpu {
         if grid.cells() == 0 {
             return Ok(());
         }
-        let plan = &Plan::new(config, grid);
+        let plan = &Plan::new(config, grid, lanes(self.simd, grid.width));
         let grad_len = dispatch(self.simd, grid.width, GradLength(plan));
         self.install(|| {
             self.arenas.with_call(

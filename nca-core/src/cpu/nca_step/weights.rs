@@ -7,14 +7,14 @@ use super::super::Buffer;
 use super::super::arena::{Arenas, Carver};
 use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
-use super::{Plan, backward, forward};
+use super::{Plan, backward, forward, parts};
 use crate::params::Params;
 
 /// Packed matrices; those of the backward pass are null where it is not needed.
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
-    /// W1, D rows of KC, columns as the rows of a panel of perceptions ([`Stencil::row`]). Forward cut into
-    /// [`Plan::parts`], each packed by itself.
+    /// W1, D rows of KC, columns as the rows of a panel of perceptions ([`Stencil::row`]), cut into parts of
+    /// [`Plan::depth`] channels, each packed by itself. Forward starts anew with every [`Plan::part`].
     ///
     /// [`Stencil::row`]: super::stencil::Stencil::row
     pub(super) w1: *const f32,
@@ -98,8 +98,9 @@ impl Kernel for Pack<'_> {
             *input = plan.stencil.input(row);
         }
         let w1 = |row: usize, column: usize| w1[row * inputs + order[column]];
-        // Backward multiplies in one go.
-        for part in plan.parts(if backward { channels } else { plan.part }) {
+        // Backward perceives all channels in one go.
+        let perceived = parts(0..channels, if backward { channels } else { plan.part });
+        for part in perceived.flat_map(|perceived| parts(perceived, plan.depth)) {
             let inputs = plan.stencil.row(part.start, 0)..plan.stencil.row(part.end, 0);
             let to = weights
                 .w1
