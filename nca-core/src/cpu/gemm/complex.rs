@@ -3,8 +3,12 @@
 // As in `gemm`.
 #![allow(unsafe_code)]
 
-use super::super::simd::Isa;
+use super::super::simd::{Isa, prefetch};
 use super::{Panels, SHORT};
+
+/// Rows of `B` that are asked for ahead of their use: spectra exceed the second-level cache, and a row takes no longer
+/// to multiply than the third level takes to answer.
+const AHEAD: usize = 8;
 
 /// A matrix of complex numbers: its columns in blocks of a vector, of which the real parts come first and
 /// the imaginary ones next.
@@ -116,6 +120,7 @@ unsafe fn complex_tile<S: Isa, const M: usize, const ADJOINT: bool>(
             let count = left.min(run);
             for _ in 0..count {
                 let (b_re, b_im) = (s.load(right), s.load(right.add(S::LANES)));
+                prefetch(right.wrapping_add(AHEAD * b.row), 2 * S::LANES);
                 for r in 0..M {
                     let a_re = s.splat(*rows[r].add(at));
                     re[r] = s.fma(a_re, b_re, re[r]);
