@@ -235,6 +235,9 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     let mut reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(|e| Error::io(path, e))?;
+    if reader.format().is_none() {
+        return Err(garbage("no picture of a known format".to_owned()));
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);

@@ -224,7 +224,12 @@ fn broken_pictures() {
         &["flow", &good, &good, "--flow", "magic"],
         &["--flow", "magic", "classical"],
     );
-    let out = path("run");
+    let (out, text) = (path("run"), path("text.png"));
+    fs::write(&text, "no picture").expect("a file");
+    refused(
+        &["train", "--texture", &text, "--out", &out],
+        &["text.png: found no picture of a known format"],
+    );
     refused(&["sweep", "--texture", &torn, "--out", &out], &["torn.png"]);
     refused(&["report", &out], &["run"]);
 }
