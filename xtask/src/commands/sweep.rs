@@ -14,6 +14,11 @@ use crate::list::List;
 use crate::output::{print_json, print_line};
 use crate::progress::SweepProgress;
 
+/// Headings of the help. Each flag names its own: one set for a struct holds for all that follows it.
+const TRAINING: &str = "Training";
+const MEASURING: &str = "Measuring Ψ";
+const MOTION: &str = "Motion as an objective (not with --flow classical)";
+
 /// Train a grid of automata and measure how strongly each moves
 ///
 /// Without arguments: the paper's experiment in miniature, nine models of a built-in texture, about
@@ -66,28 +71,27 @@ impl FlowMethodArgs {
 ///
 /// These make a model that moves as strongly as you like: see the section on steering in README.md.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Motion as an objective (not with --flow classical)")]
 pub(crate) struct MotionArgs {
     /// What training is after: appearance, motion or both [default: what the preset says, appearance
     /// but for notebook; both where that is appearance and a flag below is given]
-    #[arg(long, value_name = "NAME", help_heading = None)]
+    #[arg(long, value_name = "NAME", help_heading = TRAINING)]
     objective: Option<String>,
     /// Factor of the motion loss: the objective gains X·Ψ, so a positive one asks for more motion
     /// and a negative one for less; with --motion-target the loss is X·|Ψ − target|
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = MOTION)]
     motion_weight: Option<f64>,
     /// Ψ to be reached, in pixels per frame
-    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PX", allow_negative_numbers = true, help_heading = MOTION)]
     motion_target: Option<f64>,
     /// Frames of an iteration, --steps-per-frame steps apart, at the end of its rollout
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MOTION)]
     motion_frames: Option<usize>,
     /// Pairs whose flow counts: successive (the paper's) or last (from the last frame to each
     /// earlier one, the notebook's)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = MOTION)]
     motion_pairs: Option<Pairing>,
     /// Let the gradient flow back through the steps of the last N pairs only; 0 for all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MOTION)]
     motion_window: Option<usize>,
 }
 
@@ -161,38 +165,38 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N")]
     pub(crate) size: Option<usize>,
     /// Training iterations of each model
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) iterations: Option<u64>,
     /// Samples of an iteration
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) batch: Option<usize>,
     /// States in the pool
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) pool: Option<usize>,
     /// Adam's initial learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) learning_rate: Option<f64>,
     /// Fewest steps of a training rollout
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) steps_min: Option<u32>,
     /// One more than the most steps of a training rollout
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) steps_max: Option<u32>,
     /// Bound states to ±X after each step [default: as the preset's automata do]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) clamp: Option<f64>,
     /// Factor of the loss on states beyond ±1
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) overflow_weight: Option<f64>,
     /// MiB of states and frames of motion kept for the backward pass; states that do not fit are
     /// recomputed
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", help_heading = TRAINING)]
     pub(crate) memory_budget: Option<usize>,
     /// Frame pairs of the final measurement of Ψ
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MEASURING)]
     pub(crate) frames: Option<usize>,
     /// Automaton steps between two frames; Ψ grows with it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MEASURING)]
     pub(crate) steps_per_frame: Option<u32>,
     #[command(flatten)]
     pub(crate) flow: FlowMethodArgs,
@@ -200,16 +204,16 @@ pub(crate) struct TrainingArgs {
     pub(crate) motion: MotionArgs,
     /// Appearance loss: patch (needs no weights), vgg-ot, vgg-slw or vgg-gram [default: vgg-ot with
     /// --vgg, else patch]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = TRAINING)]
     pub(crate) appearance: Option<String>,
     /// Weights of VGG16 or VGG19 (safetensors or PyTorch file, torchvision names, as many layers as it has)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = TRAINING)]
     pub(crate) vgg: Option<PathBuf>,
     /// Steps before the first frame
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MEASURING)]
     pub(crate) warmup: Option<u32>,
     /// Iterations between measurements of Ψ during training, 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MEASURING)]
     pub(crate) measure_every: Option<u64>,
     /// Decides everything random
     #[arg(long, value_name = "N")]
