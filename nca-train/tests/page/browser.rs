@@ -4,37 +4,38 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
 /// Longest wait for anything: software rendering on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An open page.
-pub(crate) struct Browser {
-    process: Child,
-    socket: WebSocket<TcpStream>,
-    session: Value,
-    calls: u64,
-    /// What the page complained of: exceptions, errors on the console, refused requests.
-    complaints: Vec<String>,
-    _profile: TempDir,
+/// The Chromium that all tests of this process share: to start one takes longer than most tests.
+struct Chromium {
+    port: u16,
+    path: String,
+    /// Chromium ends once this one's input is closed, be it by the death of the process that tests.
+    _process: Child,
 }
 
-impl Browser {
-    /// Starts Chromium, or says that there is none, in which case the test is skipped.
-    pub(crate) fn start() -> Option<Self> {
-        let Some(program) = program() else {
-            eprintln!("skipped: no Chromium on PATH");
-            return None;
-        };
-        let profile = tempfile::tempdir().unwrap();
-        let process = Command::new(program)
+/// None where there is no Chromium.
+static CHROMIUM: LazyLock<Option<Chromium>> = LazyLock::new(Chromium::start);
+
+impl Chromium {
+    fn start() -> Option<Self> {
+        let program = program()?;
+        let profile = tempfile::tempdir().unwrap().keep();
+        // Chromium takes commands from descriptor 3 too, and ends when nobody is left to give any. Then
+        // its profile goes as well: values of a static are not dropped.
+        let process = Command::new("sh")
+            .args(["-c", r#""$@" 3<&0 4>/dev/null 0</dev/null; rm -rf -- "$0""#])
+            .arg(&profile)
+            .arg(program)
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -46,34 +47,70 @@ impl Browser {
                 "--use-angle=swiftshader",
                 "--enable-unsafe-swiftshader",
                 "--hide-scrollbars",
+                // No page waits for being in front.
+                "--disable-renderer-backgrounding",
+                "--disable-backgrounding-occluded-windows",
+                "--disable-background-timer-throttling",
+                "--remote-debugging-pipe",
                 "--remote-debugging-port=0",
             ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let (port, path) = endpoint(profile.path());
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (port, path) = endpoint(&profile);
+        Some(Self {
+            port,
+            path,
+            _process: process,
+        })
+    }
+}
+
+/// An open page, with cookies, cache and window of its own.
+pub(crate) struct Browser {
+    socket: WebSocket<TcpStream>,
+    session: Value,
+    calls: u64,
+    /// What the page complained of: exceptions, errors on the console, refused requests.
+    complaints: Vec<String>,
+}
+
+impl Browser {
+    /// Opens a page in Chromium, or says that there is none, in which case the test is skipped.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(chromium) = &*CHROMIUM else {
+            eprintln!("skipped: no Chromium on PATH");
+            return None;
+        };
+        let stream = TcpStream::connect(("127.0.0.1", chromium.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let address = format!("ws://127.0.0.1:{port}{path}");
+        let address = format!("ws://127.0.0.1:{}{}", chromium.port, chromium.path);
         let (socket, _) = tungstenite::client(address, stream).unwrap();
         let mut browser = Self {
-            process,
             socket,
             session: Value::Null,
             calls: 0,
             complaints: Vec::new(),
-            _profile: profile,
         };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        // It goes with its pages when this connection does.
+        let context = browser.call("Target.createBrowserContext", json!({ "disposeOnDetach": true }));
+        let target = json!({
+            "url": "about:blank",
+            "newWindow": true,
+            "browserContextId": context["browserContextId"],
+        });
+        let target = browser.call("Target.createTarget", target);
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         browser.session = browser.call("Target.attachToTarget", attach)["sessionId"].clone();
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.call(domain, json!({}));
         }
+        // Each page takes itself for the one that has the focus.
+        browser.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
         Some(browser)
     }
 
@@ -315,22 +352,6 @@ impl Browser {
             _ => None,
         };
         self.complaints.extend(complaint);
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let close = json!({ "id": 0, "method": "Browser.close" });
-        let asked = self.socket.send(Message::text(close.to_string())).is_ok();
-        let start = Instant::now();
-        while asked && start.elapsed() < Duration::from_secs(5) {
-            if matches!(self.process.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
