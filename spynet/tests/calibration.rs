@@ -55,6 +55,10 @@ fn errors_are_counted_by_set() {
     assert!(synthetic(128, Kind::Chairs) < synthetic(512, Kind::Still));
     assert!(synthetic(128, Kind::Still) < synthetic(128, Kind::Affine));
     assert!(synthetic(512, Kind::Chairs) < named && named < Set::Size(SizeClass::Still));
+    // Of pairs from files all come first, then folders, then each.
+    let (folder, file) = (Set::Folder("z".to_owned()), Set::File("a".to_owned()));
+    assert!(Set::Files < folder && folder < file && file < named);
+    assert_eq!(Set::Folder(String::new()).name(), "./");
     assert_eq!(synthetic(128, Kind::Torus).name(), "torus 128×128");
     assert_eq!(rows[0].flow, "zero");
 
@@ -167,8 +171,12 @@ fn pairs_are_found_in_every_layout() {
         fs::write(path, b"").unwrap();
     };
     let flow = FlowField::new(2, 3, vec![0.5; 12]).unwrap();
-    for name in ["a_img1.ppm", "a_img2.ppm", "b/frame10.png", "b/frame11.png"] {
+    for name in ["a_img1.ppm", "a_img2.ppm"] {
         touch(name);
+    }
+    for name in ["frame10.png", "frame11.png"] {
+        touch(&format!("b/{name}"));
+        touch(&format!("m/b/{name}"));
     }
     for name in [
         "k/image_2/007_10.png",
@@ -185,10 +193,16 @@ fn pairs_are_found_in_every_layout() {
     touch("c_img2.png");
     write_kitti(dir.path().join("c_flow.png"), &flow).unwrap();
     write_flo(dir.path().join("b/flow10.flo"), &flow).unwrap();
+    write_flo(dir.path().join("m/b/flow10.flo"), &flow).unwrap();
     write_kitti(dir.path().join("k/flow_occ/007_10.png"), &flow).unwrap();
     let pairs = find_pairs(dir.path()).unwrap();
     let names: Vec<&str> = pairs.iter().map(|pair| pair.name.as_str()).collect();
-    assert_eq!(names, ["a_flow", "b-flow10", "c_flow", "k-flow_occ-007_10"]);
+    assert_eq!(
+        names,
+        ["a_flow", "b-flow10", "c_flow", "k-flow_occ-007_10", "m-b-flow10"]
+    );
+    let folders: Vec<&str> = pairs.iter().map(|pair| pair.folder.as_str()).collect();
+    assert_eq!(folders, ["", "", "", "k/flow_occ", "m"]);
     assert!(pairs[3].second.ends_with("k/image_2/007_11.png"));
     for pair in &pairs {
         assert_eq!(read_truth(&pair.truth).unwrap(), flow);

@@ -10,7 +10,7 @@ use crate::estimator::FlowEstimator;
 use crate::field::FlowField;
 use crate::synth::Kind;
 
-/// What pairs have in common whose errors are averaged.
+/// What pairs have in common whose errors are averaged. Their order is that of the tables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
     /// Synthetic pairs of a kind, in frames of one size.
@@ -22,7 +22,13 @@ pub enum Set {
         /// What the pairs show.
         kind: Kind,
     },
-    /// Pairs given by a name, such as those of a folder.
+    /// All pairs from files.
+    Files,
+    /// Those of them in one folder.
+    Folder(String),
+    /// One of them.
+    File(String),
+    /// Pairs given by a name.
     Named(String),
     /// Pairs that move about as far.
     Size(SizeClass),
@@ -34,7 +40,10 @@ impl Set {
     pub fn name(&self) -> String {
         match self {
             Self::Synthetic { height, width, kind } => format!("{} {width}×{height}", kind.name()),
-            Self::Named(name) => name.clone(),
+            Self::Files => "all files".to_owned(),
+            Self::Folder(folder) if folder.is_empty() => "./".to_owned(),
+            Self::Folder(folder) => format!("{folder}/"),
+            Self::File(name) | Self::Named(name) => name.clone(),
             Self::Size(class) => class.name().to_owned(),
         }
     }

@@ -20,6 +20,8 @@ use crate::kitti::read_kitti;
 /// Files of a pair.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PairFiles {
+    /// The folder of its data set, below the one that was searched; empty where that is the same.
+    pub folder: String,
     /// Name for tables and pictures.
     pub name: String,
     /// First frame.
@@ -52,7 +54,7 @@ pub fn read_truth(path: impl AsRef<Path>) -> Result<FlowField> {
     }
 }
 
-/// All pairs in `dir` and below, sorted by name.
+/// All pairs in `dir` and below, sorted by folder and name.
 ///
 /// # Errors
 /// When a folder cannot be read, a flow lacks one of its frames, or there is no pair at all.
@@ -84,6 +86,12 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
         // A picture beside a `.flo` file shows its colours.
         let known = flo || png && !path.with_extension("flo").is_file();
         let folder = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Middlebury has a folder for each pair, in that of the set.
+        let set = if stem == "flow10" && flo && dir != root {
+            dir.parent()
+        } else {
+            Some(dir)
+        };
         let (first, second) = if let Some(name) = stem.strip_suffix("_flow").filter(|_| known) {
             (dir.join(format!("{name}_img1")), dir.join(format!("{name}_img2")))
         } else if stem == "flow10" && flo {
@@ -102,7 +110,9 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
             continue;
         };
         let name = path.strip_prefix(root).unwrap_or(&path).with_extension("");
+        let set = set.and_then(|set| set.strip_prefix(root).ok()).unwrap_or(Path::new(""));
         pairs.insert(PairFiles {
+            folder: set.to_string_lossy().replace('\\', "/"),
             name: name.to_string_lossy().replace(['/', '\\'], "-"),
             first: picture(&first, &path)?,
             second: picture(&second, &path)?,

@@ -1,5 +1,6 @@
 //! `cargo xtask flow-eval`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
 use nca_train::exemplar::Exemplar;
+use nca_train::montage::Montage;
 use nca_train::picture::write_png;
 use nca_train::{Texture, rgb8};
 use spynet::evaluate::files::{PairFiles, find_pairs, read_truth};
@@ -20,7 +22,9 @@ use spynet::evaluate::{
     fields, floors, tables,
 };
 use spynet::synth::{Kind, Raster, Synth, SynthSettings};
-use spynet::{Classical, FlowChoice, FlowEstimator, FlowField, automatic_max, flow_to_rgb, write_flo, write_kitti};
+use spynet::{
+    Classical, FlowChoice, FlowEstimator, FlowField, automatic_max, endpoint_error, flow_to_rgb, write_flo, write_kitti,
+};
 
 use crate::backend::{BackendArgs, Job};
 use crate::commands::sweep::FlowMethodArgs;
@@ -41,10 +45,13 @@ pub(crate) struct FlowEvalArgs {
     /// Synthetic pairs of each kind at 128x128, and a quarter as many at 512x384
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pairs: u32,
-    /// Also evaluate on the pairs in this folder and those below it (layouts of FlyingChairs,
-    /// Middlebury and KITTI)
+    /// Also evaluate on the pairs in this folder and those below it (layouts of FlyingChairs:
+    /// NAME_img1.png, NAME_img2.png, NAME_flow.flo; Middlebury; KITTI)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Evaluate on the pairs of --data alone
+    #[arg(long, requires = "data", conflicts_with_all = ["pairs", "textures"])]
+    data_only: bool,
     /// Also calibrate on the pictures in this folder, each made 128x128
     #[arg(long, value_name = "DIR")]
     textures: Option<PathBuf>,
@@ -61,6 +68,12 @@ const LARGE: (usize, usize) = (384, 512);
 const FEWER_LARGE: u64 = 4;
 /// Pairs of each set that are drawn.
 const EXAMPLES: usize = 2;
+/// Pairs from files that are drawn, where their folders are fewer than would make more.
+const FILE_EXAMPLES: usize = 8;
+/// Panels of examples are at least so wide, pixels: their labels need it.
+const LABEL_WIDTH: u32 = 256;
+/// So many pairs from files have a line each.
+const FEW_FILES: usize = 20;
 /// Shortest features of pictures and built-ins at 128×128, in pixels.
 const PICTURE_PERIOD: f64 = 10.0;
 /// The built-ins as no training sees them.
@@ -71,14 +84,7 @@ pub(crate) fn run(args: &FlowEvalArgs) -> anyhow::Result<()> {
     // What is wrong with the folders should be said before the long part.
     let data = args.data.as_ref().map(find_pairs).transpose()?.unwrap_or_default();
     let backend = args.backend.open()?;
-    let mut pictures = built_ins()?;
-    if let Some(dir) = &args.textures {
-        pictures.extend(read_pictures(dir)?);
-    }
-    let mut exhibits = Exhibit::procedural();
-    for picture in &pictures {
-        exhibits.push(Exhibit::from_picture(&picture.name, PICTURE_PERIOD, &raster(picture))?);
-    }
+    let exhibits = if args.data_only { Vec::new() } else { exhibits(args)? };
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     }
@@ -88,16 +94,34 @@ pub(crate) fn run(args: &FlowEvalArgs) -> anyhow::Result<()> {
         data: &data,
         exhibits: &exhibits,
     })?;
-    let report = evaluation.markdown(args);
+    let report = evaluation.markdown(args, &data);
     if let Some(out) = &args.out {
         let save = |name: &str, text: &str| write_atomic(out.join(name), |file| file.write_all(text.as_bytes()));
         save("REPORT.md", &report)?;
-        save("accuracy.csv", &tables::csv(&evaluation.accuracy)?)?;
-        save("calibration.csv", &tables::csv(&evaluation.calibration)?)?;
-        save("floors.csv", &tables::csv(&evaluation.floors)?)?;
-        save("fields.csv", &tables::csv(&evaluation.fields)?)?;
+        if !data.is_empty() {
+            save("files.csv", &tables::csv(&evaluation.files)?)?;
+        }
+        if !args.data_only {
+            save("accuracy.csv", &tables::csv(&evaluation.accuracy)?)?;
+            save("calibration.csv", &tables::csv(&evaluation.calibration)?)?;
+            save("floors.csv", &tables::csv(&evaluation.floors)?)?;
+            save("fields.csv", &tables::csv(&evaluation.fields)?)?;
+        }
     }
     print_line(report.trim_end())
+}
+
+/// The textures of the calibration.
+fn exhibits(args: &FlowEvalArgs) -> nca_core::Result<Vec<Exhibit>> {
+    let mut pictures = built_ins()?;
+    if let Some(dir) = &args.textures {
+        pictures.extend(read_pictures(dir)?);
+    }
+    let mut exhibits = Exhibit::procedural();
+    for picture in &pictures {
+        exhibits.push(Exhibit::from_picture(&picture.name, PICTURE_PERIOD, &raster(picture))?);
+    }
+    Ok(exhibits)
 }
 
 fn built_ins() -> nca_core::Result<Vec<Texture>> {
@@ -138,7 +162,10 @@ fn raster(texture: &Texture) -> Raster {
 }
 
 /// All that is found out.
+#[derive(Default)]
 struct Evaluation {
+    /// On the pairs from files: all, those of each folder, and each.
+    files: Vec<AccuracyRow>,
     accuracy: Vec<AccuracyRow>,
     calibration: Vec<CalibrationRow>,
     floors: Vec<FloorRow>,
@@ -146,15 +173,37 @@ struct Evaluation {
 }
 
 impl Evaluation {
-    fn markdown(&self, args: &FlowEvalArgs) -> String {
+    fn markdown(&self, args: &FlowEvalArgs, data: &[PairFiles]) -> String {
         let mut text = String::from("# Flow estimators compared\n\n");
         if let Some(name) = args.flow.flow_weights.as_ref().and_then(|path| path.file_name()) {
             let _ = writeln!(text, "Weights of the network: `{}`.\n", name.to_string_lossy());
         }
+        text += "Endpoint errors are in pixels; `zero` is the answer that nothing moves.\n\n";
+        if !data.is_empty() {
+            let names: BTreeSet<&str> = data.iter().map(|pair| pair.name.as_str()).collect();
+            let few = data.len() <= FEW_FILES;
+            let rows: Vec<AccuracyRow> = self
+                .files
+                .iter()
+                .filter(|row| few || !names.contains(row.set.as_str()))
+                .cloned()
+                .collect();
+            let _ = writeln!(
+                text,
+                "## Endpoint error on pairs from files\n\n{}",
+                tables::accuracy(&rows)
+            );
+            if !few {
+                text += "The errors of each pair are in files.csv, which --out writes.\n\n";
+            }
+        }
+        if args.data_only {
+            return text;
+        }
         let _ = writeln!(
             text,
-            "## Endpoint error\n\nOn synthetic pairs of each kind from a seed held out; the last lines have the pairs of all kinds and \
-             sizes by the mean length of their motion. `zero` is the answer that nothing moves.\n\n{}",
+            "## Endpoint error on synthetic pairs\n\nOf each kind, from a seed held out; the last lines have the pairs of all kinds and \
+             sizes by the mean length of their motion.\n\n{}",
             tables::accuracy(&self.accuracy)
         );
         let _ = writeln!(
@@ -197,9 +246,16 @@ impl Job for Evaluate<'_> {
         let style = ProgressStyle::with_template("{prefix:12} {bar:30.cyan} {pos}/{len}  {eta} left");
         let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix("errors");
-        let mut accuracy = Accuracy::new(estimators.clone());
         // Files may be damaged: that should be said before the long part.
-        self.add_files(&mut accuracy, &estimators, &bar)?;
+        let files = self.files(&estimators, &bar)?;
+        if self.args.data_only {
+            bar.finish_and_clear();
+            return Ok(Evaluation {
+                files,
+                ..Evaluation::default()
+            });
+        }
+        let mut accuracy = Accuracy::new(estimators.clone());
         self.synthetic(&mut accuracy, &estimators, &bar)?;
         bar.set_prefix("calibration");
         let calibration = calibrate(&estimators, self.exhibits, SIDE, || bar.inc(1))?;
@@ -208,6 +264,7 @@ impl Job for Evaluate<'_> {
         let fields = fields(&estimators, self.exhibits, SIDE)?;
         bar.finish_and_clear();
         Ok(Evaluation {
+            files,
             accuracy: accuracy.rows(),
             calibration,
             floors,
@@ -219,7 +276,11 @@ impl Job for Evaluate<'_> {
 impl Evaluate<'_> {
     /// Height and width of synthetic pairs, and how many of each kind.
     fn sizes(&self) -> [((usize, usize), u64); 2] {
-        let pairs = u64::from(self.args.pairs);
+        let pairs = if self.args.data_only {
+            0
+        } else {
+            u64::from(self.args.pairs)
+        };
         [((SIDE, SIDE), pairs), (LARGE, pairs.div_ceil(FEWER_LARGE))]
     }
 
@@ -263,23 +324,24 @@ impl Evaluate<'_> {
     }
 
     /// Pairs from the folder.
-    fn add_files(
-        &self,
-        accuracy: &mut Accuracy<'_>,
-        estimators: &[&dyn FlowEstimator],
-        bar: &ProgressBar,
-    ) -> anyhow::Result<()> {
-        for (index, files) in self.data.iter().enumerate() {
+    fn files(&self, estimators: &[&dyn FlowEstimator], bar: &ProgressBar) -> anyhow::Result<Vec<AccuracyRow>> {
+        let mut accuracy = Accuracy::new(estimators.to_vec());
+        let folders: BTreeSet<&str> = self.data.iter().map(|files| files.folder.as_str()).collect();
+        let mut drawn: BTreeMap<&str, usize> = BTreeMap::new();
+        for files in self.data {
             let truth = read_truth(&files.truth)?;
             let [first, second] = [&files.first, &files.second].map(|path| read_frame(path, &truth, &files.truth));
             let (first, second) = (first?, second?);
-            let sets = [Set::Named("from files".to_owned()), Set::Named(files.name.clone())];
-            // A line for each pair only where they are few.
-            let sets = if self.data.len() > 20 { &sets[..1] } else { &sets[..] };
+            let mut sets = vec![Set::Files, Set::File(files.name.clone())];
+            if folders.len() > 1 {
+                sets.push(Set::Folder(files.folder.clone()));
+            }
             let estimates = accuracy
-                .add(sets, &first.rgb, &second.rgb, &truth)
+                .add(&sets, &first.rgb, &second.rgb, &truth)
                 .with_context(|| format!("{} and its frames", files.truth.display()))?;
-            if index < EXAMPLES.max(8) {
+            let drawn = drawn.entry(&files.folder).or_default();
+            if *drawn < EXAMPLES.max(FILE_EXAMPLES / folders.len()) {
+                *drawn += 1;
                 let example = Example {
                     name: files.name.clone(),
                     first: &first.rgb,
@@ -290,7 +352,7 @@ impl Evaluate<'_> {
             }
             bar.inc(1);
         }
-        Ok(())
+        Ok(accuracy.rows())
     }
 
     /// Frames, true flow and estimates side by side, and the flows as files.
@@ -307,8 +369,21 @@ impl Evaluate<'_> {
         let path = |suffix: &str| out.join(format!("{}{suffix}", example.name));
         // The same colours for all, as strong as in the truth.
         let longest = automatic_max(truth);
-        let max = Some(longest);
-        let mut panels = vec![rgb8(example.first), rgb8(example.second), flow_to_rgb(truth, max)?];
+        let colours = |field: &FlowField| picture(field.height(), field.width(), flow_to_rgb(field, Some(longest))?);
+        let frame = |rgb: &[f32]| picture(truth.height(), truth.width(), rgb8(rgb));
+        let mut labels = vec![
+            "first frame".to_owned(),
+            "second frame".to_owned(),
+            "true flow".to_owned(),
+            format!("colours: full at {longest:.2} px, whiter where slower"),
+        ];
+        let key = wheel(truth.height(), truth.width(), longest)?;
+        let mut panels = vec![
+            frame(example.first)?,
+            frame(example.second)?,
+            colours(truth)?,
+            colours(&key)?,
+        ];
         write_flo(path("-truth.flo"), truth)?;
         // What a KITTI PNG can hold.
         if longest < 511.0 {
@@ -318,12 +393,36 @@ impl Evaluate<'_> {
             if estimator.name() == ZeroFlow.name() {
                 continue;
             }
-            panels.push(flow_to_rgb(estimate, max)?);
+            panels.push(colours(estimate)?);
+            let error = endpoint_error(estimate, truth)?.mean;
+            labels.push(format!("{}: {error:.2} px off", estimator.name()));
             // Names have colons, which not every file system takes.
             write_flo(path(&format!("-{}.flo", estimator.name().replace(':', "-"))), estimate)?;
         }
-        write_strip(&path(".png"), truth.height(), truth.width(), &panels)
+        let (width, height) = (truth.width() as u32, truth.height() as u32);
+        let montage = Montage::new(&labels, width, height, LABEL_WIDTH.div_ceil(width))?;
+        Ok(write_png(path(".png"), &montage.compose(&panels))?)
     }
+}
+
+/// Flow away from the middle, up to `longest` at the rim of a disc and unmoved outside of it: what each
+/// colour means.
+fn wheel(height: usize, width: usize, longest: f32) -> nca_core::Result<FlowField> {
+    let radius = 0.4 * height.min(width) as f32;
+    let vectors: Vec<(f32, f32)> = (0..height * width)
+        .map(|p| {
+            let middle = |side: usize| (side - 1) as f32 / 2.0;
+            let x = ((p % width) as f32 - middle(width)) / radius;
+            let y = ((p / width) as f32 - middle(height)) / radius;
+            if x.hypot(y) <= 1.0 {
+                (longest * x, longest * y)
+            } else {
+                (0.0, 0.0)
+            }
+        })
+        .collect();
+    let components = vectors.iter().map(|v| v.0).chain(vectors.iter().map(|v| v.1));
+    FlowField::new(height, width, components.collect())
 }
 
 /// A pair to be drawn.
@@ -345,15 +444,9 @@ fn read_frame(path: &Path, truth: &FlowField, truth_path: &Path) -> nca_core::Re
     Ok(frame)
 }
 
-/// Pictures of the same size side by side.
-fn write_strip(path: &Path, height: usize, width: usize, panels: &[Vec<u8>]) -> anyhow::Result<()> {
-    let mut rows = Vec::with_capacity(panels.len() * height * width * 3);
-    for y in 0..height {
-        for panel in panels {
-            rows.extend_from_slice(&panel[3 * y * width..3 * (y + 1) * width]);
-        }
-    }
-    let picture = RgbImage::from_raw((panels.len() * width) as u32, height as u32, rows)
-        .ok_or_else(|| Error::format(path, "frames too large", "sides below 2^30"))?;
-    Ok(write_png(path, &picture)?)
+/// A picture of `[H,W,3]` bytes.
+fn picture(height: usize, width: usize, rgb: Vec<u8>) -> nca_core::Result<RgbImage> {
+    let found = rgb.len();
+    RgbImage::from_raw(width as u32, height as u32, rgb)
+        .ok_or_else(|| Error::invalid("picture", format!("{found} bytes"), format!("{width}×{height}×3")))
 }
