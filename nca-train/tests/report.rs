@@ -236,7 +236,7 @@ fn a_small_sweep_gives_every_file() {
 
     let text = fs::read_to_string(layout::report_md(&place.path)).unwrap();
     assert!(
-        text.contains("18 models finished: 17 ok, 1 diverged, 0 failed; 0 not finished."),
+        text.contains("18 models finished: 17 ok, 1 diverged, 0 failed; 0 begun and not finished."),
         "{text}"
     );
     assert!(text.contains("![contact sheet](<contact_sheet.png>)"), "{text}");

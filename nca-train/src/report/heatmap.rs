@@ -322,10 +322,11 @@ fn color_of(value: f64, highest: f64) -> plotters::style::RGBColor {
     viridis(if highest > 0.0 { value / highest } else { 0.0 })
 }
 
-/// Two digits after the point, three or an exponent where the largest value needs them.
+/// Two digits after the point, more or an exponent where the largest value needs them.
 fn value_text(value: f64, highest: f64) -> String {
     match highest {
-        h if h >= 1e3 || (h < 0.01 && h > 0.0) => format!("{value:.0e}"),
+        h if h >= 1e3 || (h < 5e-4 && h > 0.0) => format!("{value:.0e}"),
+        h if h < 0.01 && h > 0.0 => format!("{value:.4}"),
         h if h >= 10.0 => format!("{value:.1}"),
         h if h >= 0.2 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
@@ -366,4 +367,23 @@ fn draw_bar<DB: DrawingBackend>(canvas: &Canvas<DB>, group: &Group, corner: Poin
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_tell_values_apart_at_every_scale() {
+        for (value, highest, text) in [
+            (12.34, 56.0, "12.3"),
+            (0.123, 0.56, "0.12"),
+            (0.0123, 0.056, "0.012"),
+            (0.001_23, 0.005_6, "0.0012"),
+            (0.000_123, 0.000_4, "1e-4"),
+            (0.0, 0.0, "0.000"),
+        ] {
+            assert_eq!(value_text(value, highest), text);
+        }
+    }
 }

@@ -168,7 +168,7 @@ impl fmt::Display for ReportSummary {
         let finished = self.ok + self.diverged + self.failed;
         writeln!(
             f,
-            "{finished} models finished: {} ok, {} diverged, {} failed; {} not finished.",
+            "{finished} models finished: {} ok, {} diverged, {} failed; {} begun and not finished.",
             self.ok,
             self.diverged,
             self.failed,

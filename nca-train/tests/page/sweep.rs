@@ -369,6 +369,21 @@ fn numbers_settings_and_names_are_there() {
     ] {
         assert!(lead.contains(part), "no '{part}' in {lead}");
     }
+    // Where nothing moves, nothing is called a mover.
+    let still = browser.evaluate(
+        "(() => {
+            for (const model of DATA.models) model.aboveFloor = false;
+            for (const row of DATA.sweep.moving) row.above_floor = 0;
+            drawLead();
+            return document.getElementById('lead').textContent;
+        })()",
+    );
+    let still = still.as_str().unwrap();
+    assert!(
+        still.contains("None of 10 moves") && still.contains("The largest Ψ"),
+        "{still}"
+    );
+    assert!(!still.contains("mover"), "{still}");
     assert_eq!(
         texts(&mut browser, "#correlations tbody th"),
         json!(["D/C", "D − C", "|D − C|", "C·D", "log(D/C)"])
@@ -428,7 +443,7 @@ fn a_sweep_of_which_no_model_has_finished_has_a_page() {
     browser.open(&layout::report_html(directory.path()));
     assert_eq!(
         texts(&mut browser, "#lead"),
-        json!(["No model has finished yet. 2 models still to come."])
+        json!(["No model has finished yet. 3 models still to come."])
     );
     // The title, what was found and how it is made; nothing to click but the colours.
     let shown = "[...document.querySelectorAll('h2, button, p')].filter((e) => e.checkVisibility()).map((e) => e.id)";

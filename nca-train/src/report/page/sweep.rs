@@ -18,7 +18,7 @@ use crate::report::grid;
 use crate::report::layout::ModelDir;
 use crate::report::record::{ModelRecord, Status};
 use crate::report::summary::ReportSummary;
-use crate::sweep::Sweep;
+use crate::sweep::{Sweep, SweepSettings};
 
 /// What a page about a sweep has besides its models.
 #[derive(Debug, Serialize)]
@@ -101,7 +101,7 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
         ok: count(Status::Ok),
         diverged: count(Status::Diverged),
         failed: count(Status::Failed),
-        unfinished: collection.unfinished.len(),
+        unfinished: still_to_come(collection, settings.as_ref()),
         provenance: collection.provenance(),
         flow_full: flows.full(),
         flow_wheel: flows.wheel()?,
@@ -119,6 +119,14 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
         sweep: Some(data),
     };
     html::page(TITLE, &page, &automata.weights)
+}
+
+/// Models of the sweep that have not finished, begun or not; of a directory without settings those begun.
+fn still_to_come(collection: &Collection, settings: Option<&SweepSettings>) -> usize {
+    let models = settings.map_or(0, |settings| settings.models().len());
+    models
+        .saturating_sub(collection.models.len())
+        .max(collection.unfinished.len())
 }
 
 const TITLE: &str = "Which neural cellular automata move?";

@@ -23,8 +23,14 @@ function drawLead() {
   const count = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
   if (models.length === 0) lead.push('No model has finished yet.');
   else lead.push(`${count(sweep.ok, 'model')} trained on ${count(DATA.textures.length, 'texture')}.`);
-  if (moving) lead.push(`${moving.above_floor} of ${moving.models} move: their Ψ is above its motion floor.`);
-  if (strongest) {
+  if (moving?.above_floor === 0) lead.push(`None of ${moving.models} moves: no Ψ is above its model's motion floor.`);
+  else if (moving) {
+    const those = moving.above_floor === 1 ? 'moves: its Ψ is above its motion floor' : 'move: their Ψ is above their motion floors';
+    lead.push(`${moving.above_floor} of ${moving.models} ${those}.`);
+  }
+  if (strongest?.aboveFloor === false) {
+    lead.push(`The largest Ψ, ${strongest.psi.toFixed(2)} px/frame, is that of ${fullName(strongest)}.`);
+  } else if (strongest) {
     lead.push(`The strongest mover is ${fullName(strongest)}: its picture moves ${strongest.psi.toFixed(2)} px/frame.`);
   }
   const lost = [[sweep.diverged, 'diverged'], [sweep.failed, 'failed'], [sweep.unfinished, 'still to come']];
