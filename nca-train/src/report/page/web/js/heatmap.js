@@ -149,7 +149,8 @@ class Heatmap {
     const { aspect, highest, map } = this;
     const cells = map.cells.flat();
     const parts = [];
-    if (aspect === 'psi' || aspect === 'error') {
+    const coloured = aspect === 'psi' || aspect === 'error';
+    if (coloured) {
       const ramp = VIRIDIS.map(css).join(', ');
       parts.push(`<span>0</span><span class="ramp" style="background: linear-gradient(to right, ${ramp})"></span>`
         + `<span>${highest.toFixed(digitsFor(highest))} px/frame</span>`);
@@ -160,7 +161,8 @@ class Heatmap {
         + `full at ${DATA.sweep.flowFull.toFixed(2)} px/frame.</span></span>`);
     }
     if (aspect === 'flow' && !DATA.sweep.flowWheel) parts.push('<span>This sweep has kept no optical flow.</span>');
-    if (cells.some(standsStill)) {
+    // A picture covers the hatching of its cell.
+    if (coloured && cells.some(standsStill)) {
       parts.push('<span><i class="swatch still"></i> not above its motion floor: perhaps noise, not motion</span>');
     }
     for (const [status, mark] of Object.entries(MARKS)) {
