@@ -47,18 +47,17 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
     };
     let toolkit = Toolkit::at(&args.toolkit, &args.python)?;
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nca-cuda/kernels");
+    let mut wrong = Vec::new();
     for module in modules {
-        let ptx = toolkit.compile(module, &kernels)?;
         let file = kernels.join("ptx").join(format!("{}.ptx", module.stem));
-        if args.check {
-            let found = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            ensure!(
-                found == ptx,
-                "{}: is not what the compiler makes of the source; run `cargo xtask kernels`",
-                file.display()
-            );
-        } else {
-            fs::write(&file, &ptx).with_context(|| file.display().to_string())?;
+        let found = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let ptx = reproduce(&found, || toolkit.compile(module, &kernels))?;
+        if found != ptx {
+            if args.check {
+                wrong.push(format!("{}.ptx", module.stem));
+            } else {
+                fs::write(&file, &ptx).with_context(|| file.display().to_string())?;
+            }
         }
         for architecture in ARCHITECTURES {
             for line in toolkit.assemble(module, &ptx, architecture)? {
@@ -66,7 +65,30 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
             }
         }
     }
+    ensure!(
+        wrong.is_empty(),
+        "not what the compiler makes of the sources: {}; run `cargo xtask kernels`",
+        wrong.join(", ")
+    );
     Ok(())
+}
+
+/// What `compile` returns: `found`, if that is among what it may return for the same source.
+///
+/// NVRTC orders some of its work by addresses, which differ from run to run, so that of a large kernel it makes one of
+/// a few variants, as far as seen each in one run of twelve at least. None is better than another, and the one that is
+/// kept stays.
+fn reproduce(found: &str, mut compile: impl FnMut() -> anyhow::Result<String>) -> anyhow::Result<String> {
+    const ATTEMPTS: u32 = 60;
+    let mut ptx = compile()?;
+    for _ in 1..ATTEMPTS {
+        // Of other sources there is no hope.
+        if ptx == found || ptx.lines().next() != found.lines().next() {
+            break;
+        }
+        ptx = compile()?;
+    }
+    Ok(ptx)
 }
 
 /// A Python environment with NVRTC and ptxas in it.
@@ -203,6 +225,22 @@ mod tests {
     fn ptx_is_made_portable() {
         let ptx = "//\n// Compiler\n\n.version 9.0\n.target sm_80\n\t.pragma \"used_bytes_mask 15\";\n\tret;\n";
         assert_eq!(portable(ptx), ".version 7.0\n.target sm_80\n\tret;\n");
+    }
+
+    #[test]
+    fn a_variant_that_the_compiler_makes_is_kept() {
+        let from = |found: &str, variants: &[&str]| {
+            let mut made = variants.iter().cycle().map(|variant| format!("digest\n{variant}\n"));
+            let mut count = 0;
+            let ptx = reproduce(found, || {
+                count += 1;
+                Ok(made.next().unwrap())
+            });
+            (ptx.unwrap(), count)
+        };
+        assert_eq!(from("digest\nc\n", &["a", "b", "c"]), ("digest\nc\n".to_owned(), 3));
+        assert_ne!(from("digest\nd\n", &["a", "b", "c"]).0, "digest\nd\n");
+        assert_eq!(from("other\nc\n", &["a", "b", "c"]), ("digest\na\n".to_owned(), 1));
     }
 
     /// By a Python that only notes what it is asked for.
