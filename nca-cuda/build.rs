@@ -32,19 +32,35 @@ fn emulate() {
     source.push_str("#include \"samples.cu\"\n");
     let generated = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("emulated.cpp");
     fs::write(&generated, source).expect("the output directory");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++17")
+        // No optimisation level of its own: the emulator is only ever used in tests.
+        .opt_level(2);
+    #[cfg(feature = "races")]
+    let mut detector = build.clone();
+    #[cfg(feature = "races")]
+    build
+        .define("RACES", None)
+        // The compiler calls a function at every load and store; which, is up to races.cpp.
+        .flag("-fsanitize=thread")
+        // Loops that it turned into calls of memset would not be seen.
+        .flag("-fno-tree-loop-distribute-patterns")
+        // Messages have lines.
+        .debug(true);
+    build
         // Kernels index loops by `int`, have unused parameters, and pragmas for another compiler.
         .flag("-Wno-unknown-pragmas")
         .flag("-Wno-unused-parameter")
         // glibc's check of `longjmp` takes a fibre's stack for a corrupted one.
         .flag("-U_FORTIFY_SOURCE")
         .flag("-D_FORTIFY_SOURCE=0")
-        // No optimisation level of its own: the emulator is only ever used in tests.
-        .opt_level(2)
         .include(root.join("emulator"))
         .include(root.join("kernels"))
         .file(generated)
         .compile("nca_cuda_emulated");
+    // After what calls it, for the linker.
+    #[cfg(feature = "races")]
+    detector.file(root.join("emulator/races.cpp")).compile("nca_cuda_races");
 }

@@ -9,6 +9,7 @@
 //   ascending order in one block and in descending order in the next: nothing may depend on what memory held, or
 //   on which block or thread came first.
 // * Number and sizes of the arguments of a launch are compared with the kernel's parameters.
+// * With RACES defined, accesses that nothing orders are an error (races.cpp).
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -25,6 +26,14 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
+#endif
+
+#if defined(RACES)
+#include "races.h"
+// What the emulator itself reads and writes while a kernel runs is none of the kernel's accesses.
+#define UNWATCHED __attribute__((no_sanitize("thread"), noinline))
+#else
+#define UNWATCHED
 #endif
 
 #define EMULATED 1
@@ -115,6 +124,8 @@ struct Fibre {
     bool done = false;
     Wait wait = Wait::nothing;
     int line = 0;
+    // Whether what was done before the barrier is seen after it: not so for shuffles and votes.
+    bool orders = false;
     dim3 thread;
 #if defined(__SANITIZE_ADDRESS__)
     void *fake_stack = nullptr;
@@ -154,7 +165,7 @@ struct Machine {
 static thread_local Machine machine;
 
 // Back to the scheduler; returns when the fibre's turn comes again.
-__attribute__((noinline)) static void yield() {
+UNWATCHED __attribute__((noinline)) static void yield() {
     Fibre *self = machine.current;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&self->fake_stack, machine.stack, machine.stack_size);
@@ -166,7 +177,7 @@ __attribute__((noinline)) static void yield() {
 }
 
 // A fibre's life: one CUDA thread after another.
-static void fibre_main() {
+UNWATCHED static void fibre_main() {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, &machine.stack, &machine.stack_size);
 #endif
@@ -178,9 +189,12 @@ static void fibre_main() {
 }
 
 // Runs a fibre until it waits or is done.
-__attribute__((noinline)) static void resume(Fibre *fibre) {
+UNWATCHED __attribute__((noinline)) static void resume(Fibre *fibre) {
     machine.current = fibre;
     threadIdx = fibre->thread;
+#if defined(RACES)
+    races::turn(threadIdx.x, fibre->stack, STACK);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&machine.fake_stack, fibre->stack, STACK);
 #endif
@@ -191,6 +205,9 @@ __attribute__((noinline)) static void resume(Fibre *fibre) {
     }
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(machine.fake_stack, nullptr, nullptr);
+#endif
+#if defined(RACES)
+    races::pause();
 #endif
 }
 
@@ -214,23 +231,24 @@ static Fibre *idle_fibre() {
 
 static unsigned lane() { return threadIdx.x % WARP; }
 
-static void wait_for(Wait what, int line) {
+UNWATCHED static void wait_for(Wait what, int line, bool orders) {
     machine.current->wait = what;
     machine.current->line = line;
+    machine.current->orders = orders;
     yield();
 }
 
 // Each thread of the warp shows a value; returns what all of them show.
-static const uint64_t *show(uint64_t value, int line) {
+UNWATCHED static const uint64_t *show(uint64_t value, int line) {
     Warp &warp = machine.warps[threadIdx.x / WARP];
     unsigned self = lane();
     unsigned set = warp.turn[self]++ % 2;
     warp.shown[set][self] = value;
-    wait_for(Wait::warp, line);
+    wait_for(Wait::warp, line, false);
     return warp.shown[set];
 }
 
-template <typename T> static T shuffle(T value, unsigned from, int line) {
+template <typename T> UNWATCHED static T shuffle(T value, unsigned from, int line) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "a register");
     uint64_t bits = 0;
     memcpy(&bits, &value, sizeof value);
@@ -241,14 +259,14 @@ template <typename T> static T shuffle(T value, unsigned from, int line) {
     return value;
 }
 
-static unsigned ballot(bool predicate, int line) {
+UNWATCHED static unsigned ballot(bool predicate, int line) {
     const uint64_t *shown = show(predicate, line);
     unsigned votes = 0;
     for (unsigned i = 0; i < WARP; i++) votes |= unsigned(shown[i] != 0) << i;
     return votes;
 }
 
-enum Status { OK = 0, UNKNOWN_KERNEL = 1, WRONG_ARGUMENTS = 2, DIVERGED = 3 };
+enum Status { OK = 0, UNKNOWN_KERNEL = 1, WRONG_ARGUMENTS = 2, DIVERGED = 3, RACE = 4 };
 
 // Lets threads `from..to` go on when all of them wait for `what` (at the same place) or are done
 // with nobody waiting. `false` where some wait and others never come.
@@ -266,6 +284,10 @@ static bool release(unsigned from, unsigned to, Wait what, bool *released) {
     }
     *released = waiting > 0 && elsewhere == 0;
     if (*released) {
+#if defined(RACES)
+        if (what == Wait::block) races::met();
+        else if (machine.threads[from]->orders) races::met(from / WARP);
+#endif
         for (unsigned i = from; i < to; i++) machine.threads[i]->wait = Wait::nothing;
     }
     return waiting == 0 || elsewhere == 0;
@@ -293,6 +315,9 @@ static Status run_block(unsigned count) {
     machine.warps.assign((count + WARP - 1) / WARP, Warp());
     machine.threads.assign(count, nullptr);
     memset(machine.shared.data(), 0xff, machine.shared.size());
+#if defined(RACES)
+    races::block();
+#endif
     // Each starts when its turn comes: one that is done leaves its fibre to the next.
     for (unsigned i = 0; i < count; i++) {
         unsigned thread = turn(i, count);
@@ -328,8 +353,8 @@ static Status run_block(unsigned count) {
 
 } // namespace emulator
 
-#define __syncthreads() emulator::wait_for(emulator::Wait::block, __LINE__)
-#define __syncwarp() emulator::wait_for(emulator::Wait::warp, __LINE__)
+#define __syncthreads() emulator::wait_for(emulator::Wait::block, __LINE__, true)
+#define __syncwarp() emulator::wait_for(emulator::Wait::warp, __LINE__, true)
 // Whole warps only: the mask is what all kernels pass.
 #define __shfl_sync(mask, value, from) emulator::shuffle(value, from, __LINE__)
 #define __shfl_down_sync(mask, value, delta) emulator::shuffle(value, emulator::lane() + (delta), __LINE__)
@@ -357,6 +382,9 @@ extern "C" int nca_emulator_launch(const char *name, const unsigned grid[3], uns
     }
     // Not resized up to a capacity that AddressSanitizer would take for valid.
     std::vector<char>(shared).swap(machine.shared);
+#if defined(RACES)
+    races::launch(machine.shared.data(), shared);
+#endif
     machine.kernel = entry.call;
     machine.args = args;
     gridDim = {grid[0], grid[1], grid[2]};
@@ -377,6 +405,9 @@ extern "C" int nca_emulator_launch(const char *name, const unsigned grid[3], uns
             }
         }
     }
+#if defined(RACES)
+    if (races::found()) return RACE;
+#endif
     return OK;
 }
 

@@ -28,6 +28,7 @@ KERNEL(sample_broadcast, 96, (const int *in, int *out)) {
 // Lanes of a whole warp: rotated, summed, and counted.
 KERNEL(sample_warp, 32, (const int *in, int *out)) {
     int v = in[threadIdx.x];
+    out += 2 * WARP_SIZE * blockIdx.x;
     out[threadIdx.x] = __shfl_sync(ALL_LANES, v, (threadIdx.x + 1) % WARP_SIZE);
     for (int offset = 16; offset > 0; offset /= 2) v += __shfl_xor_sync(ALL_LANES, v, offset);
     out[WARP_SIZE + threadIdx.x] = v + __popc(__ballot_sync(ALL_LANES, threadIdx.x % 3 == 0));
@@ -47,4 +48,39 @@ KERNEL(sample_two_barriers, 64, (int *out)) {
         out[threadIdx.x] = 1;
         __syncthreads();
     }
+}
+
+// Shared memory behind a barrier of the warp alone: right for one warp, a race between two.
+KERNEL(sample_warp_barrier, 96, (const int *in, int *out)) {
+    DYNAMIC_SHARED(int, values);
+    unsigned first = blockIdx.x * blockDim.x;
+    values[threadIdx.x] = in[first + threadIdx.x];
+    __syncwarp();
+    out[first + threadIdx.x] = values[threadIdx.x ^ 1];
+}
+
+// Shared memory behind a shuffle, which orders no memory.
+KERNEL(sample_shuffle_is_no_barrier, 32, (const int *in, int *out)) {
+    DYNAMIC_SHARED(int, values);
+    int v = in[threadIdx.x];
+    values[threadIdx.x] = v;
+    v = __shfl_sync(ALL_LANES, v, 0);
+    out[blockIdx.x * blockDim.x + threadIdx.x] = v + values[threadIdx.x ^ 1];
+}
+
+// A barrier before the first reads and none before the next writes, in a variable that every block has its own of.
+KERNEL(sample_overwritten, 64, (const int *in, int *out)) {
+    __shared__ int value;
+    if (threadIdx.x == 0) value = in[0];
+    __syncthreads();
+    out[blockIdx.x * blockDim.x + threadIdx.x] = value;
+    if (threadIdx.x == 40) value = in[1];
+}
+
+// Every block its own half of a word, and then all of them the same word.
+KERNEL(sample_halves, 32, (const int *in, int *out)) {
+    if (threadIdx.x == 0) reinterpret_cast<unsigned short *>(out)[blockIdx.x] = (unsigned short)in[blockIdx.x];
+}
+KERNEL(sample_blocks, 32, (const int *in, int *out)) {
+    if (threadIdx.x == 0) out[0] = in[blockIdx.x];
 }

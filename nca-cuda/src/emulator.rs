@@ -25,6 +25,9 @@ unsafe extern "C" {
     fn nca_emulator_kernels() -> usize;
 }
 
+#[cfg(feature = "races")]
+mod races;
+
 /// Addresses are as round as those of the CUDA driver.
 const ALIGNMENT: usize = 256;
 
@@ -134,6 +137,13 @@ impl Machine for Emulator {
             0 => return Ok(()),
             1 => "is unknown",
             2 => "got arguments of other number or sizes than its parameters have",
+            #[cfg(feature = "races")]
+            4 => {
+                return Err(failed(format!(
+                    "kernel {name} of {module}.cu has a race: {}",
+                    races::last()
+                )));
+            }
             _ => "has a barrier that not all threads reach",
         };
         Err(failed(format!("kernel {name} of {module}.cu {problem}")))
@@ -185,12 +195,14 @@ mod tests {
 
     /// So a barrier forgotten in a kernel does show.
     #[test]
+    #[cfg(not(feature = "races"))]
     fn without_it_they_do_not() {
         assert_ne!(run("sample_race", 96, &numbers(), 192).unwrap(), reversed());
     }
 
     /// Also one before what a single thread writes, whichever it is: not every block starts with the same thread.
     #[test]
+    #[cfg(not(feature = "races"))]
     fn no_thread_is_always_first() {
         let numbers = numbers();
         let firsts: Vec<u32> = (0..192).map(|i| numbers[i / 96 * 96]).collect();
@@ -205,11 +217,55 @@ mod tests {
     #[test]
     fn lanes_of_a_warp_see_each_other() {
         let input: Vec<u32> = (100..132).collect();
-        let output = run("sample_warp", 32, &input, 64).unwrap();
+        let output = run("sample_warp", 32, &input, 128).unwrap();
         let rotated: Vec<u32> = (101..132).chain([100]).collect();
-        assert_eq!(output[..32], rotated);
-        // Eleven of 32 lanes are multiples of three.
-        assert_eq!(output[32..], [input.iter().sum::<u32>() + 11; 32]);
+        for block in output.chunks(64) {
+            assert_eq!(block[..32], rotated);
+            // Eleven of 32 lanes are multiples of three.
+            assert_eq!(block[32..], [input.iter().sum::<u32>() + 11; 32]);
+        }
+    }
+
+    /// A barrier that is missing, or is none for those threads or that memory.
+    #[test]
+    #[cfg(feature = "races")]
+    fn races_are_found() {
+        for (name, threads, words) in [
+            (
+                "sample_race",
+                96,
+                "of a block use shared memory with no barrier in between",
+            ),
+            (
+                "sample_broadcast",
+                96,
+                "of a block use shared memory with no barrier in between",
+            ),
+            ("sample_shuffle_is_no_barrier", 32, "of a block use shared memory"),
+            ("sample_overwritten", 64, "of a block use shared memory"),
+            ("sample_blocks", 32, "of two blocks use device memory: "),
+        ] {
+            let error = run(name, threads, &numbers(), 192).unwrap_err().to_string();
+            assert!(error.contains(words), "{name}: {error}");
+            // The lines of both accesses, of which one writes.
+            assert_eq!(error.matches("samples.cu:").count(), 2, "{name}: {error}");
+            assert!(error.contains("writes at samples.cu:"), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_ordered_is_no_race() {
+        let numbers = numbers();
+        let output = run("sample_warp_barrier", 96, &numbers, 192).unwrap();
+        for (i, &v) in output.iter().enumerate() {
+            assert_eq!(v, numbers[i ^ 1]);
+        }
+        // Every block has its own shared memory, and its own half of the word.
+        assert_eq!(run("sample_halves", 32, &[7, 9], 1).unwrap(), [7 + (9 << 16)]);
+        // The next launch comes after all of this one.
+        for _ in 0..2 {
+            assert_eq!(run("sample_reverse", 96, &numbers, 192).unwrap(), reversed());
+        }
     }
 
     /// What a launch of `name` with one buffer and `more` ends with.
