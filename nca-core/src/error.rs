@@ -58,12 +58,20 @@ pub enum Error {
         /// Step or iteration at which it was seen.
         step: u64,
     },
-    /// A device is missing, full or lost.
+    /// A device is missing or full.
     #[error("{backend} backend: {message}")]
     Device {
         /// Backend name.
         backend: &'static str,
         /// Reason, in words a user can act on.
+        message: String,
+    },
+    /// A device that was used is lost to this process, with all that was on it.
+    #[error("{backend} backend: {message}; the device is lost to this process: start again, finished work is on disk")]
+    Lost {
+        /// Backend name.
+        backend: &'static str,
+        /// What it could not do, and what it said.
         message: String,
     },
 }

@@ -5,6 +5,8 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nca_core::{Error, Result};
 
@@ -34,9 +36,58 @@ const ALIGNMENT: usize = 256;
 /// What the smallest of the supported GPUs (compute 8.6) lets a block ask for.
 const SHARED_LIMIT: usize = 99 * 1024;
 
+/// What an emulated device has; both are shared by all its streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: usize,
+    /// Kernels that run before the device is lost.
+    pub launches: usize,
+}
+
+impl Default for Limits {
+    /// A device without any.
+    fn default() -> Self {
+        Self {
+            memory: usize::MAX,
+            launches: usize::MAX,
+        }
+    }
+}
+
 /// Runs kernels compiled as C++, to the end before a call returns.
 #[derive(Debug)]
-pub(crate) struct Emulator;
+pub(crate) struct Emulator(Arc<Emulated>);
+
+/// An emulated device.
+#[derive(Debug)]
+struct Emulated {
+    limits: Limits,
+    /// Bytes in use, and kernels run.
+    allocated: AtomicUsize,
+    launched: AtomicUsize,
+}
+
+impl Emulator {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(Arc::new(Emulated {
+            limits,
+            allocated: AtomicUsize::new(0),
+            launched: AtomicUsize::new(0),
+        }))
+    }
+
+    /// An error if the device is lost.
+    fn check(&self, launched: usize) -> Result<()> {
+        if launched <= self.0.limits.launches {
+            return Ok(());
+        }
+        Err(Error::Lost {
+            backend: "cuda",
+            message: "the emulated device has run as many kernels as it was given".to_owned(),
+        })
+    }
+}
 
 fn layout(bytes: usize) -> Result<Layout> {
     Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| out_of_memory(bytes))
@@ -54,10 +105,22 @@ fn failed(message: String) -> Error {
 }
 
 impl Machine for Emulator {
+    fn another(&self) -> Result<Arc<dyn Machine>> {
+        Ok(Arc::new(Self(Arc::clone(&self.0))))
+    }
+
     fn describe(&self) -> String {
         // SAFETY: only counts.
         let kernels = unsafe { nca_emulator_kernels() };
         format!("cuda, emulated on the host ({kernels} kernels)")
+    }
+
+    fn memory(&self) -> Option<usize> {
+        Some(self.0.limits.memory).filter(|&bytes| bytes < usize::MAX)
+    }
+
+    fn allocated(&self) -> usize {
+        self.0.allocated.load(Ordering::Relaxed)
     }
 
     fn shared_limit(&self) -> usize {
@@ -65,9 +128,17 @@ impl Machine for Emulator {
     }
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
+        let Emulated { limits, allocated, .. } = &*self.0;
+        let layout = layout(bytes)?;
+        let used = allocated.fetch_add(bytes, Ordering::Relaxed);
+        if used.checked_add(bytes).is_none_or(|sum| sum > limits.memory) {
+            allocated.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(out_of_memory(bytes));
+        }
         // SAFETY: buffers are never empty.
-        let pointer = unsafe { alloc(layout(bytes)?) };
+        let pointer = unsafe { alloc(layout) };
         if pointer.is_null() {
+            allocated.fetch_sub(bytes, Ordering::Relaxed);
             return Err(out_of_memory(bytes));
         }
         // What has not been written is NaN: nothing may depend on it.
@@ -77,6 +148,7 @@ impl Machine for Emulator {
     }
 
     fn free(&self, address: Address, bytes: usize) {
+        self.0.allocated.fetch_sub(bytes, Ordering::Relaxed);
         if let Ok(layout) = layout(bytes) {
             // SAFETY: allocated with this layout by `allocate`.
             unsafe { dealloc(address as *mut u8, layout) };
@@ -108,11 +180,12 @@ impl Machine for Emulator {
     }
 
     fn synchronize(&self) -> Result<()> {
-        Ok(())
+        self.check(self.0.launched.load(Ordering::Relaxed))
     }
 
     fn launch(&self, kernel: &Kernel, shape: Shape, arguments: &mut [*mut c_void], sizes: &[usize]) -> Result<()> {
         let Kernel { module, name } = kernel;
+        self.check(self.0.launched.fetch_add(1, Ordering::Relaxed) + 1)?;
         if shape.grid[1..].iter().any(|&blocks| blocks as usize > MAX_ROWS) {
             let blocks = shape.grid;
             return Err(failed(format!(

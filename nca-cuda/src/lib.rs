@@ -27,6 +27,8 @@ mod probe;
 mod workspace;
 
 pub use buffer::{Buffer, Indices};
+#[cfg(feature = "emulate")]
+pub use emulator::Limits;
 pub use module::{MODULES, Module};
 pub use probe::{CudaInfo, MIN_COMPUTE, MIN_DRIVER, Unavailable, probe};
 
@@ -39,7 +41,7 @@ use self::workspace::Workspace;
 /// The GPU as a backend, in f32.
 ///
 /// All work goes to one stream, in the order of the calls; only downloads and `synchronize` wait for
-/// it. Results are the same bits in every run: sums have a fixed order, and no kernel adds floats
+/// it. A clone uses the same stream; [`Cuda::another`] has its own. Results are the same bits in every run: sums have a fixed order, and no kernel adds floats
 /// atomically.
 ///
 /// ```
@@ -63,11 +65,37 @@ impl Cuda {
         Ok(Self::on(Arc::new(driver)))
     }
 
+    /// Another stream of the same device, for work that does not wait for this one's: several models at once, each from
+    /// a thread of its own. Both share the kernels that are loaded, and the device's memory; a buffer belongs to the one
+    /// that made it.
+    pub fn another(&self) -> nca_core::Result<Self> {
+        Ok(Self::on(self.machine.another()?))
+    }
+
     /// The kernels compiled as C++, on this thread: for tests.
     #[cfg(feature = "emulate")]
     #[must_use]
     pub fn emulated() -> Self {
-        Self::on(Arc::new(emulator::Emulator))
+        Self::emulated_with(Limits::default())
+    }
+
+    /// As [`Cuda::emulated`], of a device that fails as real ones do.
+    #[cfg(feature = "emulate")]
+    #[must_use]
+    pub fn emulated_with(limits: Limits) -> Self {
+        Self::on(Arc::new(emulator::Emulator::new(limits)))
+    }
+
+    /// Bytes of memory of the device; `None` where it is emulated without a limit.
+    #[must_use]
+    pub fn memory(&self) -> Option<usize> {
+        self.machine.memory()
+    }
+
+    /// Bytes that buffers of this backend and of [others](Self::another) on the device hold now.
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        self.machine.allocated()
     }
 
     fn on(machine: Arc<dyn Machine>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use nca_core::Result;
 
@@ -28,6 +29,15 @@ pub(crate) struct Shape {
 pub(crate) trait Machine: Debug + Send + Sync {
     /// One line for logs.
     fn describe(&self) -> String;
+
+    /// Another one on the same device, with an order of its own.
+    fn another(&self) -> Result<Arc<dyn Machine>>;
+
+    /// Bytes of memory; `None` where there is no limit.
+    fn memory(&self) -> Option<usize>;
+
+    /// Bytes that are allocated, by all machines on the same device.
+    fn allocated(&self) -> usize;
 
     /// Bytes of shared memory a block may ask for.
     fn shared_limit(&self) -> usize;

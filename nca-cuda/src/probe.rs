@@ -19,7 +19,7 @@ pub const MIN_DRIVER: (u32, u32) = (12, 0);
 pub const MIN_COMPUTE: (u32, u32) = (8, 0);
 
 /// Every function of the driver that this crate calls.
-const SYMBOLS: [&str; 30] = [
+const SYMBOLS: [&str; 31] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorString",
@@ -35,6 +35,7 @@ const SYMBOLS: [&str; 30] = [
     "cuCtxSynchronize",
     "cuDeviceGetDefaultMemPool",
     "cuMemPoolSetAttribute",
+    "cuMemPoolTrimTo",
     "cuMemAllocAsync",
     "cuMemFreeAsync",
     "cuMemAlloc_v2",

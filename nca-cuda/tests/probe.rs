@@ -72,7 +72,7 @@ fn compile(source: &str, dir: &Path) -> bool {
 /// A driver whose `cuInit` answers `init`, for CUDA `version`, with `devices` devices.
 fn driver(init: u32, version: u32, devices: u32) -> String {
     let unused = "cuDeviceGetAttribute cuDeviceTotalMem_v2 cuDeviceGetName cuCtxGetCurrent cuCtxSetCurrent \
-                  cuCtxSynchronize cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuDeviceGetDefaultMemPool \
+                  cuCtxSynchronize cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuDeviceGetDefaultMemPool cuMemPoolTrimTo \
                   cuMemPoolSetAttribute cuMemAllocAsync cuMemFreeAsync cuMemAlloc_v2 cuMemFree_v2 cuMemsetD8Async \
                   cuMemcpyHtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoDAsync_v2 cuMemGetInfo_v2 cuStreamCreate \
                   cuStreamDestroy_v2 cuStreamSynchronize cuModuleLoadData cuModuleGetFunction cuLaunchKernel";

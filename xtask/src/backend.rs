@@ -56,6 +56,27 @@ impl Chosen {
             Self::Cuda(backend) => job.run(backend),
         }
     }
+
+    /// Runs `jobs` on `count` of it that do not wait for each other: on a GPU each has a stream of its own, on the CPU
+    /// they share the threads.
+    pub(crate) fn run_on_several<J: Jobs>(&self, count: usize, jobs: J) -> anyhow::Result<J::Output> {
+        match self {
+            Self::Reference(backend) => jobs.run(&vec![*backend; count]),
+            Self::Cpu(backend) => jobs.run(&vec![backend.clone(); count]),
+            Self::Cuda(backend) => {
+                let backends: Result<Vec<Cuda>> = (0..count).map(|_| backend.another()).collect();
+                jobs.run(&backends?)
+            }
+        }
+    }
+
+    /// Bytes of memory of the device, where that is its own.
+    pub(crate) fn memory(&self) -> Option<usize> {
+        match self {
+            Self::Reference(_) | Self::Cpu(_) => None,
+            Self::Cuda(backend) => backend.memory(),
+        }
+    }
 }
 
 impl BackendArgs {
@@ -108,6 +129,14 @@ impl BackendArgs {
 /// No GPU, as on most machines, and not one that cannot be used.
 fn is_missing(reason: &Unavailable) -> bool {
     matches!(reason, Unavailable::NoDriver | Unavailable::NoDevice)
+}
+
+/// Work that runs on several backends of a kind at a time.
+pub(crate) trait Jobs {
+    /// What it results in.
+    type Output;
+    /// Does it.
+    fn run<B: Backend<Elem = f32>>(self, backends: &[B]) -> anyhow::Result<Self::Output>;
 }
 
 /// Work that runs on any backend; a closure cannot be generic.

@@ -9,16 +9,17 @@ use nca_train::sweep::Event;
 /// Iterations that take longer are announced with their time.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Two bars on standard error: the sweep, and the model in training.
+/// Bars on standard error: the sweep, and each model in training.
 pub(crate) struct SweepProgress {
     bars: MultiProgress,
     sweep: ProgressBar,
-    model: ProgressBar,
+    models: Vec<ProgressBar>,
     quiet: bool,
 }
 
 impl SweepProgress {
-    pub(crate) fn new(quiet: bool) -> Self {
+    /// For a sweep with `jobs` models at a time.
+    pub(crate) fn new(quiet: bool, jobs: usize) -> Self {
         let target = if quiet {
             ProgressDrawTarget::hidden()
         } else {
@@ -31,18 +32,20 @@ impl SweepProgress {
             ProgressBar::new(0).with_style(style.progress_chars("━╸─"))
         };
         let sweep = bars.add(bar("{prefix:10} {bar:30.cyan} {pos}/{len} models  {msg}"));
-        let model = bars.add(bar("{prefix:10} {bar:30.green} {pos}/{len}  {msg}"));
+        let model = |_| bars.add(bar("{prefix:10} {bar:30.green} {pos}/{len}  {msg}"));
+        let models = (0..jobs).map(model).collect();
         sweep.set_prefix("sweep");
         Self {
             bars,
             sweep,
-            model,
+            models,
             quiet,
         }
     }
 
-    /// Shows one event.
-    pub(crate) fn show(&mut self, event: &Event<'_>) {
+    /// Shows one event of a job.
+    pub(crate) fn show(&mut self, job: usize, event: &Event<'_>) {
+        let model = &self.models[job];
         match event {
             Event::Planned {
                 models,
@@ -70,22 +73,21 @@ impl SweepProgress {
                 self.sweep.enable_steady_tick(Duration::from_secs(1));
             }
             Event::Started { label, iterations } => {
-                self.model.reset();
-                self.model.set_length(*iterations);
-                self.model.set_prefix((*label).to_owned());
-                self.model.set_message("");
+                model.reset();
+                model.set_length(*iterations);
+                model.set_prefix((*label).to_owned());
+                model.set_message("");
             }
             Event::Trained { iteration, psi } => {
-                self.model.set_position(iteration.iteration + 1);
+                model.set_position(iteration.iteration + 1);
                 let shown = psi.map_or_else(String::new, |psi| format!("  Ψ {psi:.3} px/frame"));
                 let seen = iteration
                     .psi
                     .map_or_else(String::new, |psi| format!("  in training {psi:.3}"));
-                self.model
-                    .set_message(format!("loss {:.4}{shown}{seen}", iteration.loss));
+                model.set_message(format!("loss {:.4}{shown}{seen}", iteration.loss));
             }
             Event::Measuring { done, total } => {
-                self.model.set_message(format!("measuring Ψ: frame {done} of {total}"));
+                model.set_message(format!("measuring Ψ: frame {done} of {total}"));
             }
             Event::Finished { record, remaining } => {
                 self.sweep.inc(1);

@@ -2,13 +2,16 @@
 
 use nca_cuda::Cuda;
 
+/// Whether a test that finds no GPU fails.
+fn required() -> bool {
+    std::env::var("NCA_REQUIRE_GPU").is_ok_and(|value| value == "1")
+}
+
 /// The GPU, or `None` with the reason printed; where `NCA_REQUIRE_GPU=1`, a failure instead.
 pub(crate) fn gpu() -> Option<Cuda> {
     match Cuda::new() {
         Ok(cuda) => Some(cuda),
-        Err(reason) if std::env::var("NCA_REQUIRE_GPU").is_ok_and(|value| value == "1") => {
-            panic!("NCA_REQUIRE_GPU=1, but: {reason}")
-        }
+        Err(reason) if required() => panic!("NCA_REQUIRE_GPU=1, but: {reason}"),
         Err(reason) => {
             eprintln!("skipped on the GPU: {reason}");
             None
@@ -16,13 +19,13 @@ pub(crate) fn gpu() -> Option<Cuda> {
     }
 }
 
-/// The emulated kernels, and the compiled ones where there is a GPU.
+/// The emulated kernels, and the compiled ones where there is a GPU; those alone where one is required, whose time is
+/// not for what runs anywhere.
 #[allow(
     dead_code,
     reason = "each test file is a program of its own, and one of them wants the GPU alone"
 )]
 pub(crate) fn backends() -> Vec<Cuda> {
-    // Where a GPU is required, for its sake and not for what runs anywhere.
-    let gpu = gpu();
-    [Cuda::emulated()].into_iter().chain(gpu).collect()
+    let emulated = (!required()).then(Cuda::emulated);
+    emulated.into_iter().chain(gpu()).collect()
 }

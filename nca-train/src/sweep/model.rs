@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
@@ -45,6 +46,8 @@ pub(super) struct ModelRun<'a, B: Backend<Elem = f32>> {
     pub(super) directory: ModelDir,
     /// Time between checkpoints.
     pub(super) checkpoint_every: Duration,
+    /// Set when the sweep is to end.
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// `config.json`.
@@ -66,8 +69,8 @@ struct ConfigFile<'a> {
 
 impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     /// Trains (or goes on training), measures and records the model. A model whose numbers leave
-    /// the finite ones is recorded as diverged.
-    pub(super) fn run(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<ModelRecord> {
+    /// the finite ones is recorded as diverged. `None` where the sweep ended before: then there is a checkpoint.
+    pub(super) fn run(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<Option<ModelRecord>> {
         let directory = self.directory.path();
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
         // That of an attempt that failed: while this one runs, nothing is known of its end.
@@ -109,7 +112,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         });
         let mut record = self.blank_record();
         let measured = match self.train(&mut trainer, &mut log, &config, observe) {
-            Ok(()) => self.measure(&trainer.nca()?, observe),
+            Ok(true) => self.measure(&trainer.nca()?, observe),
+            Ok(false) => return Ok(None),
             Err(error) => Err(error),
         };
         if let (Ok(measured), Some(last)) = (&measured, log.rows.last_mut()) {
@@ -142,10 +146,13 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             Err(error) => return Err(error),
         };
         trainer.nca()?.save(self.directory.model(), &BTreeMap::new())?;
-        self.finish(record, psi_series)
+        let record = self.finish(record, psi_series)?;
+        remove(&self.directory.path().join(STATE_FILE))?;
+        Ok(Some(record))
     }
 
-    /// Records a model that could not be run; a resumed sweep tries it again.
+    /// Records a model that could not be run; a resumed sweep tries it again, from its checkpoint if there is one and
+    /// that is not what was wrong.
     pub(super) fn fail(&self, reason: &Error) -> Result<ModelRecord> {
         tracing::error!("{}: {reason}", self.label());
         let directory = self.directory.path();
@@ -154,10 +161,14 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             status: Status::Failed,
             ..self.blank_record()
         };
-        self.finish(record, Vec::new())
+        let record = self.finish(record, Vec::new())?;
+        if matches!(reason, Error::Format { .. }) {
+            remove(&directory.join(STATE_FILE))?;
+        }
+        Ok(record)
     }
 
-    /// Writes `result.json`, the sign that the model is done, and removes the checkpoint.
+    /// Writes `result.json`, the sign that the model is done.
     fn finish(&self, record: ModelRecord, psi_series: Vec<f64>) -> Result<ModelRecord> {
         let result = ResultFile {
             objective: self.settings.train.objective.name().to_owned(),
@@ -165,7 +176,6 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         };
         let path = self.directory.result();
         write_text(&path, &json(&path, &result)?)?;
-        remove(&self.directory.path().join(STATE_FILE))?;
         Ok(record)
     }
 
@@ -184,14 +194,14 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         Ok(())
     }
 
-    /// All iterations that are left.
+    /// All iterations that are left; `false` where the sweep ended before.
     fn train(
         &self,
         trainer: &mut Trainer<'_, B>,
         log: &mut Log,
         config: &str,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let iterations = self.settings.train.iterations;
         let mut saved = Instant::now();
         let mut psi = log.rows.iter().rev().find_map(|row| row.psi);
@@ -222,7 +232,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
                 iteration: &iteration,
                 psi,
             });
-            if saved.elapsed() >= self.checkpoint_every && done < iterations {
+            let stop = self.stop.load(Ordering::Relaxed);
+            if (stop || saved.elapsed() >= self.checkpoint_every) && done < iterations {
                 self.write_metrics(&log.rows)?;
                 let checkpoint = Checkpoint {
                     state: trainer.state()?,
@@ -231,9 +242,12 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
                 };
                 checkpoint.save(&self.directory.path().join(STATE_FILE), config)?;
                 saved = Instant::now();
+                if stop {
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The final measurement: Ψ, the distance to the exemplar, the last frame, and the flow that led

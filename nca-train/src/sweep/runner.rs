@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
 use nca_core::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use spynet::{FlowChoice, FlowEstimator, SpyNetWeights};
+use spynet::{FlowChoice, SpyNetWeights};
 
 use super::estimate::Estimate;
 use super::model::{ModelRun, json, save_png, write_text};
@@ -30,7 +32,7 @@ pub enum Event<'a> {
         models: usize,
         /// Of those, how many are done already.
         done: usize,
-        /// Time for the rest, from timed iterations; `None` if nothing is left.
+        /// Time for the rest, from timed iterations; `None` if nothing is left, or a model could not be timed.
         estimate: Option<Duration>,
         /// Time of one training iteration of the first model left, which the estimate goes by.
         iteration: Option<Duration>,
@@ -191,6 +193,12 @@ impl Sweep {
         })
     }
 
+    /// What is trained, and how.
+    #[must_use]
+    pub fn settings(&self) -> &SweepSettings {
+        &self.settings
+    }
+
     /// The settings of the sweep in `directory`, if there is one.
     pub fn settings_of(directory: &Path) -> Result<Option<SweepSettings>> {
         let path = directory.join(SETTINGS_FILE);
@@ -234,8 +242,18 @@ impl Sweep {
 
     /// Trains and measures every model that is not done, then writes tables and plots (a shard
     /// leaves those to [`SweepOutcome::merge`]).
-    pub fn run<B: Backend<Elem = f32>>(&self, backend: &B, observe: &mut dyn FnMut(Event<'_>)) -> Result<SweepOutcome> {
-        let flow = self.flow.estimator(backend)?;
+    ///
+    /// As many models are in the making at a time as there are `backends`, each on one of them and on a thread of its
+    /// own; results do not depend on it. `observe` is told the backend's index with each event.
+    ///
+    /// A model that cannot be run is recorded as failed, and the others go on. A disk that is full or a device that is
+    /// lost ends the sweep: the models in the making leave their checkpoints as far as they can, and the first error is
+    /// returned.
+    pub fn run<B: Backend<Elem = f32>>(
+        &self,
+        backends: &[B],
+        observe: &mut (dyn FnMut(usize, Event<'_>) + Send),
+    ) -> Result<SweepOutcome> {
         let models: Vec<ModelSpec> = self
             .settings
             .models()
@@ -252,44 +270,45 @@ impl Sweep {
                 None => left.push(spec),
             }
         }
-        let mut plan = Plan::new(backend, self, &left, flow.as_ref())?;
-        observe(Event::Planned {
-            models: models.len(),
-            done: records.len(),
-            estimate: plan.remaining(),
-            iteration: plan.iteration,
-            directory: &self.directory,
+        let Some(first) = backends.first() else {
+            return Err(Error::invalid("number of models at a time", 0, "at least 1"));
+        };
+        let plan = Plan::new(first, self, &left)?;
+        observe(
+            0,
+            Event::Planned {
+                models: models.len(),
+                done: records.len(),
+                estimate: plan.remaining(),
+                iteration: plan.iteration,
+                directory: &self.directory,
+            },
+        );
+        let work = Work {
+            sweep: self,
+            left: &left,
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            shared: Mutex::new(Shared {
+                plan,
+                observe,
+                records: vec![None; left.len()],
+                error: None,
+            }),
+        };
+        std::thread::scope(|scope| {
+            for (job, backend) in backends.iter().enumerate().take(left.len()) {
+                let work = &work;
+                scope.spawn(move || work.run(job, backend));
+            }
         });
-        for spec in left {
-            let run = ModelRun {
-                backend,
-                settings: &self.settings,
-                spec,
-                texture: &self.textures[spec.texture],
-                flow: flow.as_ref(),
-                network: self.network()?,
-                directory: self.directory_of(spec),
-                checkpoint_every: self.checkpoint_every,
-            };
-            let record = match run.run(observe) {
-                Ok(record) => record,
-                // A disk that is full or gone will not serve the next model either.
-                Err(error @ Error::Io { .. }) => return Err(error),
-                Err(error) => {
-                    observe(Event::Failed {
-                        label: &run.label(),
-                        reason: error.to_string(),
-                    });
-                    run.fail(&error)?
-                }
-            };
-            plan.done();
-            observe(Event::Finished {
-                record: &record,
-                remaining: plan.remaining(),
-            });
-            records.push(record);
+        let Shared {
+            records: new, error, ..
+        } = work.shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = error {
+            return Err(error);
         }
+        records.extend(new.into_iter().flatten());
         if self.shard.is_some() {
             return Ok(SweepOutcome {
                 directory: self.directory.clone(),
@@ -301,57 +320,185 @@ impl Sweep {
     }
 }
 
-/// The time that is left: the estimate of each model, corrected by how long the finished ones took.
+/// The models that are left, and the jobs that make them.
+struct Work<'a> {
+    sweep: &'a Sweep,
+    left: &'a [&'a ModelSpec],
+    /// The first model that no job has taken.
+    next: AtomicUsize,
+    /// Set when the sweep is to end.
+    stop: AtomicBool,
+    shared: Mutex<Shared<'a>>,
+}
+
+/// What the jobs tell.
+struct Shared<'a> {
+    plan: Plan,
+    observe: &'a mut (dyn FnMut(usize, Event<'_>) + Send),
+    /// Of the models left, by index.
+    records: Vec<Option<ModelRecord>>,
+    /// What ends the sweep.
+    error: Option<Error>,
+}
+
+impl<'a> Work<'a> {
+    fn shared(&self) -> MutexGuard<'_, Shared<'a>> {
+        // Who panicked has not left anything half done that others read.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one model after another on `backend`.
+    fn run<B: Backend<Elem = f32>>(&self, job: usize, backend: &B) {
+        if let Err(error) = self.make_models(job, backend) {
+            self.stop.store(true, Ordering::Relaxed);
+            // The others' errors follow from the first.
+            self.shared().error.get_or_insert(error);
+        }
+    }
+
+    fn make_models<B: Backend<Elem = f32>>(&self, job: usize, backend: &B) -> Result<()> {
+        let sweep = self.sweep;
+        let flow = match sweep.flow.estimator(backend) {
+            Ok(flow) => flow,
+            // A device without room for one job more has fewer.
+            Err(error @ Error::Device { .. }) if job > 0 => {
+                tracing::warn!("one model less at a time: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        while !self.stop.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(&spec) = self.left.get(index) else {
+                break;
+            };
+            let run = ModelRun {
+                backend,
+                settings: &sweep.settings,
+                spec,
+                texture: &sweep.textures[spec.texture],
+                flow: flow.as_ref(),
+                network: sweep.network()?,
+                directory: sweep.directory_of(spec),
+                checkpoint_every: sweep.checkpoint_every,
+                stop: &self.stop,
+            };
+            let mut observe = |event: Event<'_>| {
+                let mut shared = self.shared();
+                if let Event::Trained { iteration, .. } = &event {
+                    let part = |iterations: u64| iterations as f64 / sweep.settings.train.iterations as f64;
+                    let before = iteration.iteration;
+                    shared.plan.advance(index, part(before), part(before + 1));
+                }
+                (shared.observe)(job, event);
+            };
+            let record = match run.run(&mut observe) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                // A disk that is full or gone will not serve the next model either, nor will a device.
+                Err(error @ (Error::Io { .. } | Error::Lost { .. })) => return Err(error),
+                Err(error) => {
+                    observe(Event::Failed {
+                        label: &run.label(),
+                        reason: error.to_string(),
+                    });
+                    run.fail(&error)?
+                }
+            };
+            let mut shared = self.shared();
+            shared.plan.advance(index, 1.0, 1.0);
+            let remaining = shared.plan.remaining();
+            let event = Event::Finished {
+                record: &record,
+                remaining,
+            };
+            (shared.observe)(job, event);
+            shared.records[index] = Some(record);
+        }
+        Ok(())
+    }
+}
+
+/// The time that is left: the estimate of each model, corrected by how long it took to come as far as this.
 struct Plan {
-    /// Estimated seconds of the models left, the next one last.
-    left: Vec<f64>,
+    models: Vec<Part>,
+    /// Whether that was timed; else all models count alike.
+    timed: bool,
     /// Time of one iteration of the next model.
     iteration: Option<Duration>,
-    estimated: f64,
     started: Instant,
 }
 
+/// How far a model is.
+struct Part {
+    /// Estimated seconds of all of it.
+    seconds: f64,
+    /// Which part of it was done when this run took it up, and which is now; both between 0 and 1.
+    begun: Option<f64>,
+    done: f64,
+}
+
 impl Plan {
-    fn new<B: Backend<Elem = f32>>(
-        backend: &B,
-        sweep: &Sweep,
-        left: &[&ModelSpec],
-        flow: &dyn FlowEstimator,
-    ) -> Result<Self> {
-        let (mut seconds, mut iteration) = (Vec::new(), None);
-        if let Some(first) = left.first() {
-            let texture = &sweep.textures[first.texture];
-            let estimate = Estimate::measure(backend, &sweep.settings, texture, flow, sweep.network()?)?;
-            iteration = Some(estimate.iteration(first));
-            for spec in left.iter().rev() {
-                seconds.push(estimate.model(&sweep.settings, spec).as_secs_f64());
+    fn new<B: Backend<Elem = f32>>(backend: &B, sweep: &Sweep, left: &[&ModelSpec]) -> Result<Self> {
+        let estimate = match left.first() {
+            Some(first) => {
+                let texture = &sweep.textures[first.texture];
+                let flow = sweep.flow.estimator(backend)?;
+                match Estimate::measure(backend, &sweep.settings, texture, flow.as_ref(), sweep.network()?) {
+                    Ok(estimate) => Some(estimate),
+                    // Too large a model for the device fails when its turn comes, and the others do not.
+                    Err(error @ Error::Device { .. }) => {
+                        tracing::warn!("no estimate of the time: {error}");
+                        None
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-        }
+            None => None,
+        };
+        let seconds = |spec: &ModelSpec| {
+            estimate
+                .as_ref()
+                .map_or(1.0, |estimate| estimate.model(&sweep.settings, spec).as_secs_f64())
+        };
+        let part = |spec: &&ModelSpec| Part {
+            seconds: seconds(spec),
+            begun: None,
+            done: 0.0,
+        };
         Ok(Self {
-            left: seconds,
-            iteration,
-            estimated: 0.0,
+            models: left.iter().map(part).collect(),
+            timed: estimate.is_some(),
+            iteration: estimate
+                .zip(left.first())
+                .map(|(estimate, first)| estimate.iteration(first)),
             started: Instant::now(),
         })
     }
 
-    /// The next model is done.
-    fn done(&mut self) {
-        self.estimated += self.left.pop().unwrap_or(0.0);
+    /// A model has come from `before` to `done`.
+    fn advance(&mut self, index: usize, before: f64, done: f64) {
+        let part = &mut self.models[index];
+        part.begun.get_or_insert(before);
+        part.done = done;
     }
 
-    /// Time of the models left; `None` if there are none.
+    /// Time of what is left; `None` if nothing is, or nothing is known.
     fn remaining(&self) -> Option<Duration> {
-        if self.left.is_empty() {
+        if self.models.iter().all(|part| part.done >= 1.0) {
             return None;
         }
-        let left: f64 = self.left.iter().sum();
-        let pace = if self.estimated > 0.0 {
-            self.started.elapsed().as_secs_f64() / self.estimated
-        } else {
-            1.0
+        let parts = || self.models.iter();
+        let done: f64 = parts()
+            .map(|part| part.seconds * (part.done - part.begun.unwrap_or(0.0)))
+            .sum();
+        let left: f64 = parts().map(|part| part.seconds * (1.0 - part.done)).sum();
+        let pace = match done > 0.0 {
+            true => self.started.elapsed().as_secs_f64() / done,
+            false if self.timed => 1.0,
+            false => return None,
         };
-        Duration::try_from_secs_f64(left * pace).ok()
+        Duration::try_from_secs_f64(left.max(0.0) * pace).ok()
     }
 }
 
@@ -461,7 +608,7 @@ mod tests {
         settings.measure.flow = "classical".to_owned();
         let cpu = nca_core::cpu::Cpu::with_threads(1).unwrap();
         let sweep = |resume| Sweep::new(settings.clone(), place.path(), resume, None, 1e6).unwrap();
-        sweep(false).run(&cpu, &mut |_| {}).unwrap();
+        sweep(false).run(std::slice::from_ref(&cpu), &mut |_, _| {}).unwrap();
 
         let spec = settings.models().remove(0);
         let path = sweep(true).directory_of(&spec).result();
@@ -470,12 +617,12 @@ mod tests {
         let tally = || Snapshot::read(place.path()).unwrap().tally();
         assert_eq!(tally().failed, 1);
         let mut during = Vec::new();
-        let mut observe = |event: Event<'_>| {
+        let mut observe = |_, event: Event<'_>| {
             if matches!(event, Event::Started { .. }) {
                 during.push(Snapshot::read(place.path()).unwrap().models.remove(0).stage);
             }
         };
-        sweep(true).run(&cpu, &mut observe).unwrap();
+        sweep(true).run(std::slice::from_ref(&cpu), &mut observe).unwrap();
         // What its first attempt logged is no sign of progress either.
         assert_eq!(during, [Stage::Begun(Vec::new())]);
         assert_eq!(tally().ok, 1);

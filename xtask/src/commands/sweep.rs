@@ -9,7 +9,7 @@ use nca_train::objective::{MotionTerm, Objective, Pairing};
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::FlowChoice;
 
-use crate::backend::{BackendArgs, Chosen, Job};
+use crate::backend::{BackendArgs, Chosen, Jobs};
 use crate::list::List;
 use crate::output::{print_json, print_line};
 use crate::progress::SweepProgress;
@@ -41,6 +41,10 @@ pub(crate) struct SweepArgs {
     /// Seeds for each model: N runs with the seeds SEED, SEED + 1, …
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
+    /// Models in training at a time; results do not depend on it [default: 1, on a GPU 4 or as many as its memory
+    /// surely holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
     /// Train only part I of N of the models (counted from 1); `report` merges the parts
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -321,14 +325,36 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let (earlier, backend) = training.open(&out)?;
     let settings = settings_of(args, earlier, backend.name())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
-    let outcome = backend.run(RunSweep {
-        sweep: &sweep,
-        quiet: training.json,
-    })?;
+    let jobs = args
+        .jobs
+        .map_or_else(|| default_jobs(&backend, sweep.settings()), usize::from);
+    let outcome = backend.run_on_several(
+        jobs,
+        RunSweep {
+            sweep: &sweep,
+            quiet: training.json,
+        },
+    )?;
     if training.json {
         print_json(&outcome)
     } else {
         print_line(&outcome.summary())
+    }
+}
+
+/// Models at a time on a GPU: while the host prepares the launches of one, or waits for its loss, the device works for
+/// the others. A few are enough for that; the kernels of a model of the paper's size fill a device by themselves.
+const GPU_JOBS: usize = 4;
+
+/// Bytes of a device that a model takes beside what its settings say: scratch, losses, the flow network.
+const OTHER_MEMORY: usize = 1 << 30;
+
+/// Models at a time, where nobody says.
+fn default_jobs(backend: &Chosen, settings: &SweepSettings) -> usize {
+    match backend.memory() {
+        Some(bytes) => (bytes / (settings.train.memory_budget + OTHER_MEMORY)).clamp(1, GPU_JOBS),
+        // All cores work for one model already.
+        None => 1,
     }
 }
 
@@ -357,12 +383,12 @@ pub(crate) struct RunSweep<'a> {
     pub(crate) quiet: bool,
 }
 
-impl Job for RunSweep<'_> {
+impl Jobs for RunSweep<'_> {
     type Output = SweepOutcome;
 
-    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<SweepOutcome> {
-        let mut progress = SweepProgress::new(self.quiet);
-        Ok(self.sweep.run(backend, &mut |event| progress.show(&event))?)
+    fn run<B: Backend<Elem = f32>>(self, backends: &[B]) -> anyhow::Result<SweepOutcome> {
+        let mut progress = SweepProgress::new(self.quiet, backends.len());
+        Ok(self.sweep.run(backends, &mut |job, event| progress.show(job, &event))?)
     }
 }
 

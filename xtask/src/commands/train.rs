@@ -89,10 +89,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .into());
     }
     let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
-    let outcome = backend.run(RunSweep {
-        sweep: &sweep,
-        quiet: training.json,
-    })?;
+    let outcome = backend.run_on_several(
+        1,
+        RunSweep {
+            sweep: &sweep,
+            quiet: training.json,
+        },
+    )?;
     let directory = sweep.model_directory(0).context("the sweep has no model")?;
     if let Some(path) = &args.model_out {
         let nca = Nca::load(directory.model(), None).context("the model was not trained to its end")?;
