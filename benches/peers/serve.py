@@ -6,7 +6,6 @@ import sys
 import time
 
 import numpy as np
-from safetensors.numpy import load_file
 
 # Elements of each tensor that an answer shows.
 SAMPLES = 64
@@ -35,6 +34,9 @@ def serve(library, version, threads, subjects, forget=lambda: None):
     """Answers requests until standard input ends. `subjects[subject][formulation]` is a function of the
     inputs (arrays by name) and the request's shape that returns a Work. `forget()` is called when those of the last
     inputs are done with."""
+    # Who only takes formulations from the modules that import this one need not have it.
+    from safetensors.numpy import load_file
+
     # Whatever a library prints must not come between two answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from serve import Unavailable, Work
+from torch_device import on_device
 
 # Identity, Sobel-x, Sobel-y, Laplacian.
 FILTERS = torch.tensor(
@@ -119,7 +120,7 @@ class Planes:
         dx = torch.stack(dx).reshape(x.shape)
         if rate is None:
             return x + dx
-        mask = (torch.rand(batch, 1, height, width) < rate).to(x.dtype)
+        mask = (torch.rand(batch, 1, height, width, device=x.device) < rate).to(x.dtype)
         return torch.addcmul(x, dx, mask)
 
 
@@ -144,7 +145,7 @@ class Rows:
         dx = torch.mm(torch.addmm(b1, z, w1).relu_(), w2).reshape(x.shape)
         if rate is None:
             return x + dx
-        mask = (torch.rand(*x.shape[:3], 1) < rate).to(x.dtype)
+        mask = (torch.rand(*x.shape[:3], 1, device=x.device) < rate).to(x.dtype)
         return torch.addcmul(x, dx, mask)
 
 
@@ -176,13 +177,13 @@ class ProjectFirst(Rows):
         dx = torch.mm(h.reshape(-1, hidden), w2).reshape(x.shape)
         if rate is None:
             return x + dx
-        mask = (torch.rand(batch, height, width, 1) < rate).to(x.dtype)
+        mask = (torch.rand(batch, height, width, 1, device=x.device) < rate).to(x.dtype)
         return torch.addcmul(x, dx, mask)
 
 
 def prepare(formulation, inputs, shape, compiled):
     """The formulation with its weights, its step, the initial state and the rate (None: every cell)."""
-    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    tensors = {name: on_device(array) for name, array in inputs.items()}
     model = formulation(tensors["w1"], tensors["b1"], tensors["w2"])
     step = torch.compile(model.step, dynamic=False) if compiled else model.step
     rate = torch.tensor(shape["fire_rate"]) if shape["masked"] else None

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from serve import Work
+from torch_device import on_device
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None]
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])[None, :, None, None]
@@ -14,7 +15,9 @@ LAYERS = 5
 def warp(image, flow):
     """`image` sampled at displaced pixels, clamped to the border."""
     _, _, height, width = image.shape
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    ys = torch.arange(height, device=flow.device)
+    xs = torch.arange(width, device=flow.device)
+    ys, xs = torch.meshgrid(ys, xs, indexing="ij")
     x = (flow[:, 0] + xs) * (2 / (width - 1)) - 1
     y = (flow[:, 1] + ys) * (2 / (height - 1)) - 1
     grid = torch.stack([x, y], 3)
@@ -41,7 +44,7 @@ def estimate(levels, first, second, layout):
 
 def subject(gradient, layout=torch.contiguous_format, compiled=False):
     def make(inputs, shape):
-        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        tensors = {name: on_device(array) for name, array in inputs.items()}
 
         def tensor(level, layer, kind):
             return tensors[f"netBasic.{level}.netBasic.{2 * layer}.{kind}"]

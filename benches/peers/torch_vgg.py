@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from serve import Work
+from torch_device import on_device
 from vgg16 import BLOCKS
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None]
@@ -26,7 +27,7 @@ def features(blocks, rgb, layout):
 
 def subject(gradient, layout=torch.contiguous_format, compiled=False):
     def make(inputs, shape):
-        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        tensors = {name: on_device(array) for name, array in inputs.items()}
         blocks = [
             [
                 (tensors[f"features.{n}.weight"].contiguous(memory_format=layout), tensors[f"features.{n}.bias"])

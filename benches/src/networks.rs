@@ -69,11 +69,8 @@ impl Pair {
         Grid::square(self.size)
     }
 
-    /// Operations of the convolutions, as direct sums. The gradient of the frames takes as many again.
-    #[must_use]
-    pub fn flop(&self) -> f64 {
-        let taps = SpyNetWeights::KERNEL * SpyNetWeights::KERNEL;
-        let products: usize = SpyNetWeights::CHANNELS.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    /// Pixels of all levels.
+    fn pixels(&self) -> usize {
         let mut pixels = 0;
         let mut size = self.size;
         for _ in 0..SpyNetWeights::LEVELS {
@@ -83,7 +80,22 @@ impl Pair {
             }
             size /= 2;
         }
-        (2 * taps * products * pixels) as f64
+        pixels
+    }
+
+    /// Operations of the convolutions, as direct sums. The gradient of the frames takes as many again.
+    #[must_use]
+    pub fn flop(&self) -> f64 {
+        let taps = SpyNetWeights::KERNEL * SpyNetWeights::KERNEL;
+        let products: usize = SpyNetWeights::CHANNELS.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        (2 * taps * products * self.pixels()) as f64
+    }
+
+    /// Numbers that the convolutions read and write: their inputs and outputs.
+    #[must_use]
+    pub fn numbers(&self) -> f64 {
+        let channels: usize = SpyNetWeights::CHANNELS.windows(2).map(|pair| pair[0] + pair[1]).sum();
+        (channels * self.pixels()) as f64
     }
 }
 
@@ -100,16 +112,31 @@ impl Picture {
         FIRST[self.blocks - 1] + 1
     }
 
+    /// Inputs, outputs and side of the pictures of each convolution.
+    fn convolutions(&self) -> impl Iterator<Item = [usize; 3]> {
+        let (layers, size) = (self.layers(), self.size);
+        VGG16[..layers]
+            .iter()
+            .enumerate()
+            .map(move |(i, &(_, inputs, outputs))| {
+                let block = FIRST.iter().filter(|&&first| first <= i).count();
+                [inputs, outputs, size >> (block - 1)]
+            })
+    }
+
     /// Operations of the convolutions, as direct sums. The gradient of the pictures takes as many again.
     #[must_use]
     pub fn flop(&self) -> f64 {
-        let mut flop = 0;
-        for (i, (_, inputs, outputs)) in VGG16[..self.layers()].iter().enumerate() {
-            let block = FIRST.iter().filter(|&&first| first <= i).count();
-            let side = self.size >> (block - 1);
-            flop += 2 * 9 * inputs * outputs * side * side;
-        }
-        (self.batch * flop) as f64
+        let products = |[inputs, outputs, side]: [usize; 3]| 2 * 9 * inputs * outputs * side * side;
+        (self.batch * self.convolutions().map(products).sum::<usize>()) as f64
+    }
+
+    /// Numbers that the convolutions read and write: their inputs, outputs and weights.
+    #[must_use]
+    pub fn numbers(&self) -> f64 {
+        let numbers =
+            |[inputs, outputs, side]: [usize; 3]| self.batch * (inputs + outputs) * side * side + 9 * inputs * outputs;
+        self.convolutions().map(numbers).sum::<usize>() as f64
     }
 }
 
