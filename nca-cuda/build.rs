@@ -6,7 +6,7 @@ fn main() {
     emulate();
 }
 
-/// One C++ file that includes the shim, the prelude and every `.cu` file, each in a namespace of its
+/// One C++ file that includes the emulator, the headers and every `.cu` file, each in a namespace of its
 /// own: helpers of two files may have the same name, and messages point into the `.cu` files.
 #[cfg(feature = "emulate")]
 fn emulate() {
@@ -24,7 +24,8 @@ fn emulate() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "cu"))
         .collect();
     kernels.sort();
-    let mut source = String::from("#include \"emulator.cpp\"\n#include \"prelude.cuh\"\n#include \"product.cuh\"\n");
+    let headers = ["emulator.cpp", "mma.cpp", "prelude.cuh", "tensor.cuh", "product.cuh"];
+    let mut source: String = headers.iter().map(|file| format!("#include \"{file}\"\n")).collect();
     for path in kernels {
         let stem = path.file_stem().expect("a file").to_string_lossy();
         writeln!(source, "namespace kernels_{stem} {{\n#include \"{stem}.cu\"\n}}").expect("a string");

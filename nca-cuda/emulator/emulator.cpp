@@ -134,11 +134,13 @@ struct Fibre {
 
 constexpr size_t STACK = 128 * 1024;
 constexpr unsigned WARP = 32;
+// Bytes that a thread can show the others of its warp at a time.
+constexpr size_t SHOWN = 48;
 
 // What the threads of a warp show each other, in two sets: nobody writes a set again before all have
 // passed the barrier after reading it.
 struct Warp {
-    uint64_t shown[2][WARP];
+    alignas(16) char shown[2][WARP * SHOWN];
     uint32_t turn[WARP];
 };
 
@@ -239,30 +241,26 @@ UNWATCHED static void wait_for(Wait what, int line, bool orders) {
 }
 
 // Each thread of the warp shows a value; returns what all of them show.
-UNWATCHED static const uint64_t *show(uint64_t value, int line) {
+template <typename T> UNWATCHED static const T *show(const T &value, int line) {
+    static_assert(sizeof(T) <= SHOWN && alignof(T) <= 16, "has room");
     Warp &warp = machine.warps[threadIdx.x / WARP];
     unsigned self = lane();
-    unsigned set = warp.turn[self]++ % 2;
-    warp.shown[set][self] = value;
+    T *set = reinterpret_cast<T *>(warp.shown[warp.turn[self]++ % 2]);
+    memcpy(set + self, &value, sizeof value);
     wait_for(Wait::warp, line, false);
-    return warp.shown[set];
+    return set;
 }
 
 template <typename T> UNWATCHED static T shuffle(T value, unsigned from, int line) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "a register");
-    uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof value);
     unsigned self = lane();
-    const uint64_t *shown = show(bits, line);
-    bits = shown[from < WARP ? from : self];
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return show(value, line)[from < WARP ? from : self];
 }
 
 UNWATCHED static unsigned ballot(bool predicate, int line) {
-    const uint64_t *shown = show(predicate, line);
+    const bool *shown = show(predicate, line);
     unsigned votes = 0;
-    for (unsigned i = 0; i < WARP; i++) votes |= unsigned(shown[i] != 0) << i;
+    for (unsigned i = 0; i < WARP; i++) votes |= unsigned(shown[i]) << i;
     return votes;
 }
 

@@ -34,6 +34,29 @@ KERNEL(sample_warp, 32, (const int *in, int *out)) {
     out[WARP_SIZE + threadIdx.x] = v + __popc(__ballot_sync(ALL_LANES, threadIdx.x % 3 == 0));
 }
 
+// A product of tensor cores, its registers as they come: each lane's four of A, two of B, and four of the sum.
+#define SAMPLE_PRODUCT(name, multiply, swapped)                                                                       \
+    KERNEL(name, 32, (const unsigned *in, float *out)) {                                                              \
+        const unsigned *own = in + 10 * threadIdx.x;                                                                  \
+        float d[4];                                                                                                   \
+        for (int i = 0; i < 4; i++) d[i] = __uint_as_float(own[6 + i]);                                               \
+        multiply(d[0], d[1], d[2], d[3], {own[0], own[1 + swapped], own[2 - swapped], own[3]}, {own[4], own[5]});     \
+        for (int i = 0; i < 4; i++) out[4 * threadIdx.x + i] = d[i];                                                  \
+    }
+SAMPLE_PRODUCT(sample_mma_tf32, mma_tf32, 0)
+SAMPLE_PRODUCT(sample_mma_f16, mma_f16, 0)
+SAMPLE_PRODUCT(sample_mma_bf16, mma_bf16, 0)
+// With two registers in each other's place.
+SAMPLE_PRODUCT(sample_mma_swapped, mma_tf32, 1)
+
+// Conversions to the formats of factors: tf32, f16 and bf16 of each number.
+KERNEL(sample_factors, 32, (const float *in, unsigned *out)) {
+    float v = in[threadIdx.x];
+    out[3 * threadIdx.x] = as_tf32(v);
+    out[3 * threadIdx.x + 1] = as_f16x2(v, -v);
+    out[3 * threadIdx.x + 2] = as_bf16x2(v, -v);
+}
+
 // A barrier that one thread never reaches.
 KERNEL(sample_diverging, 64, (int *out)) {
     if (threadIdx.x != 5) __syncthreads();

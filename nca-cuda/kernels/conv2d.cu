@@ -49,25 +49,34 @@ KERNEL(conv2d_pack, THREADS, (const float *weight, float *packed, int2 *taps, in
 }
 
 // The left operand: packed weights.
-template <int HEIGHT> struct Filters {
-    static constexpr int QUADS = HEIGHT / 4;
-    static_assert(QUADS * DEPTH <= THREADS, "at most four weights for each thread");
+template <int HEIGHT, int DEPTH> struct Filters {
+    static constexpr int QUADS = HEIGHT / 4, EACH = (QUADS * DEPTH + THREADS - 1) / THREADS;
+    static_assert(THREADS % QUADS == 0, "a thread's quads are in one column");
     const float *weight;
     int stride;
-    float4 held;
+    float4 held[EACH];
 
+    // From a thread's term to its next.
+    static constexpr int STRIDE = THREADS / QUADS;
     __device__ __forceinline__ void load(int k0) {
         int k = int(threadIdx.x) / QUADS, quad = int(threadIdx.x) % QUADS;
-        if (k < DEPTH) held = *reinterpret_cast<const float4 *>(weight + size_t(k0 + k) * stride + quad * 4);
+#pragma unroll
+        for (int j = 0; j < EACH; j++) {
+            if (k + j * STRIDE >= DEPTH) break;
+            held[j] = *reinterpret_cast<const float4 *>(weight + size_t(k0 + k + j * STRIDE) * stride + quad * 4);
+        }
     }
     template <typename To> __device__ __forceinline__ void store(To &to) {
         int k = int(threadIdx.x) / QUADS;
-        if (k < DEPTH) to[k][int(threadIdx.x) % QUADS] = held;
+#pragma unroll
+        for (int j = 0; j < EACH; j++) {
+            if (k + j * STRIDE < DEPTH) to[k + j * STRIDE][int(threadIdx.x) % QUADS] = held[j];
+        }
     }
 };
 
 // The right operand: patches around WIDTH pixels. A thread reads of one pixel's patch.
-template <int WIDTH> struct Patches {
+template <int WIDTH, int DEPTH> struct Patches {
     static constexpr int EACH = WIDTH * DEPTH / THREADS;
     // Of the pixel's sample, at the patch's corner.
     const float *corner;
@@ -104,34 +113,39 @@ template <int WIDTH> struct Patches {
 // Blocks: tiles of pixels, tiles of channels, slices.
 template <typename T> __device__ __forceinline__ void correlate(const Correlation &c) {
     int pixel0 = blockIdx.x * T::WIDTH, row0 = blockIdx.y * T::HEIGHT, first = blockIdx.z * c.span;
-    Filters<T::HEIGHT> filters;
+    Filters<T::HEIGHT, T::DEPTH> filters;
     filters.weight = c.weight + row0;
     filters.stride = c.stride;
-    Patches<T::WIDTH> patches(c, pixel0);
+    Patches<T::WIDTH, T::DEPTH> patches(c, pixel0);
     T tile;
-    tile.multiply(filters, patches, first, min(first + c.span, c.end));
+    multiply(tile, filters, patches, first, min(first + c.span, c.end));
     int plane = c.out_height * c.out_width;
     float *y = c.y + blockIdx.z * c.slice;
 #pragma unroll
-    for (int j = 0; j < T::TN; j += 4) {
+    for (int j = 0; j < T::TN; j += T::GROUP) {
         int pixel = pixel0 + T::column(j);
         if (pixel >= c.pixels) continue;
-        if (plane % 4 == 0) {
-            // The four pixels are of one sample, and lie at a multiple of 16 bytes.
+        if (plane % T::GROUP == 0) {
+            // The pixels are of one sample, and lie at a multiple of all their bytes.
             size_t start = size_t(pixel / plane) * c.outputs * plane + pixel % plane;
 #pragma unroll
             for (int i = 0; i < T::TM; i++) {
                 int row = row0 + T::row(i);
                 if (row >= c.outputs) continue;
                 float bias = c.bias ? c.bias[row] : 0.0f;
-                *reinterpret_cast<float4 *>(y + start + size_t(row) * plane) =
-                    make_float4(tile.sum[i][j] + bias, tile.sum[i][j + 1] + bias, tile.sum[i][j + 2] + bias,
-                                tile.sum[i][j + 3] + bias);
+                const float *sum = tile.sum[i] + j;
+                float *to = y + start + size_t(row) * plane;
+                if constexpr (T::GROUP == 4) {
+                    *reinterpret_cast<float4 *>(to) =
+                        make_float4(sum[0] + bias, sum[1] + bias, sum[2] + bias, sum[3] + bias);
+                } else {
+                    *reinterpret_cast<float2 *>(to) = make_float2(sum[0] + bias, sum[1] + bias);
+                }
             }
             continue;
         }
 #pragma unroll
-        for (int next = 0; next < 4; next++) {
+        for (int next = 0; next < T::GROUP; next++) {
             if (pixel + next >= c.pixels) continue;
             size_t start = size_t((pixel + next) / plane) * c.outputs * plane + (pixel + next) % plane;
 #pragma unroll
@@ -148,7 +162,17 @@ template <typename T> __device__ __forceinline__ void correlate(const Correlatio
 KERNEL(conv2d_128, IN_PAIRS, (Correlation c)) { correlate<ProductTile<128, 128, 8, 8>>(c); }
 KERNEL(conv2d_64, THREADS, (Correlation c)) { correlate<ProductTile<64, 128, 8, 4>>(c); }
 KERNEL(conv2d_32, THREADS, (Correlation c)) { correlate<ProductTile<32, 256, 8, 4>>(c); }
-KERNEL(conv2d_16, THREADS, (Correlation c)) { correlate<ProductTile<16, 256, 4, 4>>(c); }
+KERNEL(conv2d_16, IN_PAIRS, (Correlation c)) { correlate<ProductTile<16, 256, 4, 4>>(c); }
+
+// On tensor cores.
+#define CORRELATION_KERNELS(suffix, format)                                                                           \
+    KERNEL(conv2d_128##suffix, IN_PAIRS, (Correlation c)) { correlate<TensorTile<format, 128, 128, 32, 64>>(c); }     \
+    KERNEL(conv2d_64##suffix, THREADS, (Correlation c)) { correlate<TensorTile<format, 64, 128, 32, 32>>(c); }        \
+    KERNEL(conv2d_32##suffix, IN_PAIRS, (Correlation c)) { correlate<TensorTile<format, 32, 256, 32, 32>>(c); }       \
+    KERNEL(conv2d_16##suffix, THREADS, (Correlation c)) { correlate<TensorTile<format, 16, 256, 16, 32>>(c); }
+CORRELATION_KERNELS(_tf32, Tf32)
+CORRELATION_KERNELS(_f16, F16)
+CORRELATION_KERNELS(_bf16, Bf16)
 
 // y [N,M,P] = Σ over slices of partial[slice], in their order, + bias[m] (or null).
 KERNEL(conv2d_add_slices, THREADS, (const float *partial, const float *bias, float *y, size_t planes, int outputs,
@@ -178,7 +202,7 @@ struct WeightGradient {
 };
 
 // The pixel that a thread reads next, of every DEPTH-th: the lanes of a warp read neighbouring ones.
-struct Pixel {
+template <int DEPTH> struct Pixel {
     int b, row, column;
 
     __device__ __forceinline__ Pixel(const WeightGradient &g, int first) {
@@ -197,14 +221,14 @@ struct Pixel {
 };
 
 // The left operand: g_y of HEIGHT channels.
-template <int HEIGHT> struct OutputGradients {
+template <int HEIGHT, int DEPTH> struct OutputGradients {
     static constexpr int STRIDE = THREADS / DEPTH, EACH = (HEIGHT + STRIDE - 1) / STRIDE;
     const WeightGradient &g;
-    const Pixel &pixel;
+    const Pixel<DEPTH> &pixel;
     int row0;
     float held[EACH];
 
-    __device__ __forceinline__ OutputGradients(const WeightGradient &g, const Pixel &pixel, int row0)
+    __device__ __forceinline__ OutputGradients(const WeightGradient &g, const Pixel<DEPTH> &pixel, int row0)
         : g(g), pixel(pixel), row0(row0) {}
     __device__ __forceinline__ void load(int k0) {
         bool inside = k0 + int(threadIdx.x) % DEPTH < g.pixels;
@@ -225,14 +249,14 @@ template <int HEIGHT> struct OutputGradients {
 };
 
 // The right operand: what WIDTH elements of the filters see. The left one is loaded before it, from the same pixels.
-template <int WIDTH> struct Views {
+template <int WIDTH, int DEPTH> struct Views {
     static constexpr int STRIDE = THREADS / DEPTH, EACH = WIDTH / STRIDE;
     const WeightGradient &g;
-    Pixel &pixel;
+    Pixel<DEPTH> &pixel;
     int2 taps[EACH];
     float held[EACH];
 
-    __device__ __forceinline__ Views(const WeightGradient &g, Pixel &pixel, int column0) : g(g), pixel(pixel) {
+    __device__ __forceinline__ Views(const WeightGradient &g, Pixel<DEPTH> &pixel, int column0) : g(g), pixel(pixel) {
         int area = g.side * g.side;
 #pragma unroll
         for (int j = 0; j < EACH; j++) {
@@ -266,11 +290,11 @@ template <int WIDTH> struct Views {
 // Blocks: tiles of filter elements, tiles of channels, slices.
 template <typename T> __device__ __forceinline__ void weight_gradient(const WeightGradient &g) {
     int column0 = blockIdx.x * T::WIDTH, row0 = blockIdx.y * T::HEIGHT, first = blockIdx.z * g.span;
-    Pixel pixel(g, first);
-    OutputGradients<T::HEIGHT> left(g, pixel, row0);
-    Views<T::WIDTH> right(g, pixel, column0);
+    Pixel<T::DEPTH> pixel(g, first);
+    OutputGradients<T::HEIGHT, T::DEPTH> left(g, pixel, row0);
+    Views<T::WIDTH, T::DEPTH> right(g, pixel, column0);
     T tile;
-    tile.multiply(left, right, first, min(first + g.span, g.pixels));
+    multiply(tile, left, right, first, min(first + g.span, g.pixels));
     float *partial = g.partial + size_t(blockIdx.z) * g.outputs * g.columns;
 #pragma unroll
     for (int i = 0; i < T::TM; i++) {
@@ -288,3 +312,24 @@ KERNEL(conv2d_weight_128, IN_PAIRS, (WeightGradient g)) { weight_gradient<Produc
 KERNEL(conv2d_weight_64, THREADS, (WeightGradient g)) { weight_gradient<ProductTile<64, 128, 8, 4>>(g); }
 KERNEL(conv2d_weight_32, THREADS, (WeightGradient g)) { weight_gradient<ProductTile<32, 256, 8, 4>>(g); }
 KERNEL(conv2d_weight_16, THREADS, (WeightGradient g)) { weight_gradient<ProductTile<16, 256, 4, 4>>(g); }
+
+// On tensor cores. Gradients are too small for f16; the many terms that bf16 multiplies at a time take more registers than
+// two blocks have.
+#define WEIGHT_GRADIENT_KERNELS(suffix, format)                                                                       \
+    KERNEL(conv2d_weight_64##suffix, THREADS, (WeightGradient g)) {                                                   \
+        weight_gradient<TensorTile<format, 64, 128, 32, 32>>(g);                                                      \
+    }                                                                                                                 \
+    KERNEL(conv2d_weight_32##suffix, THREADS, (WeightGradient g)) {                                                   \
+        weight_gradient<TensorTile<format, 32, 256, 32, 32>>(g);                                                      \
+    }                                                                                                                 \
+    KERNEL(conv2d_weight_16##suffix, THREADS, (WeightGradient g)) {                                                   \
+        weight_gradient<TensorTile<format, 16, 256, 16, 32>>(g);                                                      \
+    }
+KERNEL(conv2d_weight_128_tf32, IN_PAIRS, (WeightGradient g)) {
+    weight_gradient<TensorTile<Tf32, 128, 128, 32, 64>>(g);
+}
+WEIGHT_GRADIENT_KERNELS(_tf32, Tf32)
+KERNEL(conv2d_weight_128_bf16, THREADS, (WeightGradient g)) {
+    weight_gradient<TensorTile<Bf16, 128, 128, 32, 64>>(g);
+}
+WEIGHT_GRADIENT_KERNELS(_bf16, Bf16)

@@ -18,7 +18,7 @@ struct Matmul {
 };
 
 // SIDE rows of A or columns of B. Neighbouring threads read neighbouring elements, whichever way they are stored.
-template <int SIDE> struct Operand {
+template <int SIDE, int DEPTH> struct Operand {
     static constexpr int EACH = SIDE * DEPTH / THREADS;
     // The thread's first element of the next terms; from there to its others; from there to the next terms.
     const float *from;
@@ -62,10 +62,10 @@ template <typename T> __device__ __forceinline__ void multiply_tile(const Matmul
     int first = blockIdx.y * m.span, end = min(first + m.span, m.inner);
     const float *left = m.a + s * m.a_next + row0 * m.a_row + first * m.a_column;
     const float *right = m.b + s * m.b_next + column0 * m.b_column + first * m.b_row;
-    Operand<T::HEIGHT> a(left, m.a_column, m.a_row, m.rows - row0, end);
-    Operand<T::WIDTH> b(right, m.b_row, m.b_column, m.columns - column0, end);
+    Operand<T::HEIGHT, T::DEPTH> a(left, m.a_column, m.a_row, m.rows - row0, end);
+    Operand<T::WIDTH, T::DEPTH> b(right, m.b_row, m.b_column, m.columns - column0, end);
     T tile;
-    tile.multiply(a, b, first, end);
+    multiply(tile, a, b, first, end);
     float *c = m.c + blockIdx.y * m.slice;
 #pragma unroll
     for (int i = 0; i < T::TM; i++) {
@@ -85,6 +85,13 @@ template <typename T> __device__ __forceinline__ void multiply_tile(const Matmul
 
 KERNEL(matmul_large, IN_PAIRS, (Matmul m)) { multiply_tile<ProductTile<128, 128, 8, 8>>(m); }
 KERNEL(matmul_small, THREADS, (Matmul m)) { multiply_tile<ProductTile<64, 64, 4, 4>>(m); }
+
+// On tensor cores. A factor may be a gradient, which f16 is too small for; the many terms that bf16 multiplies at a time
+// take more registers than two blocks have.
+KERNEL(matmul_large_tf32, IN_PAIRS, (Matmul m)) { multiply_tile<TensorTile<Tf32, 128, 128, 32, 64>>(m); }
+KERNEL(matmul_small_tf32, THREADS, (Matmul m)) { multiply_tile<TensorTile<Tf32, 64, 64, 32, 16>>(m); }
+KERNEL(matmul_large_bf16, THREADS, (Matmul m)) { multiply_tile<TensorTile<Bf16, 128, 128, 32, 64>>(m); }
+KERNEL(matmul_small_bf16, THREADS, (Matmul m)) { multiply_tile<TensorTile<Bf16, 64, 64, 32, 16>>(m); }
 
 // c = alpha · Σ over slices of partial[slice], in their order, + beta · c.
 KERNEL(matmul_add_slices, THREADS, (const float *partial, float *c, size_t len, int slices, float alpha,

@@ -5,6 +5,36 @@
 #define TILE 64
 #define STEP 16
 
+// A thread's 4×4 elements of a tile, from STEP terms of both factors in shared memory, [k][row] and [k][column].
+struct Exact {
+    // Added to rows of the tiles that threads store along the rows, and along the terms.
+    static constexpr int PAD = 0, PAD_TERMS = 1;
+    static __device__ __forceinline__ int row(int i) { return int(threadIdx.x) / 16 * 4 + i; }
+    static __device__ __forceinline__ int column(int j) { return int(threadIdx.x) % 16 * 4 + j; }
+    static __device__ __forceinline__ void multiply(float (&sum)[4][4], const float *a, const float *b, int stride) {
+#pragma unroll
+        for (int k = 0; k < STEP; k++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) sum[i][j] += a[k * stride + row(i)] * b[k * stride + column(j)];
+            }
+        }
+    }
+};
+
+// On tensor cores, each warp making 32×16.
+template <typename Format> struct Rounded {
+    static constexpr int PAD = 8, PAD_TERMS = 8;
+    static __device__ __forceinline__ int first_row() { return int(threadIdx.x) / WARP_SIZE / 4 * 32; }
+    static __device__ __forceinline__ int first_column() { return int(threadIdx.x) / WARP_SIZE % 4 * 16; }
+    static __device__ __forceinline__ int row(int i) { return first_row() + 8 * i + lane_group(); }
+    static __device__ __forceinline__ int column(int j) { return first_column() + lane_column(j); }
+    static __device__ __forceinline__ void multiply(float (&sum)[4][4], const float *a, const float *b, int stride) {
+        multiply_by_terms<Format, 2, 2>(sum, a + first_row(), stride, 16, b + first_column(), stride, STEP);
+    }
+};
+
 // One product: out[b] = A·in[b], then what the layer does to it.
 struct Product {
     // A is [rows, inner], or stored transposed.
@@ -20,9 +50,9 @@ struct Product {
 };
 
 // out [B,rows,P] of in [B,inner,P]. Blocks: columns, rows, samples.
-KERNEL(mlp_product, THREADS, (Product p)) {
-    __shared__ float a[STEP][TILE], b[STEP][TILE];
-    int row0 = blockIdx.y * TILE, tr = threadIdx.x / 16 * 4, tc = threadIdx.x % 16 * 4;
+template <typename T> __device__ __forceinline__ void product(const Product &p) {
+    __shared__ float a[STEP][TILE + T::PAD], b[STEP][TILE + T::PAD];
+    int row0 = blockIdx.y * TILE;
     size_t column0 = size_t(blockIdx.x) * TILE;
     const float *in = p.in + size_t(blockIdx.z) * p.inner * p.plane;
     float sum[4][4] = {};
@@ -38,21 +68,14 @@ KERNEL(mlp_product, THREADS, (Product p)) {
             b[k][i % TILE] = k0 + k < p.inner && column < p.plane ? in[(k0 + k) * p.plane + column] : 0.0f;
         }
         __syncthreads();
-#pragma unroll
-        for (int k = 0; k < STEP; k++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-#pragma unroll
-                for (int j = 0; j < 4; j++) sum[i][j] += a[k][tr + i] * b[k][tc + j];
-            }
-        }
+        T::multiply(sum, *a, *b, TILE + T::PAD);
         __syncthreads();
     }
     for (int i = 0; i < 4; i++) {
-        int row = row0 + tr + i;
+        int row = row0 + T::row(i);
         if (row >= p.rows) break;
-        for (int j = 0; j < 4 && column0 + tc + j < p.plane; j++) {
-            size_t at = (size_t(blockIdx.z) * p.rows + row) * p.plane + column0 + tc + j;
+        for (int j = 0; j < 4 && column0 + T::column(j) < p.plane; j++) {
+            size_t at = (size_t(blockIdx.z) * p.rows + row) * p.plane + column0 + T::column(j);
             float v = sum[i][j] + (p.bias ? p.bias[row] : 0.0f);
             if (p.rectify) v = rectified(v);
             if (p.mask && !(p.mask[at] > 0.0f)) v = 0.0f;
@@ -61,14 +84,18 @@ KERNEL(mlp_product, THREADS, (Product p)) {
     }
 }
 
+KERNEL(mlp_product, THREADS, (Product p)) { product<Exact>(p); }
+KERNEL(mlp_product_tf32, THREADS, (Product p)) { product<Rounded<Tf32>>(p); }
+KERNEL(mlp_product_f16, THREADS, (Product p)) { product<Rounded<F16>>(p); }
+KERNEL(mlp_product_bf16, THREADS, (Product p)) { product<Rounded<Bf16>>(p); }
+
 // partial[slice] [rows, columns] = Σ over the slice's cells of g[b, row, cell] · v[b, column, cell]: the gradient of
 // a layer's weights. A slice is `span` of the cells of all samples. Blocks: columns, rows, slices.
-KERNEL(mlp_outer, THREADS, (const float *g, const float *v, float *partial, int rows, int columns, size_t plane,
-                            size_t cells, size_t span)) {
-    // One more than the tile: threads store along k.
-    __shared__ float a[STEP][TILE + 1], b[STEP][TILE + 1];
+template <typename T>
+__device__ __forceinline__ void outer(const float *g, const float *v, float *partial, int rows, int columns,
+                                      size_t plane, size_t cells, size_t span) {
+    __shared__ float a[STEP][TILE + T::PAD_TERMS], b[STEP][TILE + T::PAD_TERMS];
     int row0 = blockIdx.y * TILE, column0 = blockIdx.x * TILE;
-    int tr = threadIdx.x / 16 * 4, tc = threadIdx.x % 16 * 4;
     size_t first = blockIdx.z * span, end = min(first + span, cells);
     float sum[4][4] = {};
     for (size_t k0 = first; k0 < end; k0 += STEP) {
@@ -80,23 +107,26 @@ KERNEL(mlp_outer, THREADS, (const float *g, const float *v, float *partial, int 
             b[k][row] = inside && column0 + row < columns ? v[(sample * columns + column0 + row) * plane + at] : 0.0f;
         }
         __syncthreads();
-#pragma unroll
-        for (int k = 0; k < STEP; k++) {
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-#pragma unroll
-                for (int j = 0; j < 4; j++) sum[i][j] += a[k][tr + i] * b[k][tc + j];
-            }
-        }
+        T::multiply(sum, *a, *b, TILE + T::PAD_TERMS);
         __syncthreads();
     }
     partial += blockIdx.z * size_t(rows) * columns;
-    for (int i = 0; i < 4 && row0 + tr + i < rows; i++) {
-        for (int j = 0; j < 4 && column0 + tc + j < columns; j++) {
-            partial[size_t(row0 + tr + i) * columns + column0 + tc + j] = sum[i][j];
+    for (int i = 0; i < 4 && row0 + T::row(i) < rows; i++) {
+        for (int j = 0; j < 4 && column0 + T::column(j) < columns; j++) {
+            partial[size_t(row0 + T::row(i)) * columns + column0 + T::column(j)] = sum[i][j];
         }
     }
 }
+
+// Not in f16, which gradients are too small for.
+#define OUTER_KERNEL(suffix, tile)                                                                                    \
+    KERNEL(mlp_outer##suffix, THREADS, (const float *g, const float *v, float *partial, int rows, int columns,        \
+                                        size_t plane, size_t cells, size_t span)) {                                   \
+        outer<tile>(g, v, partial, rows, columns, plane, cells, span);                                                \
+    }
+OUTER_KERNEL(, Exact)
+OUTER_KERNEL(_tf32, Rounded<Tf32>)
+OUTER_KERNEL(_bf16, Rounded<Bf16>)
 
 // grad[i] += Σ over slices of partial[slice, i], in their order.
 KERNEL(mlp_add_slices, THREADS, (const float *partial, float *grad, size_t len, int slices)) {

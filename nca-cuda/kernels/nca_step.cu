@@ -5,8 +5,8 @@
 // columns once. Perception never leaves shared memory: ROWS of its rows (all kernels of some channels) are
 // made, multiplied, and made anew where backward needs them a second time.
 //
-// All products have one shape: a warp multiplies 16 rows of weights with COLUMNS columns, each thread 4 rows
-// with 4 + 4 columns.
+// All products have one shape: a warp multiplies 16 rows of weights with COLUMNS columns. In f32 each thread sums 4 rows
+// with 4 + 4 columns (`Exact`), in other precisions the tensor cores do (`Rounded`).
 
 // Threads of a block.
 #define STEP_THREADS 128
@@ -21,8 +21,6 @@
 #define WARP_ROWS 16
 // Longest tile.
 #define MAX_TILE 512
-// Between rows that are read along columns by threads of different rows: no bank conflicts.
-#define PADDED (COLUMNS + 4)
 
 // What a step needs; `hidden_rows` and `state_rows` are the numbers of neurons and channels rounded up to
 // WARP_ROWS.
@@ -81,48 +79,90 @@ KERNEL(nca_pack, THREADS, (const float *w1, const float *b1, const float *w2, co
 
 // ---- Products ---------------------------------------------------------------------------------
 
-// A thread's part of a warp's product.
-struct Lane {
-    int warp, row, column;
-};
+// Products in f32. A thread has DOWN rows of each of its warp's blocks, and ACROSS columns.
+struct Exact {
+    static constexpr bool TENSOR = false;
+    static constexpr int DOWN = 4, ACROSS = 8;
+    // Added to rows of weights; between rows of values forward, and backward, where threads of different rows read along
+    // the columns: no bank conflicts.
+    static constexpr int PAD = 0, STRIDE = COLUMNS, PADDED = COLUMNS + 4;
 
-__device__ __forceinline__ Lane lane_of() {
-    int lane = threadIdx.x % WARP_SIZE;
-    return {int(threadIdx.x / WARP_SIZE), lane / 8 * 4, lane % 8 * 4};
-}
+    static __device__ __forceinline__ int row(int i) { return int(threadIdx.x % WARP_SIZE) / 8 * 4 + i; }
+    static __device__ __forceinline__ int column() { return int(threadIdx.x % WARP_SIZE) % 8 * 4; }
+    static __device__ __forceinline__ int column(int j) { return column() + (j < 4 ? j : j - 4 + COLUMNS / 2); }
 
-// sum[b] += the thread's rows of block b of `weights` times its columns of `values`, over `terms` terms. Blocks of rows
-// are WARPS·WARP_ROWS apart; both pointers are those of the thread.
-template <int B>
-__device__ __forceinline__ void multiply(float (&sum)[B][4][8], const float *weights, int weight_stride,
-                                         const float *values, int value_stride, int terms) {
+    // Stores the thread's part of a row.
+    static __device__ __forceinline__ void store(float *row, const float (&v)[ACROSS]) {
+        float *at = row + column();
+        *reinterpret_cast<float4 *>(at) = make_float4(v[0], v[1], v[2], v[3]);
+        *reinterpret_cast<float4 *>(at + COLUMNS / 2) = make_float4(v[4], v[5], v[6], v[7]);
+    }
+
+    // sum[b] += rows of block b of `weights`, the warp's, times the columns of `values`, over `terms` terms. Blocks of
+    // rows are WARPS·WARP_ROWS apart.
+    template <int B>
+    static __device__ __forceinline__ void multiply(float (&sum)[B][DOWN][ACROSS], const float *weights,
+                                                    int weight_stride, const float *values, int value_stride,
+                                                    int terms) {
+        weights += row(0);
+        values += column();
 #pragma unroll 2
-    for (int k = 0; k < terms; k++) {
-        float4 low = *reinterpret_cast<const float4 *>(values + k * value_stride);
-        float4 high = *reinterpret_cast<const float4 *>(values + k * value_stride + COLUMNS / 2);
-        float v[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+        for (int k = 0; k < terms; k++) {
+            float4 low = *reinterpret_cast<const float4 *>(values + k * value_stride);
+            float4 high = *reinterpret_cast<const float4 *>(values + k * value_stride + COLUMNS / 2);
+            float v[ACROSS] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
-        for (int b = 0; b < B; b++) {
-            float4 rows =
-                *reinterpret_cast<const float4 *>(weights + k * weight_stride + b * (WARPS * WARP_ROWS));
-            float w[4] = {rows.x, rows.y, rows.z, rows.w};
+            for (int b = 0; b < B; b++) {
+                float4 rows =
+                    *reinterpret_cast<const float4 *>(weights + k * weight_stride + b * (WARPS * WARP_ROWS));
+                float w[DOWN] = {rows.x, rows.y, rows.z, rows.w};
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
+                for (int i = 0; i < DOWN; i++) {
 #pragma unroll
-                for (int j = 0; j < 8; j++) sum[b][i][j] += w[i] * v[j];
+                    for (int j = 0; j < ACROSS; j++) sum[b][i][j] += w[i] * v[j];
+                }
             }
         }
     }
-}
+};
 
-// The same for a warp that has `blocks` ≤ B blocks of rows.
-template <int B>
-__device__ __forceinline__ void multiply_some(int blocks, float (&sum)[B][4][8], const float *weights,
+// Products of factors in `Format`, by tensor cores; numbers of terms are multiples of WARP_ROWS.
+template <typename Format_> struct Rounded {
+    typedef Format_ Format;
+    static constexpr bool TENSOR = true;
+    static constexpr int DOWN = 2, ACROSS = COLUMNS / 4;
+    // Rows that are read down, 4 of them at a time, start 8 banks apart, and so do those that are read in pairs along the
+    // columns.
+    static constexpr int PAD = 8, STRIDE = COLUMNS + 8, PADDED = COLUMNS + 8;
+
+    static __device__ __forceinline__ int row(int i) { return lane_group() + 8 * i; }
+    static __device__ __forceinline__ int column(int j) { return lane_column(j); }
+
+    static __device__ __forceinline__ void store(float *row, const float (&v)[ACROSS]) {
+#pragma unroll
+        for (int j = 0; j < ACROSS; j += 2) {
+            *reinterpret_cast<float2 *>(row + column(j)) = make_float2(v[j], v[j + 1]);
+        }
+    }
+
+    template <int B>
+    static __device__ __forceinline__ void multiply(float (&sum)[B][DOWN][ACROSS], const float *weights,
+                                                    int weight_stride, const float *values, int value_stride,
+                                                    int terms) {
+        multiply_by_terms<Format, B, COLUMNS / 8>(reinterpret_cast<float(&)[2 * B][ACROSS]>(sum), weights,
+                                                  weight_stride, WARPS * WARP_ROWS, values, value_stride, terms);
+    }
+};
+
+// `P::multiply` for a warp that has `blocks` ≤ B blocks of rows.
+template <typename P, int B>
+__device__ __forceinline__ void multiply_some(int blocks, float (&sum)[B][P::DOWN][P::ACROSS], const float *weights,
                                               int weight_stride, const float *values, int value_stride, int terms) {
     if (blocks == B) {
-        multiply<B>(sum, weights, weight_stride, values, value_stride, terms);
+        P::multiply(sum, weights, weight_stride, values, value_stride, terms);
     } else if (B == 2 && blocks == 1) {
-        multiply<1>(reinterpret_cast<float(&)[1][4][8]>(sum), weights, weight_stride, values, value_stride, terms);
+        P::multiply(reinterpret_cast<float(&)[1][P::DOWN][P::ACROSS]>(sum), weights, weight_stride, values,
+                    value_stride, terms);
     }
 }
 
@@ -132,11 +172,6 @@ __device__ __forceinline__ int blocks_of(int warp, int rows) {
     return blocks <= 0 ? 0 : (blocks + WARPS - 1) / WARPS;
 }
 
-// Stores four values of a row: columns `column` and following.
-__device__ __forceinline__ void store4(float *row, const float *v) {
-    *reinterpret_cast<float4 *>(row) = make_float4(v[0], v[1], v[2], v[3]);
-}
-
 // sum[i][j] += Σ over the columns of a[i] times b[j]: 4 rows of `a`, `step_a` apart, with 4 of `b`, 8 apart.
 __device__ __forceinline__ void correlate(float (&sum)[4][4], const float *a, const float *b) {
 #pragma unroll 2
@@ -144,8 +179,8 @@ __device__ __forceinline__ void correlate(float (&sum)[4][4], const float *a, co
         float4 p[4], q[4];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            p[i] = *reinterpret_cast<const float4 *>(a + 4 * i * PADDED + n);
-            q[i] = *reinterpret_cast<const float4 *>(b + 8 * i * PADDED + n);
+            p[i] = *reinterpret_cast<const float4 *>(a + 4 * i * Exact::PADDED + n);
+            q[i] = *reinterpret_cast<const float4 *>(b + 8 * i * Exact::PADDED + n);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -156,6 +191,41 @@ __device__ __forceinline__ void correlate(float (&sum)[4][4], const float *a, co
                 sum[i][j] += p[i].z * q[j].z;
                 sum[i][j] += p[i].w * q[j].w;
             }
+        }
+    }
+}
+
+// The same on tensor cores: WARP_ROWS rows of `a`, with up to 32 of `b`, of which there are `rows_b`, in blocks of 8.
+template <typename P>
+__device__ __forceinline__ void correlate_rounded(float (&sum)[2][8], const float *a, const float *b, int rows_b) {
+    typedef typename P::Format Format;
+    a += lane_group() * P::PADDED + 2 * lane_in_group();
+    b += lane_group() * P::PADDED + 2 * lane_in_group();
+#pragma unroll 1
+    for (int k = 0; k < COLUMNS; k += Format::TERMS) {
+        float v[2][Format::EACH];
+        unsigned left[4], right[2];
+        // Terms 2t and 2t + 1, and those 8 further.
+#pragma unroll
+        for (int e = 0; e < Format::EACH; e += 2) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                float2 two = *reinterpret_cast<const float2 *>(a + 8 * i * P::PADDED + k + 4 * e);
+                v[i][e] = two.x, v[i][e + 1] = two.y;
+            }
+        }
+        Format::left(left, v);
+#pragma unroll
+        for (int n = 0; n < 4; n++) {
+            if (8 * n >= rows_b) break;
+            float u[Format::EACH];
+#pragma unroll
+            for (int e = 0; e < Format::EACH; e += 2) {
+                float2 two = *reinterpret_cast<const float2 *>(b + 8 * n * P::PADDED + k + 4 * e);
+                u[e] = two.x, u[e + 1] = two.y;
+            }
+            Format::right(right, u);
+            Format::multiply(sum[0][2 * n], sum[0][2 * n + 1], sum[1][2 * n], sum[1][2 * n + 1], left, right);
         }
     }
 }
@@ -231,82 +301,112 @@ __device__ __forceinline__ void perceive_chunk(const Step &s, const float *x, co
     }
 }
 
-// Rows of the first layer's weights that belong to the chunk's rows of perception.
+// Zeros in the rows of perception that no kernel fills.
+__device__ __forceinline__ void clear_unfilled(const Step &s, float *z, int stride) {
+    for (int i = s.perception.kernels * chunk_of(s) * stride + threadIdx.x; i < ROWS * stride; i += STEP_THREADS) {
+        z[i] = 0.0f;
+    }
+}
+
+// Rows of the first layer's weights that belong to the chunk's rows of perception; with tensor cores, and zeros for
+// those that no kernel fills.
+template <typename P>
 __device__ __forceinline__ void load_first(const Step &s, const float *first, int c0, float *weights) {
-    int chunk = chunk_of(s), quads = s.hidden_rows / 4, rows = s.perception.kernels * chunk;
+    int chunk = chunk_of(s), quads = s.hidden_rows / 4, filled = s.perception.kernels * chunk;
+    int rows = P::TENSOR ? ROWS : filled;
     for (int i = threadIdx.x; i < rows * quads; i += STEP_THREADS) {
         int row = i / quads, quad = i % quads, c = c0 + row % chunk;
         size_t from = size_t(row / chunk * s.channels + c) * s.hidden_rows + 4 * quad;
         float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (c < s.channels) v = *reinterpret_cast<const float4 *>(first + from);
-        *reinterpret_cast<float4 *>(weights + row * s.hidden_rows + 4 * quad) = v;
+        if (c < s.channels && (!P::TENSOR || row < filled)) v = *reinterpret_cast<const float4 *>(first + from);
+        *reinterpret_cast<float4 *>(weights + row * (s.hidden_rows + P::PAD) + 4 * quad) = v;
     }
 }
 
 // h[d] = relu(W1·z + b1) of the columns, rows `stride` apart. Uses `weights` and `z`.
-template <int B>
+template <typename P, int B>
 __device__ __forceinline__ void hidden_layer(const Step &s, const Packed &p, const float *x, const int (&at)[9],
                                              float *weights, float *z, float *h, int stride) {
-    Lane lane = lane_of();
-    int blocks = blocks_of(lane.warp, s.hidden_rows), row = lane.warp * WARP_ROWS + lane.row;
-    float sum[B][4][8] = {};
+    int warp = threadIdx.x / WARP_SIZE, blocks = blocks_of(warp, s.hidden_rows);
+    float sum[B][P::DOWN][P::ACROSS] = {};
     for (int c0 = 0; c0 < s.channels; c0 += chunk_of(s)) {
         __syncthreads();
-        load_first(s, p.first, c0, weights);
+        load_first<P>(s, p.first, c0, weights);
         perceive_chunk(s, x, at, c0, z, stride);
+        if (P::TENSOR) clear_unfilled(s, z, stride);
         __syncthreads();
-        multiply_some<B>(blocks, sum, weights + row, s.hidden_rows, z + lane.column, stride,
-                         s.perception.kernels * chunk_of(s));
+        multiply_some<P, B>(blocks, sum, weights + warp * WARP_ROWS, s.hidden_rows + P::PAD, z, stride,
+                            P::TENSOR ? ROWS : s.perception.kernels * chunk_of(s));
     }
     for (int b = 0; b < B; b++) {
         if (b >= blocks) break;
-        for (int i = 0; i < 4; i++) {
-            int d = row + b * (WARPS * WARP_ROWS) + i;
+        for (int i = 0; i < P::DOWN; i++) {
+            int d = (warp + b * WARPS) * WARP_ROWS + P::row(i);
             float bias = p.first_bias[d];
-            for (int j = 0; j < 8; j++) sum[b][i][j] = rectified(sum[b][i][j] + bias);
-            store4(h + d * stride + lane.column, sum[b][i]);
-            store4(h + d * stride + lane.column + COLUMNS / 2, sum[b][i] + 4);
+            for (int j = 0; j < P::ACROSS; j++) sum[b][i][j] = rectified(sum[b][i][j] + bias);
+            P::store(h + d * stride, sum[b][i]);
         }
     }
 }
 
-// WARP_ROWS rows of W2·h + b2 from channel c0, every thread getting `done(channel − c0, column, value)` for its share. The
-// warps divide the terms among them. Uses `weights` and `partial`, which must hold WARPS·WARP_ROWS·COLUMNS.
+// The product of `output_rows` in f32: the warps divide the terms among them.
 template <typename F>
-__device__ __forceinline__ void output_rows(const Step &s, const Packed &p, int c0, const float *h, int stride,
-                                            float *weights, float *partial, F done) {
-    Lane lane = lane_of();
-    __syncthreads();
-    for (int i = threadIdx.x; i < s.hidden_rows * (WARP_ROWS / 4); i += STEP_THREADS) {
-        int d = i / (WARP_ROWS / 4), quad = i % (WARP_ROWS / 4);
-        *reinterpret_cast<float4 *>(weights + 4 * i) =
-            *reinterpret_cast<const float4 *>(p.second + size_t(d) * s.state_rows + c0 + 4 * quad);
-    }
-    __syncthreads();
-    int terms = s.hidden_rows / WARPS, first = lane.warp * terms;
-    float sum[1][4][8] = {};
-    multiply<1>(sum, weights + first * WARP_ROWS + lane.row, WARP_ROWS, h + first * stride + lane.column, stride,
-                terms);
-    for (int i = 0; i < 4; i++) {
-        float *row = partial + (lane.warp * WARP_ROWS + lane.row + i) * COLUMNS + lane.column;
-        store4(row, sum[0][i]);
-        store4(row + COLUMNS / 2, sum[0][i] + 4);
+__device__ __forceinline__ void output_product(Exact, const Step &s, const float *bias, const float *h, int stride,
+                                               const float *weights, float *partial, F done) {
+    int warp = threadIdx.x / WARP_SIZE, terms = s.hidden_rows / WARPS, first = warp * terms;
+    float sum[1][Exact::DOWN][Exact::ACROSS] = {};
+    Exact::multiply(sum, weights + first * WARP_ROWS, WARP_ROWS, h + first * stride, stride, terms);
+    for (int i = 0; i < Exact::DOWN; i++) {
+        Exact::store(partial + (warp * WARP_ROWS + Exact::row(i)) * COLUMNS, sum[0][i]);
     }
     __syncthreads();
     int column = threadIdx.x % COLUMNS;
     for (int c = threadIdx.x / COLUMNS; c < WARP_ROWS; c += STEP_THREADS / COLUMNS) {
-        float v = p.second_bias[c0 + c];
+        float v = bias[c];
         for (int w = 0; w < WARPS; w++) v += partial[(w * WARP_ROWS + c) * COLUMNS + column];
         done(c, column, v);
     }
 }
 
+// On tensor cores: they divide the columns, since a quarter of the terms need not be a multiple of what is multiplied at
+// a time.
+template <typename Format, typename F>
+__device__ __forceinline__ void output_product(Rounded<Format>, const Step &s, const float *bias, const float *h,
+                                               int stride, const float *weights, float *, F done) {
+    int first = threadIdx.x / WARP_SIZE * (COLUMNS / WARPS);
+    float sum[2][COLUMNS / WARPS / 4] = {};
+    multiply_by_terms<Format, 1, COLUMNS / WARPS / 8>(sum, weights, WARP_ROWS + Rounded<Format>::PAD, 0, h + first,
+                                                      stride, s.hidden_rows);
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int c = lane_group() + 8 * i;
+#pragma unroll
+        for (int j = 0; j < COLUMNS / WARPS / 4; j++) done(c, first + lane_column(j), bias[c] + sum[i][j]);
+    }
+}
+
+// WARP_ROWS rows of W2·h + b2 from channel c0, every thread getting `done(channel − c0, column, value)` for its share. Uses
+// `weights`, and in f32 `partial`, which must hold WARPS·WARP_ROWS·COLUMNS.
+template <typename P, typename F>
+__device__ __forceinline__ void output_rows(const Step &s, const Packed &p, int c0, const float *h, int stride,
+                                            float *weights, float *partial, F done) {
+    __syncthreads();
+    for (int i = threadIdx.x; i < s.hidden_rows * (WARP_ROWS / 4); i += STEP_THREADS) {
+        int d = i / (WARP_ROWS / 4), quad = i % (WARP_ROWS / 4);
+        *reinterpret_cast<float4 *>(weights + d * (WARP_ROWS + P::PAD) + 4 * quad) =
+            *reinterpret_cast<const float4 *>(p.second + size_t(d) * s.state_rows + c0 + 4 * quad);
+    }
+    __syncthreads();
+    output_product(P(), s, p.second_bias + c0, h, stride, weights, partial, done);
+}
+
 // ---- Forward ----------------------------------------------------------------------------------
 
-// Shared memory: weights [max(ROWS, WARP_ROWS), hidden_rows], perception or partial sums [WARPS·WARP_ROWS, COLUMNS],
-// h [hidden_rows, COLUMNS].
-template <int B> __device__ __forceinline__ void step(const Step &s, float *x_next, float *memory) {
-    float *weights = memory, *z = weights + ROWS * s.hidden_rows, *h = z + WARPS * WARP_ROWS * COLUMNS;
+// Shared memory: weights [ROWS, hidden_rows + PAD], perception [ROWS, STRIDE] (in f32 also partial sums
+// [WARPS·WARP_ROWS, COLUMNS]), h [hidden_rows, STRIDE].
+template <typename P, int B> __device__ __forceinline__ void step(const Step &s, float *x_next, float *memory) {
+    float *weights = memory, *z = weights + ROWS * (s.hidden_rows + P::PAD);
+    float *h = z + (P::TENSOR ? ROWS * P::STRIDE : WARPS * WARP_ROWS * COLUMNS);
     Packed p = packed_of(s);
     size_t plane = size_t(s.height) * s.width;
     size_t sample = blockIdx.x / s.sample_tiles * plane * s.channels;
@@ -318,9 +418,9 @@ template <int B> __device__ __forceinline__ void step(const Step &s, float *x_ne
     for (int first = 0; first < tile.count; first += COLUMNS) {
         int at[9];
         look_around(s, tile, first, at);
-        hidden_layer<B>(s, p, x, at, weights, z, h, COLUMNS);
+        hidden_layer<P, B>(s, p, x, at, weights, z, h, P::STRIDE);
         for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
-            output_rows(s, p, c0, h, COLUMNS, weights, z, [&](int c, int column, float dx) {
+            output_rows<P>(s, p, c0, h, P::STRIDE, weights, z, [&](int c, int column, float dx) {
                 if (c0 + c >= s.channels || first + column >= tile.count) return;
                 size_t i = (c0 + c) * plane + tile.cells[first + column];
                 out[i] = clamped_if(x[i] + dx, s.clamp);
@@ -329,17 +429,20 @@ template <int B> __device__ __forceinline__ void step(const Step &s, float *x_ne
     }
 }
 
-// One block for each tile; up to 64 hidden neurons.
-KERNEL(nca_step_64, STEP_THREADS, (Step s, float *x_next)) {
-    DYNAMIC_SHARED(float, memory);
-    step<1>(s, x_next, memory);
-}
-
-// Up to 128 hidden neurons.
-KERNEL(nca_step_128, STEP_THREADS, (Step s, float *x_next)) {
-    DYNAMIC_SHARED(float, memory);
-    step<2>(s, x_next, memory);
-}
+// One block for each tile; up to 64 hidden neurons, and up to 128.
+#define STEP_KERNELS(suffix, products)                                                                                \
+    KERNEL(nca_step_64##suffix, STEP_THREADS, (Step s, float *x_next)) {                                              \
+        DYNAMIC_SHARED(float, memory);                                                                                \
+        step<products, 1>(s, x_next, memory);                                                                         \
+    }                                                                                                                 \
+    KERNEL(nca_step_128##suffix, STEP_THREADS, (Step s, float *x_next)) {                                             \
+        DYNAMIC_SHARED(float, memory);                                                                                \
+        step<products, 2>(s, x_next, memory);                                                                         \
+    }
+STEP_KERNELS(, Exact)
+STEP_KERNELS(_tf32, Rounded<Tf32>)
+STEP_KERNELS(_f16, Rounded<F16>)
+STEP_KERNELS(_bf16, Rounded<Bf16>)
 
 // ---- Backward ---------------------------------------------------------------------------------
 
@@ -380,33 +483,57 @@ __device__ __forceinline__ Partial partial_of(const Step &s, float *partial) {
 __device__ __forceinline__ void add(float *sum, float term, bool fresh) { *sum = fresh ? term : *sum + term; }
 
 // grad[row] += Σ over the columns, for rows of `values`.
+template <typename P>
 __device__ __forceinline__ void add_rows(const float *values, int rows, float *grad, bool fresh) {
     for (int row = threadIdx.x; row < rows; row += STEP_THREADS) {
         float sum = 0.0f;
-        for (int n = 0; n < COLUMNS; n++) sum += values[row * PADDED + n];
+        for (int n = 0; n < COLUMNS; n++) sum += values[row * P::PADDED + n];
         add(grad + row, sum, fresh);
     }
 }
 
-// grad [rows_a, stride] += a·bᵀ over the columns; rows_a is a multiple of WARP_ROWS, rows_b of 8.
-__device__ __forceinline__ void add_products(const float *a, int rows_a, const float *b, int rows_b, float *grad,
-                                             int stride, bool fresh) {
-    int lane = threadIdx.x % WARP_SIZE, ta = lane / 8, tb = lane % 8;
-    int wide = (rows_b + 31) / 32, parts = rows_a / WARP_ROWS * wide;
-    for (int part = threadIdx.x / WARP_SIZE; part < parts; part += WARPS) {
-        int row = part / wide * WARP_ROWS + ta, column = part % wide * 32 + tb;
-        float sum[4][4] = {};
-        correlate(sum, a + row * PADDED, b + column * PADDED);
-        for (int i = 0; i < 4; i++) {
-            for (int j = 0; j < 4; j++) {
-                if (column + 8 * j >= rows_b) continue;
-                add(grad + size_t(row + 4 * i) * stride + column + 8 * j, sum[i][j], fresh);
-            }
+// A warp's part of `add_products`: WARP_ROWS rows from `row`, 32 columns from `column`.
+__device__ __forceinline__ void add_part(Exact, int row, int column, const float *a, const float *b, int rows_b,
+                                         float *grad, int stride, bool fresh) {
+    int lane = threadIdx.x % WARP_SIZE;
+    row += lane / 8, column += lane % 8;
+    float sum[4][4] = {};
+    correlate(sum, a + row * Exact::PADDED, b + column * Exact::PADDED);
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 4; j++) {
+            if (column + 8 * j >= rows_b) continue;
+            add(grad + size_t(row + 4 * i) * stride + column + 8 * j, sum[i][j], fresh);
         }
     }
 }
 
+template <typename Format>
+__device__ __forceinline__ void add_part(Rounded<Format>, int row, int column, const float *a, const float *b,
+                                         int rows_b, float *grad, int stride, bool fresh) {
+    typedef Rounded<Format> P;
+    float sum[2][8] = {};
+    correlate_rounded<P>(sum, a + row * P::PADDED, b + column * P::PADDED, rows_b - column);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        int at = column + lane_column(j);
+        if (at >= rows_b) continue;
+#pragma unroll
+        for (int i = 0; i < 2; i++) add(grad + size_t(row + P::row(i)) * stride + at, sum[i][j], fresh);
+    }
+}
+
+// grad [rows_a, stride] += a·bᵀ over the columns; rows_a is a multiple of WARP_ROWS, rows_b of 8.
+template <typename P>
+__device__ __forceinline__ void add_products(const float *a, int rows_a, const float *b, int rows_b, float *grad,
+                                             int stride, bool fresh) {
+    int wide = (rows_b + 31) / 32, parts = rows_a / WARP_ROWS * wide;
+    for (int part = threadIdx.x / WARP_SIZE; part < parts; part += WARPS) {
+        add_part(P(), part / wide * WARP_ROWS, part % wide * 32, a, b, rows_b, grad, stride, fresh);
+    }
+}
+
 // g_dx of the columns into shared memory, and what passes the clamp into g_x: [state_rows, PADDED].
+template <typename P>
 __device__ __forceinline__ void update_gradient(const Step &s, const Backward &back, const Packed &p, const Tile &tile,
                                                 int first, size_t sample, const float *h, float *weights, float *z,
                                                 float *g_dx) {
@@ -418,7 +545,7 @@ __device__ __forceinline__ void update_gradient(const Step &s, const Backward &b
             g = within(s.x[i] + dx, s.clamp) ? back.g_next[i] : 0.0f;
             back.g_x[i] = g;
         }
-        g_dx[c * PADDED + column] = g;
+        g_dx[c * P::PADDED + column] = g;
     };
     if (s.clamp < 0.0f) {
         for (int c = threadIdx.x / COLUMNS; c < s.state_rows; c += STEP_THREADS / COLUMNS) {
@@ -428,34 +555,37 @@ __device__ __forceinline__ void update_gradient(const Step &s, const Backward &b
     }
     // Only the clamp asks where the step led.
     for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
-        output_rows(s, p, c0, h, PADDED, weights, z, [&](int c, int column, float dx) { pass(c0 + c, column, dx); });
+        output_rows<P>(s, p, c0, h, P::PADDED, weights, z,
+                       [&](int c, int column, float dx) { pass(c0 + c, column, dx); });
     }
 }
 
 // h becomes the gradient before the rectifier, W2ᵀ·g_dx where h is positive.
-template <int B>
+template <typename P, int B>
 __device__ __forceinline__ void hidden_gradient(const Step &s, const float *w2, const float *g_dx, float *weights,
                                                 float *h) {
-    Lane lane = lane_of();
-    int blocks = blocks_of(lane.warp, s.hidden_rows), row = lane.warp * WARP_ROWS + lane.row;
-    float sum[B][4][8] = {};
-    for (int c0 = 0; c0 < s.channels; c0 += ROWS) {
-        int rows = min(ROWS, s.channels - c0);
+    int warp = threadIdx.x / WARP_SIZE, blocks = blocks_of(warp, s.hidden_rows);
+    // Rows of g_dx beyond the channels are zeros.
+    int all = P::TENSOR ? s.state_rows : s.channels, stride = s.hidden_rows + P::PAD;
+    float sum[B][P::DOWN][P::ACROSS] = {};
+    for (int c0 = 0; c0 < all; c0 += ROWS) {
+        int rows = min(ROWS, all - c0);
         __syncthreads();
         for (int i = threadIdx.x; i < rows * s.hidden_rows; i += STEP_THREADS) {
-            int c = c0 + i / s.hidden_rows, d = i % s.hidden_rows;
-            weights[i] = d < s.hidden ? w2[size_t(c) * s.hidden + d] : 0.0f;
+            int row = i / s.hidden_rows, d = i % s.hidden_rows, c = c0 + row;
+            bool inside = d < s.hidden && (!P::TENSOR || c < s.channels);
+            weights[row * stride + d] = inside ? w2[size_t(c) * s.hidden + d] : 0.0f;
         }
         __syncthreads();
-        multiply_some<B>(blocks, sum, weights + row, s.hidden_rows, g_dx + c0 * PADDED + lane.column, PADDED, rows);
+        multiply_some<P, B>(blocks, sum, weights + warp * WARP_ROWS, stride, g_dx + c0 * P::PADDED, P::PADDED, rows);
     }
     // Nobody but this thread reads or writes these elements.
     for (int b = 0; b < B; b++) {
         if (b >= blocks) break;
-        for (int i = 0; i < 4; i++) {
-            float *at = h + (row + b * (WARPS * WARP_ROWS) + i) * PADDED + lane.column;
-            for (int j = 0; j < 8; j++) {
-                float *element = at + (j < 4 ? j : j - 4 + COLUMNS / 2);
+        for (int i = 0; i < P::DOWN; i++) {
+            float *row = h + ((warp + b * WARPS) * WARP_ROWS + P::row(i)) * P::PADDED;
+            for (int j = 0; j < P::ACROSS; j++) {
+                float *element = row + P::column(j);
                 *element = *element > 0.0f ? sum[b][i][j] : 0.0f;
             }
         }
@@ -463,40 +593,45 @@ __device__ __forceinline__ void hidden_gradient(const Step &s, const float *w2, 
 }
 
 // g_z = W1ᵀ·g_h of the columns, `g_z` being that of the first column.
+template <typename P>
 __device__ __forceinline__ void perception_gradient(const Step &s, const Backward &back, const float *g_h,
                                                     float *weights, float *g_z) {
-    Lane lane = lane_of();
-    int perceived = s.perception.kernels * s.channels;
-    const int wide = WARPS * WARP_ROWS;
+    int warp = threadIdx.x / WARP_SIZE, perceived = s.perception.kernels * s.channels;
+    // Rows of g_h beyond the neurons are zeros.
+    int all = P::TENSOR ? s.hidden_rows : s.hidden;
+    const int wide = WARPS * WARP_ROWS, stride = wide + P::PAD;
     for (int row0 = 0; row0 < perceived; row0 += wide) {
-        float sum[1][4][8] = {};
-        for (int d0 = 0; d0 < s.hidden; d0 += ROWS) {
-            int terms = min(ROWS, s.hidden - d0);
+        float sum[1][P::DOWN][P::ACROSS] = {};
+        for (int d0 = 0; d0 < all; d0 += ROWS) {
+            int terms = min(ROWS, all - d0);
             __syncthreads();
             for (int i = threadIdx.x; i < terms * wide; i += STEP_THREADS) {
                 int d = d0 + i / wide, row = row0 + i % wide;
-                weights[i] = row < perceived ? back.w1[size_t(d) * perceived + row] : 0.0f;
+                bool inside = row < perceived && (!P::TENSOR || d < s.hidden);
+                weights[i / wide * stride + i % wide] = inside ? back.w1[size_t(d) * perceived + row] : 0.0f;
             }
             __syncthreads();
-            multiply<1>(sum, weights + lane.warp * WARP_ROWS + lane.row, wide, g_h + d0 * PADDED + lane.column,
-                        PADDED, terms);
+            P::multiply(sum, weights + warp * WARP_ROWS, stride, g_h + d0 * P::PADDED, P::PADDED, terms);
         }
-        for (int i = 0; i < 4; i++) {
-            int row = row0 + lane.warp * WARP_ROWS + lane.row + i;
+        for (int i = 0; i < P::DOWN; i++) {
+            int row = row0 + warp * WARP_ROWS + P::row(i);
             if (row >= perceived) break;
-            store4(g_z + row * back.columns + lane.column, sum[0][i]);
-            store4(g_z + row * back.columns + lane.column + COLUMNS / 2, sum[0][i] + 4);
+            P::store(g_z + row * back.columns, sum[0][i]);
         }
     }
 }
 
-// One tile; returns whether the block's sums are still to be started. Shared memory: weights [ROWS, max(hidden_rows, WARPS·WARP_ROWS)], perception [ROWS, PADDED] (with a
-// clamp at least WARPS·WARP_ROWS·COLUMNS), h [hidden_rows, PADDED], g_dx [state_rows, PADDED].
-template <int B>
+// One tile; returns whether the block's sums are still to be started. What forward computes is computed with the
+// products P, gradients with those of G. Shared memory: weights [ROWS, max(hidden_rows, WARPS·WARP_ROWS) + PAD],
+// perception [ROWS, PADDED] (in f32 with a clamp at least WARPS·WARP_ROWS·COLUMNS), h [hidden_rows, PADDED], g_dx
+// [state_rows, PADDED].
+template <typename P, typename G, int B>
 __device__ __forceinline__ bool step_backward(const Step &s, const Backward &back, int index, bool fresh,
                                               float *memory) {
-    float *weights = memory, *z = weights + ROWS * max(s.hidden_rows, WARPS * WARP_ROWS);
-    float *h = z + (s.clamp < 0.0f ? ROWS * PADDED : WARPS * WARP_ROWS * COLUMNS);
+    constexpr int PADDED = P::PADDED;
+    static_assert(PADDED == G::PADDED, "both find each other's numbers");
+    float *weights = memory, *z = weights + ROWS * (max(s.hidden_rows, WARPS * WARP_ROWS) + P::PAD);
+    float *h = z + (P::TENSOR || s.clamp < 0.0f ? ROWS * PADDED : WARPS * WARP_ROWS * COLUMNS);
     float *g_dx = h + s.hidden_rows * PADDED;
     Packed p = packed_of(s);
     Partial grad = partial_of(s, back.partial + blockIdx.x * back.partial_len);
@@ -517,27 +652,24 @@ __device__ __forceinline__ bool step_backward(const Step &s, const Backward &bac
     for (int first = 0; first < tile.count; first += COLUMNS) {
         int at[9];
         look_around(s, tile, first, at);
-        hidden_layer<B>(s, p, x, at, weights, z, h, PADDED);
+        hidden_layer<P, B>(s, p, x, at, weights, z, h, PADDED);
         __syncthreads();
-        update_gradient(s, back, p, tile, first, sample, h, weights, z, g_dx);
+        update_gradient<P>(s, back, p, tile, first, sample, h, weights, z, g_dx);
         __syncthreads();
-        add_products(g_dx, s.state_rows, h, s.hidden_rows, grad.second, s.hidden_rows, fresh);
-        add_rows(g_dx, s.state_rows, grad.second_bias, fresh);
-        hidden_gradient<B>(s, back.w2, g_dx, weights, h);
+        add_products<G>(g_dx, s.state_rows, h, s.hidden_rows, grad.second, s.hidden_rows, fresh);
+        add_rows<G>(g_dx, s.state_rows, grad.second_bias, fresh);
+        hidden_gradient<G, B>(s, back.w2, g_dx, weights, h);
         __syncthreads();
-        add_rows(h, s.hidden_rows, grad.first_bias, fresh);
+        add_rows<G>(h, s.hidden_rows, grad.first_bias, fresh);
         int chunk = chunk_of(s);
         for (int c0 = 0; c0 < s.channels; c0 += chunk) {
             __syncthreads();
             perceive_chunk(s, x, at, c0, z, PADDED);
-            // Rows that no kernel fills.
-            for (int i = s.perception.kernels * chunk * PADDED + threadIdx.x; i < ROWS * PADDED; i += STEP_THREADS) {
-                z[i] = 0.0f;
-            }
+            clear_unfilled(s, z, PADDED);
             __syncthreads();
-            add_products(h, s.hidden_rows, z, ROWS, grad.first + c0 / chunk * ROWS, grad.perceived, fresh);
+            add_products<G>(h, s.hidden_rows, z, ROWS, grad.first + c0 / chunk * ROWS, grad.perceived, fresh);
         }
-        perception_gradient(s, back, h, weights, back.g_z + first_column + first);
+        perception_gradient<G>(s, back, h, weights, back.g_z + first_column + first);
         __syncthreads();
         fresh = false;
     }
@@ -545,26 +677,33 @@ __device__ __forceinline__ bool step_backward(const Step &s, const Backward &bac
 }
 
 // Every gridDim.x-th tile, and the sums over them.
-template <int B> __device__ __forceinline__ void steps_backward(const Step &s, const Backward &back, float *memory) {
+template <typename P, typename G, int B>
+__device__ __forceinline__ void steps_backward(const Step &s, const Backward &back, float *memory) {
     bool fresh = true;
-    for (int tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) fresh = step_backward<B>(s, back, tile, fresh, memory);
+    for (int tile = blockIdx.x; tile < s.tiles; tile += gridDim.x) {
+        fresh = step_backward<P, G, B>(s, back, tile, fresh, memory);
+    }
     if (!fresh) return;
     // Not one active cell.
     float *partial = back.partial + blockIdx.x * back.partial_len;
     for (size_t i = threadIdx.x; i < back.partial_len; i += STEP_THREADS) partial[i] = 0.0f;
 }
 
-// Up to 64 hidden neurons.
-KERNEL(nca_step_backward_64, IN_FOURS, (Step s, Backward back)) {
-    DYNAMIC_SHARED(float, memory);
-    steps_backward<1>(s, back, memory);
-}
-
-// Up to 128 hidden neurons.
-KERNEL(nca_step_backward_128, IN_FOURS, (Step s, Backward back)) {
-    DYNAMIC_SHARED(float, memory);
-    steps_backward<2>(s, back, memory);
-}
+// Up to 64 hidden neurons, and up to 128.
+#define STEP_BACKWARD_KERNELS(suffix, products, gradients)                                                            \
+    KERNEL(nca_step_backward_64##suffix, IN_FOURS, (Step s, Backward back)) {                                         \
+        DYNAMIC_SHARED(float, memory);                                                                                \
+        steps_backward<products, gradients, 1>(s, back, memory);                                                      \
+    }                                                                                                                 \
+    KERNEL(nca_step_backward_128##suffix, IN_FOURS, (Step s, Backward back)) {                                        \
+        DYNAMIC_SHARED(float, memory);                                                                                \
+        steps_backward<products, gradients, 2>(s, back, memory);                                                      \
+    }
+STEP_BACKWARD_KERNELS(, Exact, Exact)
+STEP_BACKWARD_KERNELS(_tf32, Rounded<Tf32>, Rounded<Tf32>)
+// Gradients are too small for f16.
+STEP_BACKWARD_KERNELS(_f16, Rounded<F16>, Rounded<Tf32>)
+STEP_BACKWARD_KERNELS(_bf16, Rounded<Bf16>, Rounded<Bf16>)
 
 // Channels that a thread of `nca_gather` handles: it looks up its neighbours once for all of them.
 #define GATHERED 4

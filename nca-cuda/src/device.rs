@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use nca_core::backend::Device;
-use nca_core::{Result, check_len};
+use nca_core::{Precision, Result, check_len};
 
 use crate::launch::launch;
 use crate::machine::Shape;
@@ -59,7 +59,15 @@ impl Device for Cuda {
     }
 
     fn describe(&self) -> String {
-        self.machine().describe()
+        let machine = self.machine().describe();
+        match self.precision {
+            Precision::F32 => machine,
+            precision => format!("{machine}, products in {precision}"),
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn zeros(&self, len: usize) -> Result<Buffer> {

@@ -341,6 +341,140 @@ mod tests {
         }
     }
 
+    /// A 16-bit format or TF32, and the kernel that multiplies it.
+    struct Format {
+        kernel: &'static str,
+        /// Terms of a product, of which a lane has a quarter.
+        terms: usize,
+        bits: fn(f32) -> u32,
+    }
+
+    const TF32: Format = Format {
+        kernel: "sample_mma_tf32",
+        terms: 8,
+        bits: f32::to_bits,
+    };
+
+    impl Format {
+        /// Row and term of the `i`-th element of A that `lane` has, as the PTX ISA states it.
+        fn a(&self, lane: usize, i: usize) -> (usize, usize) {
+            let (group, in_group) = (lane >> 2, lane % 4);
+            if self.terms == 8 {
+                let row = if i == 0 || i == 2 { group } else { group + 8 };
+                return (row, if i < 2 { in_group } else { in_group + 4 });
+            }
+            let row = if i < 2 || (4..6).contains(&i) { group } else { group + 8 };
+            let column = in_group * 2 + (i & 1);
+            (row, if i < 4 { column } else { column + 8 })
+        }
+
+        /// Term and column of the `i`-th element of B.
+        fn b(&self, lane: usize, i: usize) -> (usize, usize) {
+            let (group, in_group) = (lane >> 2, lane % 4);
+            let row = match (self.terms, i) {
+                (8, 0) => in_group,
+                (8, _) => in_group + 4,
+                (_, 0 | 1) => in_group * 2 + (i & 1),
+                (_, _) => in_group * 2 + (i & 1) + 8,
+            };
+            (row, group)
+        }
+
+        /// Registers of elements: the first of two in the lower half.
+        fn registers(&self, elements: &[f32]) -> Vec<u32> {
+            if self.terms == 8 {
+                return elements.iter().map(|&v| (self.bits)(v)).collect();
+            }
+            let pair = |two: &[f32]| (self.bits)(two[0]) | (self.bits)(two[1]) << 16;
+            elements.chunks(2).map(pair).collect()
+        }
+    }
+
+    /// Row and column of the `i`-th element of the sum.
+    fn sum_at(lane: usize, i: usize) -> (usize, usize) {
+        let (group, in_group) = (lane >> 2, lane % 4);
+        (if i < 2 { group } else { group + 8 }, in_group * 2 + (i & 1))
+    }
+
+    /// The largest difference of `kernel`'s A·B + C from what it should be. All numbers are small integers, exact in
+    /// every format.
+    fn product_error(format: &Format, kernel: &'static str) -> f32 {
+        let a = |(row, k): (usize, usize)| ((row * 5 + k * 3) % 13) as f32 - 6.0;
+        let b = |(k, column): (usize, usize)| ((k * 7 + column * 11) % 17) as f32 - 8.0;
+        let c = |(row, column): (usize, usize)| (row * 8 + column) as f32;
+        let mut input = Vec::new();
+        for lane in 0..32 {
+            let of_a: Vec<f32> = (0..format.terms / 2).map(|i| a(format.a(lane, i))).collect();
+            let of_b: Vec<f32> = (0..format.terms / 4).map(|i| b(format.b(lane, i))).collect();
+            input.extend(format.registers(&of_a));
+            input.extend(format.registers(&of_b));
+            input.extend((0..4).map(|i| c(sum_at(lane, i)).to_bits()));
+        }
+        let output = run_once(kernel, &input, 32 * 4).unwrap();
+        let mut largest = 0.0_f32;
+        for (at, bits) in output.into_iter().enumerate() {
+            let (row, column) = sum_at(at / 4, at % 4);
+            let terms = (0..format.terms).map(|k| a((row, k)) * b((k, column)));
+            let want = terms.sum::<f32>() + c((row, column));
+            largest = largest.max((f32::from_bits(bits) - want).abs());
+        }
+        largest
+    }
+
+    /// Runs a sample on `input` in one warp.
+    fn run_once(name: &'static str, input: &[u32], outputs: usize) -> Result<Vec<u32>> {
+        let cuda = Cuda::emulated();
+        let (from, to) = (cuda.indices(input)?, cuda.zero_indices(outputs)?);
+        let (kernel, shape) = (Kernel::new("samples", name), Shape::blocks(1).threads(32));
+        launch!(cuda, kernel, shape, from.0.address(), to.0.address())?;
+        let mut output = vec![0; outputs];
+        cuda.download_indices(&to, &mut output)?;
+        Ok(output)
+    }
+
+    #[test]
+    fn tensor_cores_have_the_fragments_of_the_ptx_isa() {
+        let half = |kernel, bits| Format {
+            kernel,
+            terms: 16,
+            bits,
+        };
+        let f16 = half("sample_mma_f16", |v| u32::from(half::f16::from_f32(v).to_bits()));
+        let bf16 = half("sample_mma_bf16", |v| u32::from(half::bf16::from_f32(v).to_bits()));
+        for format in [TF32, f16, bf16] {
+            assert_eq!(product_error(&format, format.kernel), 0.0, "{}", format.kernel);
+        }
+    }
+
+    /// So a fragment that is loaded wrongly does show.
+    #[test]
+    fn registers_in_each_others_place_are_seen() {
+        assert!(product_error(&TF32, "sample_mma_swapped") >= 1.0);
+    }
+
+    #[test]
+    fn factors_are_rounded_as_the_reference_rounds_them() {
+        use nca_core::Precision;
+        let special = [0.0, -0.0, 1e-8, 3e-8, 6.2e-5, 65_504.0, 65_519.0, 65_520.0, 1e30];
+        let odd = [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, 1.0 + 1.0 / 2048.0];
+        // Any bits, many of them small enough for f16's smallest.
+        let any = (0..18_u32).map(|i| f32::from_bits(0x3200_0000_u32.wrapping_add(i.wrapping_mul(0x00a7_31d5))));
+        let values: Vec<f32> = special.into_iter().chain(odd).chain(any).collect();
+        let input: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        let output = run_once("sample_factors", &input, 3 * input.len()).unwrap();
+        let same = |got: f32, want: f32| got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+        for (&v, bits) in values.iter().zip(output.chunks(3)) {
+            assert!(same(f32::from_bits(bits[0]), Precision::Tf32.round(v)), "tf32 of {v:e}");
+            let f16: fn(u16) -> f32 = |bits| half::f16::from_bits(bits).to_f32();
+            let bf16: fn(u16) -> f32 = |bits| half::bf16::from_bits(bits).to_f32();
+            for (precision, bits, of) in [(Precision::F16, bits[1], f16), (Precision::Bf16, bits[2], bf16)] {
+                let (low, high) = (of(bits as u16), of((bits >> 16) as u16));
+                assert!(same(low, precision.round(v)), "{precision} of {v:e} is {low:e}");
+                assert!(same(high, precision.round(-v)), "{precision} of -{v:e} is {high:e}");
+            }
+        }
+    }
+
     /// What a launch of `name` with one buffer and `more` ends with.
     fn refusal(name: &'static str, more: &[Erased]) -> String {
         let cuda = Cuda::emulated();

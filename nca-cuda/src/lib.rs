@@ -3,7 +3,8 @@
 //! The crate needs nothing at build time: the driver library is looked for when the program runs, and
 //! the kernels come with it as PTX, which every driver translates for its device. [`probe`] tells
 //! whether there is a device that can be used, and if not, why, in words a user can act on; [`Cuda`]
-//! is the backend, with every operation of [`nca_core::backend`] in f32.
+//! is the backend, with every operation of [`nca_core::backend`] in f32, or with products on tensor cores
+//! ([`Cuda::with_precision`]).
 //!
 //! An operation has the same file stem here as there: its kernels are `kernels/OP.cu`, their launch
 //! `src/ops/OP.rs`.
@@ -34,11 +35,13 @@ pub use probe::{CudaInfo, MIN_COMPUTE, MIN_DRIVER, Unavailable, probe};
 
 use std::sync::Arc;
 
+use nca_core::Precision;
+
 use self::driver::Driver;
 use self::machine::Machine;
 use self::workspace::Workspace;
 
-/// The GPU as a backend, in f32.
+/// The GPU as a backend, in f32 or with products in another [`Precision`].
 ///
 /// All work goes to one stream, in the order of the calls; only downloads and `synchronize` wait for
 /// it. A clone uses the same stream; [`Cuda::another`] has its own. Results are the same bits in every run: sums have a fixed order, and no kernel adds floats
@@ -56,6 +59,7 @@ pub struct Cuda {
     // Before the machine: buffers go first.
     workspace: Arc<Workspace>,
     machine: Arc<dyn Machine>,
+    precision: Precision,
 }
 
 impl Cuda {
@@ -69,7 +73,7 @@ impl Cuda {
     /// a thread of its own. Both share the kernels that are loaded, and the device's memory; a buffer belongs to the one
     /// that made it.
     pub fn another(&self) -> nca_core::Result<Self> {
-        Ok(Self::on(self.machine.another()?))
+        Ok(Self::on(self.machine.another()?).with_precision(self.precision))
     }
 
     /// The kernels compiled as C++, on this thread: for tests.
@@ -98,10 +102,26 @@ impl Cuda {
         self.machine.allocated()
     }
 
+    /// The same backend with the factors of products in `precision`, multiplied by tensor cores; sums, everything else
+    /// and all buffers stay f32, and the same buffers go with both. [`Precision::F32`] to begin with.
+    ///
+    /// ```
+    /// use nca_core::Precision;
+    /// use nca_core::backend::Device;
+    /// if let Ok(cuda) = nca_cuda::Cuda::new() {
+    ///     assert_eq!(cuda.with_precision(Precision::Bf16).precision(), Precision::Bf16);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     fn on(machine: Arc<dyn Machine>) -> Self {
         Self {
             workspace: Arc::default(),
             machine,
+            precision: Precision::F32,
         }
     }
 

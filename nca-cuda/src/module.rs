@@ -1,5 +1,7 @@
 //! The kernels that travel with the crate.
 
+use nca_core::Precision;
+
 /// A file of kernels: `kernels/STEM.cu`, and the PTX that `cargo xtask kernels` makes of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Module {
@@ -15,6 +17,7 @@ impl Module {
     /// What stands before every source.
     pub const PRELUDE: &'static str = concat!(
         include_str!("../kernels/prelude.cuh"),
+        include_str!("../kernels/tensor.cuh"),
         include_str!("../kernels/product.cuh")
     );
 
@@ -63,6 +66,50 @@ impl Kernel {
         Self { module, name }
     }
 }
+
+/// A kernel that there is once for each precision of products, `NAME` in f32 and `NAME_tf32`, `NAME_f16`, `NAME_bf16`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PrecisionKernel {
+    /// In the order of [`Precision::ALL`].
+    pub(crate) kernels: [Kernel; Precision::ALL.len()],
+}
+
+impl PrecisionKernel {
+    /// The one for `precision`.
+    pub(crate) fn of(&self, precision: Precision) -> &Kernel {
+        match precision {
+            Precision::F32 => &self.kernels[0],
+            Precision::Tf32 => &self.kernels[1],
+            Precision::F16 => &self.kernels[2],
+            Precision::Bf16 => &self.kernels[3],
+        }
+    }
+}
+
+/// `precision_kernel!(MODULE, NAME)`: a constant [`PrecisionKernel`].
+macro_rules! precision_kernel {
+    ($module:literal, $name:literal) => {
+        $crate::module::PrecisionKernel {
+            kernels: [
+                $crate::module::Kernel::new($module, $name),
+                $crate::module::Kernel::new($module, concat!($name, "_tf32")),
+                $crate::module::Kernel::new($module, concat!($name, "_f16")),
+                $crate::module::Kernel::new($module, concat!($name, "_bf16")),
+            ],
+        }
+    };
+}
+pub(crate) use precision_kernel;
+
+/// The same for a kernel of gradients, of which f16 has that of [`Precision::of_gradients`].
+macro_rules! gradient_kernel {
+    ($module:literal, $name:literal) => {{
+        let mut kernel = $crate::module::precision_kernel!($module, $name);
+        kernel.kernels[2] = kernel.kernels[1];
+        kernel
+    }};
+}
+pub(crate) use gradient_kernel;
 
 macro_rules! modules {
     ($($stem:literal)*) => {

@@ -1,5 +1,6 @@
 //! The suite sees faults of this backend too, not only those of the reference.
 
+use nca_core::Precision;
 use nca_core::testkit::{Fault, Faulty, Kind, Mismatch, suite};
 use nca_cuda::Cuda;
 
@@ -27,6 +28,30 @@ fn a_fault_is_noticed() {
     for (stem, fault) in faults {
         let backend = Faulty::new(Cuda::emulated(), Some(fault));
         assert!(check_of(stem)(&backend).is_err(), "{fault:?} went unnoticed");
+    }
+}
+
+/// Also where products are rounded, and more is allowed.
+#[test]
+fn a_fault_is_noticed_whatever_the_precision() {
+    let element = |op, output| Fault {
+        op,
+        output,
+        kind: Kind::Element,
+    };
+    let faults = [
+        ("nca_step", element("nca_step", "x_next")),
+        ("nca_step", element("nca_step_backward", "g_x")),
+        ("mlp", element("mlp_backward", "w1")),
+        ("conv2d", element("conv2d", "y")),
+        ("matmul", element("matmul", "c")),
+    ];
+    for precision in [Precision::Tf32, Precision::F16, Precision::Bf16] {
+        for (stem, fault) in faults {
+            let backend = Faulty::new(Cuda::emulated().with_precision(precision), Some(fault));
+            let verdict = check_of(stem)(&backend);
+            assert!(verdict.is_err(), "{fault:?} went unnoticed in {precision}");
+        }
     }
 }
 

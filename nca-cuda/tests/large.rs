@@ -9,7 +9,7 @@ use nca_core::testkit::cases::numbers;
 use nca_core::testkit::host::{absolute, download, oracle, poisoned, upload};
 use nca_core::testkit::{Tolerance, compare, compare_bits};
 
-use self::common::backends;
+use self::common::{backends, precise_backends};
 
 /// y, g_x, `g_weight` and `g_bias` of a convolution.
 fn convolve<B: Conv2d>(backend: &B, shape: &ConvShape, inputs: &[Vec<f64>; 6]) -> Result<[Vec<f64>; 4]> {
@@ -45,10 +45,10 @@ fn check_convolution(shape: &ConvShape) {
     let area = shape.kernel * shape.kernel;
     let pixels = output / outputs;
     let terms = [shape.inputs * area, outputs * area, pixels, pixels];
-    for backend in backends() {
+    for backend in precise_backends() {
         let got = convolve(&backend, shape, &inputs).unwrap();
         for (i, name) in ["y", "g_x", "g_weight", "g_bias"].into_iter().enumerate() {
-            let tolerance = Tolerance::reduction(terms[i]);
+            let tolerance = Tolerance::products(backend.precision(), terms[i], 1);
             compare("conv2d", name, &got[i], &want[i], &magnitude[i], tolerance)
                 .unwrap_or_else(|mismatch| panic!("{}: {mismatch}\n  for {shape:?}", backend.describe()));
         }
@@ -97,8 +97,8 @@ fn products_of_large_tiles() {
         let c = numbers(1, 2, shape.batch * shape.c_len());
         let want = product(&oracle(), &shape, &a, &b, &c);
         let magnitude = product(&oracle(), &shape, &absolute(&a), &absolute(&b), &absolute(&c));
-        let tolerance = Tolerance::reduction(shape.inner);
-        for backend in backends() {
+        for backend in precise_backends() {
+            let tolerance = Tolerance::products(backend.precision().of_gradients(), shape.inner, 1);
             let got = product(&backend, &shape, &a, &b, &c);
             compare("matmul", "c", &got, &want, &magnitude, tolerance)
                 .unwrap_or_else(|mismatch| panic!("{}: {mismatch}\n  for {shape:?}", backend.describe()));

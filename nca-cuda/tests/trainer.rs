@@ -3,17 +3,18 @@
 mod common;
 
 use nca_core::backend::{Backend, Device as _};
+use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
-use nca_core::{Nca, Preset, Real};
+use nca_core::{Nca, Precision, Preset, Real};
 use nca_train::loss::{PatchLoss, PatchSettings};
 use nca_train::{Objective, Texture, TrainSettings, Trainer};
 
-use self::common::backends;
+use self::common::{backends, precise_backends};
 
 const SIZE: usize = 16;
 
-/// How much larger than the reference's own f32 error that of another order of summation may be; as in the
-/// suite's rollouts, the error of f32 itself is measured against f64.
+/// How much larger than the reference's own error in f32, with products in the same precision, that of another order of
+/// summation may be; as in the suite's rollouts, that error is measured against f64.
 const OTHER_ORDER: f64 = 16.0;
 
 /// What an iteration leaves: its loss, the first moments (a tenth of the normalised gradients), the pool.
@@ -23,7 +24,7 @@ struct Outcome {
     pool: Vec<f64>,
 }
 
-fn iteration<B: Backend>(backend: &B, preset: Preset) -> Outcome {
+fn trainer<B: Backend>(backend: &B, preset: Preset, seed: u64) -> Trainer<'_, B> {
     let mut nca = Nca::preset(preset, 5, 20, 1).expect("a valid model");
     // An untrained model of the paper does nothing.
     let weights = nca.params.w1.clone();
@@ -45,7 +46,11 @@ fn iteration<B: Backend>(backend: &B, preset: Preset) -> Outcome {
         ..PatchSettings::default()
     };
     let loss = PatchLoss::new(backend, patches, &texture, settings.batch).expect("a valid loss");
-    let mut trainer = Trainer::new(backend, &nca, settings, Box::new(loss), 3).expect("valid settings");
+    Trainer::new(backend, &nca, settings, Box::new(loss), seed).expect("valid settings")
+}
+
+fn iteration<B: Backend>(backend: &B, preset: Preset) -> Outcome {
+    let mut trainer = trainer(backend, preset, 3);
     let loss = trainer.step().expect("a finite iteration").loss;
     let state = trainer.state().expect("a state");
     Outcome {
@@ -64,8 +69,9 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 fn an_iteration_is_that_of_the_reference() {
     for preset in Preset::ALL {
         let exact = iteration(&Reference::<f64>::new(), preset);
-        let rounded = iteration(&Reference::<f32>::new(), preset);
-        for backend in backends() {
+        for backend in precise_backends() {
+            let reference = Reference::<f32>::new().with_precision(backend.precision());
+            let rounded = iteration(&reference, preset);
             let (name, cuda) = (backend.describe(), iteration(&backend, preset));
             let compare = |what: &str, part: fn(&Outcome) -> &[f64]| {
                 let allowed = OTHER_ORDER * largest_difference(part(&rounded), part(&exact));
@@ -79,6 +85,47 @@ fn an_iteration_is_that_of_the_reference() {
             compare("loss", |outcome| std::slice::from_ref(&outcome.loss));
             compare("gradients", |outcome| &outcome.gradients);
             compare("pool", |outcome| &outcome.pool);
+        }
+    }
+}
+
+/// Iterations of a training, and those at its end over which the loss is averaged.
+const ITERATIONS: usize = 60;
+const LAST: usize = 20;
+
+/// Mean loss of the first iterations and of the last.
+fn losses<B: Backend>(backend: &B, seed: u64) -> [f64; 2] {
+    let mut trainer = trainer(backend, Preset::Paper, seed);
+    let losses: Vec<f64> = (0..ITERATIONS)
+        .map(|_| trainer.step().expect("a finite iteration").loss)
+        .collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    [mean(&losses[..LAST]), mean(&losses[ITERATIONS - LAST..])]
+}
+
+/// Training with rounded products ends where other seeds end in f32.
+#[test]
+fn training_reaches_the_same_loss_in_every_precision() {
+    const SEEDS: u64 = 8;
+    let cpu = Cpu::new().expect("the CPU");
+    let exact: Vec<[f64; 2]> = (0..SEEDS).map(|seed| losses(&cpu, seed)).collect();
+    let ends: Vec<f64> = exact.iter().map(|[_, end]| *end).collect();
+    let mean = ends.iter().sum::<f64>() / ends.len() as f64;
+    let variance = ends.iter().map(|end| (end - mean).powi(2)).sum::<f64>() / (ends.len() - 1) as f64;
+    // What two runs of different seeds differ by, to within three standard deviations.
+    let noise = 3.0 * (2.0 * variance).sqrt();
+    for [start, end] in &exact {
+        assert!(start - end > noise, "nothing learned: {exact:?}, noise {noise}");
+    }
+    for precision in [Precision::Tf32, Precision::F16, Precision::Bf16] {
+        for backend in backends() {
+            let backend = backend.with_precision(precision);
+            let [start, end] = losses(&backend, 0);
+            let name = backend.describe();
+            assert!(
+                (end - ends[0]).abs() <= noise,
+                "{name}: {start} to {end}, in f32 {exact:?}"
+            );
         }
     }
 }

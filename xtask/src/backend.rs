@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use nca_core::backend::{Backend, Device as _};
 use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
-use nca_core::{Error, Result};
+use nca_core::{Error, Precision, Result};
 use nca_cuda::{Cuda, Unavailable};
 use rayon::ThreadPoolBuilder;
 
@@ -26,6 +26,10 @@ pub(crate) struct BackendArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Choice,
+    /// What the factors of products are rounded to: f32 (not at all), tf32, f16 or bf16, on tensor cores; not on
+    /// the CPU [default: f32]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) precision: Option<Precision>,
     /// CPU threads, for all that the CPU computes [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -45,6 +49,15 @@ impl Chosen {
             Self::Reference(backend) => backend.name(),
             Self::Cpu(backend) => backend.name(),
             Self::Cuda(backend) => backend.name(),
+        }
+    }
+
+    /// Its precision, as results record it.
+    pub(crate) fn precision(&self) -> Precision {
+        match self {
+            Self::Reference(backend) => backend.precision(),
+            Self::Cpu(backend) => backend.precision(),
+            Self::Cuda(backend) => backend.precision(),
         }
     }
 
@@ -86,11 +99,15 @@ impl BackendArgs {
         self.open_again(None)
     }
 
-    /// As [`Self::open`]; where none is asked for, the one named `earlier`, on which a run began: on another its
-    /// models would not be comparable.
-    pub(crate) fn open_again(&self, earlier: Option<&str>) -> Result<Chosen> {
+    /// As [`Self::open`]; where none is asked for, the one named `earlier`, on which a run began, and likewise its
+    /// precision: on another its models would not be comparable.
+    pub(crate) fn open_again(&self, earlier: Option<(&str, Precision)>) -> Result<Chosen> {
+        let precision = self
+            .precision
+            .or(earlier.map(|(_, precision)| precision))
+            .unwrap_or_default();
         let choice = match (self.backend, earlier) {
-            (Choice::Auto, Some(name)) => Choice::from_str(name, false)
+            (Choice::Auto, Some((name, _))) => Choice::from_str(name, false)
                 .map_err(|_| Error::invalid("the backend of the run", name, "reference, cpu or cuda"))?,
             (choice, _) => choice,
         };
@@ -103,26 +120,40 @@ impl BackendArgs {
             })?;
         }
         match choice {
-            Choice::Reference => Ok(Chosen::Reference(Reference::new())),
-            Choice::Cpu => Cpu::new().map(Chosen::Cpu),
-            Choice::Cuda => Ok(Chosen::Cuda(Cuda::new()?)),
+            Choice::Reference => Ok(Chosen::Reference(Reference::new().with_precision(precision))),
+            Choice::Cpu => on_cpu(precision),
+            Choice::Cuda => Ok(Chosen::Cuda(Cuda::new()?.with_precision(precision))),
             Choice::Auto => match Cuda::new() {
                 Ok(cuda) => {
+                    let cuda = cuda.with_precision(precision);
                     // Nobody asked for it, so it is said.
                     eprintln!("computing on {}", cuda.describe());
                     Ok(Chosen::Cuda(cuda))
                 }
                 Err(reason) => {
+                    let chosen = on_cpu(precision)?;
                     if is_missing(&reason) {
                         tracing::info!("computing on the CPU: {reason}");
                     } else {
                         // There is something to mend, and computing will take much longer than it need.
                         eprintln!("computing on the CPU: {reason}");
                     }
-                    Cpu::new().map(Chosen::Cpu)
+                    Ok(chosen)
                 }
             },
         }
+    }
+}
+
+/// The CPU backend, which has no tensor cores.
+fn on_cpu(precision: Precision) -> Result<Chosen> {
+    match precision {
+        Precision::F32 => Cpu::new().map(Chosen::Cpu),
+        other => Err(Error::invalid(
+            "--precision",
+            other,
+            "f32 on the CPU, or a GPU (--backend cuda)",
+        )),
     }
 }
 

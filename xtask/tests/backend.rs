@@ -41,18 +41,83 @@ fn a_resumed_run_stays_on_its_backend() {
         );
 
         // Without the model's result there is something left to do, and the record names who did it.
-        let record = fs::read_dir(out.join("models/cracked"))
-            .expect("the models")
-            .map(|entry| entry.expect("an entry").path().join("result.json"))
-            .find(|path| path.exists())
-            .expect("a result");
+        let record = result_in(&out);
         fs::remove_file(&record).expect("a file");
         let (resumed, message) = output(&mut xtask(command, "--resume", &out));
         assert!(resumed.status.success(), "{command}: {message}");
-        let text = fs::read_to_string(&record).expect("the result");
-        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(record["backend"], "reference", "{command}: {text}");
+        assert_eq!(json(&record)["backend"], "reference", "{command}");
     }
+}
+
+/// The precision is recorded, kept by a resumed run, and not changed in the middle of one.
+#[test]
+fn a_resumed_run_keeps_its_precision() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for command in ["sweep", "train"] {
+        let out = directory.path().join(command);
+        let flags = format!("{SMALL} --backend reference --precision bf16");
+        let (made, message) = output(&mut xtask(command, &flags, &out));
+        assert!(made.status.success(), "{command}: {message}");
+
+        let (changed, message) = output(&mut xtask(command, "--resume --precision tf32", &out));
+        assert_eq!(changed.status.code(), Some(2), "{command}: {message}");
+        assert!(
+            message.contains("precision \"bf16\" instead of \"tf32\""),
+            "{command}: {message}"
+        );
+
+        let record = result_in(&out);
+        let before: serde_json::Value = json(&record);
+        assert_eq!(before["precision"], "bf16", "{command}");
+        fs::remove_file(&record).expect("a file");
+        let (resumed, message) = output(&mut xtask(command, "--resume", &out));
+        assert!(resumed.status.success(), "{command}: {message}");
+        let after = json(&record);
+        assert_eq!(after["precision"], "bf16", "{command}");
+        assert_eq!(after["loss"], before["loss"], "{command}");
+
+        // Rounded factors are not those of f32.
+        let exact = directory.path().join(format!("{command} in f32"));
+        let (made, message) = output(&mut xtask(command, &format!("{SMALL} --backend reference"), &exact));
+        assert!(made.status.success(), "{command}: {message}");
+        let exact = json(&result_in(&exact));
+        assert_eq!(exact["precision"], "f32", "{command}");
+        assert_ne!(exact["loss"], before["loss"], "{command}");
+    }
+}
+
+/// The CPU backend has no tensor cores, and says so before anything is written.
+#[test]
+fn a_precision_that_the_cpu_lacks_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("out");
+    let (refused, message) = output(&mut xtask(
+        "train",
+        &format!("{SMALL} --backend cpu --precision f16"),
+        &out,
+    ));
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("--precision is f16, expected f32 on the CPU"),
+        "{message}"
+    );
+    assert!(!out.exists());
+    let (refused, message) = output(&mut xtask("train", &format!("{SMALL} --precision half"), &out));
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(message.contains("expected f32, tf32, f16 or bf16"), "{message}");
+}
+
+/// The one result of a run.
+fn result_in(out: &Path) -> std::path::PathBuf {
+    fs::read_dir(out.join("models/cracked"))
+        .expect("the models")
+        .map(|entry| entry.expect("an entry").path().join("result.json"))
+        .find(|path| path.exists())
+        .expect("a result")
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&fs::read_to_string(path).expect("the result")).expect("JSON")
 }
 
 /// A GPU that is there and cannot be used is worth a word; none at all is not.

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use crate::config::NcaConfig;
 use crate::error::Result;
 use crate::params::{HostParams, Params, param_sizes};
+use crate::precision::Precision;
 use crate::real::Real;
 
 /// Where buffers live and how they are filled and read.
@@ -21,6 +22,11 @@ pub trait Device: Send + Sync {
 
     /// One line for logs: the device, its threads or memory, its instruction set.
     fn describe(&self) -> String;
+
+    /// What the factors of products are rounded to.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
 
     /// A new buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Result<Self::Buffer>;

@@ -19,8 +19,9 @@ impl<T: Real> Conv2d for Reference<T> {
         // x [B,I,H,W], weight [O,I,k,k], bias [O] -> y [B,O,H',W']. Backward needs x.
         const OP: &str = "conv2d";
         shape.validate()?;
-        let x = padded(shape, &view(OP, "x", x, input(shape))?);
-        let weight = view(OP, "weight", weight, kernel(shape))?;
+        let (x, weight) = (self.factors(x), self.factors(weight));
+        let x = padded(shape, &view(OP, "x", &x, input(shape))?);
+        let weight = view(OP, "weight", &weight, kernel(shape))?;
         let bias = bias.map(|bias| view(OP, "bias", bias, shape.outputs)).transpose()?;
         let mut y = view_mut(OP, "y", y, output(shape))?;
         for b in 0..shape.batch {
@@ -39,8 +40,9 @@ impl<T: Real> Conv2d for Reference<T> {
         // g_y [B,O,H',W'] -> g_x [B,I,H,W] (=).
         const OP: &str = "conv2d_backward_input";
         shape.validate()?;
-        let weight = view(OP, "weight", weight, kernel(shape))?;
-        let g_y = view(OP, "g_y", g_y, output(shape))?;
+        let (weight, g_y) = (self.gradient_factors(weight), self.gradient_factors(g_y));
+        let weight = view(OP, "weight", &weight, kernel(shape))?;
+        let g_y = view(OP, "g_y", &g_y, output(shape))?;
         let mut g_x = view_mut(OP, "g_x", g_x, input(shape))?;
         let mut g_padded = Array4::zeros(padded_input(shape));
         for b in 0..shape.batch {
@@ -65,7 +67,9 @@ impl<T: Real> Conv2d for Reference<T> {
         // g_y [B,O,H',W'] -> g_weight [O,I,k,k] (+=), g_bias [O] (+=).
         const OP: &str = "conv2d_backward_weight";
         shape.validate()?;
-        let x = padded(shape, &view(OP, "x", x, input(shape))?);
+        let (x, factors) = (self.gradient_factors(x), self.gradient_factors(g_y));
+        let x = padded(shape, &view(OP, "x", &x, input(shape))?);
+        let factors = view(OP, "g_y", &factors, output(shape))?;
         let g_y = view(OP, "g_y", g_y, output(shape))?;
         let mut g_weight = view_mut(OP, "g_weight", g_weight, kernel(shape))?;
         let mut g_bias = g_bias
@@ -73,7 +77,7 @@ impl<T: Real> Conv2d for Reference<T> {
             .transpose()?;
         for b in 0..shape.batch {
             for ((o, i, ky, kx), g_w) in g_weight.indexed_iter_mut() {
-                *g_w += (&x.slice(window(shape, b, i, ky, kx)) * &g_y.slice(s![b, o, .., ..])).sum();
+                *g_w += (&x.slice(window(shape, b, i, ky, kx)) * &factors.slice(s![b, o, .., ..])).sum();
             }
             if let Some(g_bias) = &mut g_bias {
                 for (o, g_b) in g_bias.indexed_iter_mut() {

@@ -3,6 +3,7 @@
 use super::{Reference, mismatch};
 use crate::backend::Device;
 use crate::error::{Result, check_len};
+use crate::precision::Precision;
 use crate::real::Real;
 
 impl<T: Real> Device for Reference<T> {
@@ -15,7 +16,18 @@ impl<T: Real> Device for Reference<T> {
     }
 
     fn describe(&self) -> String {
-        format!("reference: ndarray, {}, one thread", std::any::type_name::<T>())
+        let products = match self.precision {
+            Precision::F32 => String::new(),
+            precision => format!(", products in {precision}"),
+        };
+        format!(
+            "reference: ndarray, {}, one thread{products}",
+            std::any::type_name::<T>()
+        )
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn zeros(&self, len: usize) -> Result<Vec<T>> {

@@ -9,9 +9,10 @@ use crate::real::Real;
 
 impl<T: Real> Matmul for Reference<T> {
     fn matmul(&self, shape: &MatmulShape, alpha: f64, a: &Vec<T>, b: &Vec<T>, beta: f64, c: &mut Vec<T>) -> Result<()> {
-        // a [S,M,K], b [S,K,N] -> c [S,M,N] (beta). Gradients are products with a and b.
-        let a = operand("a", a, shape.batch, [shape.rows, shape.inner], shape.transpose_a)?;
-        let b = operand("b", b, shape.batch, [shape.inner, shape.columns], shape.transpose_b)?;
+        // a [S,M,K], b [S,K,N] -> c [S,M,N] (beta). Gradients are products with a and b, so either may be one.
+        let (a, b) = (self.gradient_factors(a), self.gradient_factors(b));
+        let a = operand("a", &a, shape.batch, [shape.rows, shape.inner], shape.transpose_a)?;
+        let b = operand("b", &b, shape.batch, [shape.inner, shape.columns], shape.transpose_b)?;
         let mut c = view_mut("matmul", "c", c, (shape.batch, shape.rows, shape.columns))?;
         for ((s, i, j), c) in c.indexed_iter_mut() {
             let (a, b): (ArrayView2<'_, T>, ArrayView2<'_, T>) = (shared(&a, s), shared(&b, s));

@@ -3,7 +3,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Axis, s};
 
-use super::{Reference, mismatch, view, view_mut};
+use super::{Reference, factor, mismatch, view, view_mut};
 use crate::backend::Mlp;
 use crate::config::{Grid, NcaConfig};
 use crate::error::Result;
@@ -25,13 +25,14 @@ impl<T: Real> Mlp for Reference<T> {
         const OP: &str = "mlp";
         let (inputs, hidden, outputs) = (config.perceived(), config.hidden, config.channels);
         let (batch, plane) = (grid.batch, grid.plane());
-        let w1 = view(OP, "w1", &params.w1, (hidden, inputs))?;
+        let (w1, w2, z) = (self.factors(&params.w1), self.factors(&params.w2), self.factors(z));
+        let w1 = view(OP, "w1", &w1, (hidden, inputs))?;
         let b1 = view(OP, "b1", &params.b1, (hidden, 1))?;
-        let w2 = view(OP, "w2", &params.w2, (outputs, hidden))?;
+        let w2 = view(OP, "w2", &w2, (outputs, hidden))?;
         let b2 = output_bias(OP, config, params.b2.as_ref())?
             .map(|b2| view(OP, "b2", b2, (outputs, 1)))
             .transpose()?;
-        let z = view(OP, "z", z, (batch, inputs, plane))?;
+        let z = view(OP, "z", &z, (batch, inputs, plane))?;
         let mut h = view_mut(OP, "h", h, (batch, hidden, plane))?;
         let mut dx = view_mut(OP, "dx", dx, (batch, outputs, plane))?;
         for b in 0..batch {
@@ -39,7 +40,7 @@ impl<T: Real> Mlp for Reference<T> {
             h.assign(&(w1.dot(&z.slice(s![b, .., ..])) + b1));
             h.mapv_inplace(relu);
             let mut dx = dx.slice_mut(s![b, .., ..]);
-            dx.assign(&w2.dot(&h));
+            dx.assign(&w2.dot(&h.mapv(|h| factor(self.precision, h))));
             if let Some(b2) = &b2 {
                 dx += b2;
             }
@@ -63,9 +64,12 @@ impl<T: Real> Mlp for Reference<T> {
         const OP: &str = "mlp_backward";
         let (inputs, hidden, outputs) = (config.perceived(), config.hidden, config.channels);
         let (batch, plane) = (grid.batch, grid.plane());
-        let w1 = view(OP, "w1", &params.w1, (hidden, inputs))?;
-        let w2 = view(OP, "w2", &params.w2, (outputs, hidden))?;
-        let z = view(OP, "z", z, (batch, inputs, plane))?;
+        let precision = self.precision.of_gradients();
+        let (w1, w2) = (self.gradient_factors(&params.w1), self.gradient_factors(&params.w2));
+        let z = self.gradient_factors(z);
+        let w1 = view(OP, "w1", &w1, (hidden, inputs))?;
+        let w2 = view(OP, "w2", &w2, (outputs, hidden))?;
+        let z = view(OP, "z", &z, (batch, inputs, plane))?;
         let h = view(OP, "h", h, (batch, hidden, plane))?;
         let g_dx = view(OP, "g_dx", g_dx, (batch, outputs, plane))?;
         let mut g_h = view_mut(OP, "g_h", g_h, (batch, hidden, plane))?;
@@ -84,15 +88,17 @@ impl<T: Real> Mlp for Reference<T> {
                 g_dx.slice(s![b, .., ..]),
             );
             let (mut g_h, mut g_z) = (g_h.slice_mut(s![b, .., ..]), g_z.slice_mut(s![b, .., ..]));
-            general_mat_mul(one, &g_dx, &h.t(), one, &mut g_w2);
+            let (g_factors, h_factors) = (g_dx.mapv(|g| factor(precision, g)), h.mapv(|h| factor(precision, h)));
+            general_mat_mul(one, &g_factors, &h_factors.t(), one, &mut g_w2);
             if let Some(g_b2) = &mut g_b2 {
                 *g_b2 += &g_dx.sum_axis(Axis(1));
             }
-            g_h.assign(&w2.t().dot(&g_dx));
+            g_h.assign(&w2.t().dot(&g_factors));
             g_h.zip_mut_with(&h, |g, &h| *g = if h > T::zero() { *g } else { T::zero() });
-            general_mat_mul(one, &g_h, &z.t(), one, &mut g_w1);
+            let g_factors = g_h.mapv(|g| factor(precision, g));
+            general_mat_mul(one, &g_factors, &z.t(), one, &mut g_w1);
             g_b1 += &g_h.sum_axis(Axis(1));
-            g_z.assign(&w1.t().dot(&g_h));
+            g_z.assign(&w1.t().dot(&g_factors));
         }
         Ok(())
     }

@@ -32,12 +32,14 @@ mod update;
 mod upsample2;
 mod warp;
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use ndarray::{ArrayView, ArrayViewMut, Dimension, IntoDimension};
 
 use crate::backend::check;
 use crate::error::{Error, Result, check_len};
+use crate::precision::Precision;
 use crate::real::Real;
 
 /// The backend that is right by inspection; buffers are `Vec<T>`, index arrays `Vec<u32>`.
@@ -53,6 +55,7 @@ use crate::real::Real;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference<T> {
+    precision: Precision,
     scalar: PhantomData<T>,
 }
 
@@ -60,7 +63,42 @@ impl<T: Real> Reference<T> {
     /// The backend; it has no state.
     #[must_use]
     pub fn new() -> Self {
-        Self { scalar: PhantomData }
+        Self {
+            precision: Precision::F32,
+            scalar: PhantomData,
+        }
+    }
+
+    /// The same with factors of products rounded to `precision`: what that means, written down. In f32 nothing is
+    /// rounded, whatever T is.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// `values` as factors of products without gradients.
+    fn factors<'a>(&self, values: &'a [T]) -> Cow<'a, [T]> {
+        rounded(self.precision, values)
+    }
+
+    /// `values` as factors of products with gradients.
+    fn gradient_factors<'a>(&self, values: &'a [T]) -> Cow<'a, [T]> {
+        rounded(self.precision.of_gradients(), values)
+    }
+}
+
+fn rounded<T: Real>(precision: Precision, values: &[T]) -> Cow<'_, [T]> {
+    match precision {
+        Precision::F32 => Cow::Borrowed(values),
+        _ => values.iter().map(|&v| factor(precision, v)).collect(),
+    }
+}
+
+/// `v` as a factor.
+fn factor<T: Real>(precision: Precision, v: T) -> T {
+    match precision {
+        Precision::F32 => v,
+        _ => T::of(f64::from(precision.round(v.to_f64() as f32))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::precision::Precision;
 use crate::real::Real;
 
 /// How far a result may lie from the oracle's: `relative · magnitude + absolute`.
@@ -56,6 +57,28 @@ impl Tolerance {
         Self {
             relative: roundings.min(Self::CONFIDENCE * roundings.sqrt()) * Self::ROUNDOFF,
             ..Self::roundings(0)
+        }
+    }
+
+    /// A sum of `length` products whose factors are rounded to `precision`, one of them being the result of another
+    /// such product, and so on for `layers` products.
+    ///
+    /// Two roundings a layer, at worst all in the same direction; the rest is f32.
+    #[must_use]
+    pub fn products(precision: Precision, length: usize, layers: u16) -> Self {
+        let sum = Self::reduction(length);
+        let u = match precision {
+            Precision::F32 => return sum,
+            other => other.roundoff(),
+        };
+        // A factor may be too small for the format; others are of order one.
+        let lost = match precision {
+            Precision::F16 => f64::from(half::f16::MIN_POSITIVE_SUBNORMAL) / 2.0,
+            _ => 0.0,
+        };
+        Self {
+            relative: sum.relative + (1.0 + u).powi(2 * i32::from(layers)) - 1.0,
+            absolute: sum.absolute + f64::from(2 * layers) * length as f64 * lost,
         }
     }
 }
@@ -228,6 +251,15 @@ mod tests {
     fn bits_tell_zeros_apart() {
         assert!(compare_bits("op", "y", &[0.0], &[-0.0]).is_err());
         assert!(compare_bits("op", "y", &[f32::NAN], &[-f32::NAN]).is_ok());
+    }
+
+    #[test]
+    fn two_factors_a_layer_are_rounded() {
+        let of = |precision, layers| Tolerance::products(precision, 3, layers).relative;
+        assert_eq!(of(Precision::F32, 2), Tolerance::reduction(3).relative);
+        let per_mille = |relative: f64| (relative * 1000.0).round();
+        assert_eq!(per_mille(of(Precision::Tf32, 2)), 2.0);
+        assert_eq!(per_mille(of(Precision::Bf16, 1)), 8.0);
     }
 
     #[test]

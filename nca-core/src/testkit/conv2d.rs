@@ -115,17 +115,18 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let got = forward(backend, shape, &inputs)?;
         let want = forward(&oracle, shape, &inputs)?;
         let magnitude = forward(&oracle, shape, &inputs.absolute())?;
-        let terms = Tolerance::reduction(shape.inputs * area);
+        let terms = Tolerance::products(backend.precision(), shape.inputs * area, 1);
         compare("conv2d", "y", &got, &want, &magnitude, terms)?;
 
         let (g_y, before) = (numbers(case.seed, 10, shape.output_len()), Inputs::of(case, 11));
         let got = backward(backend, shape, &inputs, &g_y, &before)?;
         let want = backward(&oracle, shape, &inputs, &g_y, &before)?;
         let magnitude = backward(&oracle, shape, &inputs.absolute(), &absolute(&g_y), &before.absolute())?;
-        let terms = Tolerance::reduction(shape.outputs * area);
+        let precision = backend.precision().of_gradients();
+        let terms = Tolerance::products(precision, shape.outputs * area, 1);
         compare("conv2d_backward_input", "g_x", &got.x, &want.x, &magnitude.x, terms)?;
         const OP: &str = "conv2d_backward_weight";
-        let terms = Tolerance::reduction(shape.output_len() / shape.outputs);
+        let terms = Tolerance::products(precision, shape.output_len() / shape.outputs, 1);
         compare(OP, "g_weight", &got.weight, &want.weight, &magnitude.weight, terms)?;
         if let (Some(got), Some(want), Some(magnitude)) = (&got.bias, &want.bias, &magnitude.bias) {
             compare(OP, "g_bias", got, want, magnitude, terms)?;

@@ -105,7 +105,7 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
             &got,
             &want,
             &magnitude,
-            Tolerance::reduction(shape.inner),
+            Tolerance::products(backend.precision().of_gradients(), shape.inner, 1),
         )?;
         lengths(backend, case)
     })

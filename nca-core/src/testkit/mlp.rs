@@ -72,8 +72,10 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         let got = forward(backend, case, &params, &z)?;
         let want = forward(&oracle, case, &params, &z)?;
         let magnitude = forward(&oracle, case, &magnitudes, &absolute(&z))?;
-        compare("mlp", "h", &got.0, &want.0, &magnitude.0, Tolerance::reduction(inputs))?;
-        let both = Tolerance::reduction(inputs + hidden);
+        let precision = backend.precision();
+        let first = Tolerance::products(precision, inputs, 1);
+        compare("mlp", "h", &got.0, &want.0, &magnitude.0, first)?;
+        let both = Tolerance::products(precision, inputs + hidden, 2);
         compare("mlp", "dx", &got.1, &want.1, &magnitude.1, both)?;
 
         let h: Vec<f64> = case.numbers(1, case.hidden_len()).iter().map(|v| v.max(0.0)).collect();
@@ -98,16 +100,12 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
             },
         )?;
         const OP: &str = "mlp_backward";
-        compare(OP, "g_h", &got.0, &want.0, &magnitude.0, Tolerance::reduction(outputs))?;
-        compare(
-            OP,
-            "g_z",
-            &got.1,
-            &want.1,
-            &magnitude.1,
-            Tolerance::reduction(outputs + hidden),
-        )?;
-        let cells = Tolerance::reduction(outputs + case.grid.cells());
+        let precision = precision.of_gradients();
+        let second = Tolerance::products(precision, outputs, 1);
+        compare(OP, "g_h", &got.0, &want.0, &magnitude.0, second)?;
+        let both = Tolerance::products(precision, outputs + hidden, 2);
+        compare(OP, "g_z", &got.1, &want.1, &magnitude.1, both)?;
+        let cells = Tolerance::products(precision, outputs + case.grid.cells(), 2);
         compare_grads(OP, &got.2, &want.2, &magnitude.2, cells)?;
         lengths(backend, case)
     })?;

@@ -41,6 +41,7 @@ pub mod rollout;
 mod slots;
 pub mod sort_rows;
 mod suite;
+mod undecided;
 pub mod update;
 pub mod upsample2;
 pub mod warp;

@@ -13,6 +13,7 @@ use super::mlp::check_param_gradients;
 use crate::backend::{Backend, MaskKey, zero_params};
 use crate::error::Result;
 use crate::params::Params;
+use crate::precision::Precision;
 use crate::reference::Reference;
 use crate::rollout::Rollout;
 
@@ -29,7 +30,7 @@ const MAX_STEPS: u32 = 20;
 ///
 /// A rollout multiplies rounding errors by the norm of a product of Jacobians, which no bound known
 /// beforehand describes usefully. So the error of f32 arithmetic is measured for each chain, as the
-/// largest difference between the reference in f32 and in f64. Another order of summation gives
+/// largest difference between the reference in f32, with products in the backend's precision, and in f64. Another order of summation gives
 /// errors of the same distribution, but other ones.
 const OTHER_ORDER: f64 = 16.0;
 
@@ -163,7 +164,7 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
                 compare_bits("Rollout with another budget", name, other, got)?;
             }
         }
-        compare_with_oracle(&case, &inputs, &got)
+        compare_with_oracle(&case, &inputs, backend.precision(), &got)
     })?;
     for_all(&rollout_cases(), |case| {
         let (case, inputs) = case.clear()?;
@@ -172,9 +173,15 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
     })
 }
 
-fn compare_with_oracle(case: &RolloutCase, inputs: &Inputs, got: &Outputs) -> Result<(), Mismatch> {
+fn compare_with_oracle(
+    case: &RolloutCase,
+    inputs: &Inputs,
+    precision: Precision,
+    got: &Outputs,
+) -> Result<(), Mismatch> {
     let want = case.run(&oracle(), inputs, MAX_STEPS as usize)?;
-    let single = case.run(&Reference::<f32>::new(), inputs, MAX_STEPS as usize)?;
+    let reference = Reference::<f32>::new().with_precision(precision);
+    let single = case.run(&reference, inputs, MAX_STEPS as usize)?;
     let roundoff = Tolerance::roundings(case.steps as usize).relative;
     // The error of all states together, and of all gradients together: that of one small tensor may
     // be small by chance.

@@ -6,10 +6,10 @@
 use nca_core::backend::{Conv2d, ConvShape};
 use nca_core::{Error, Grid, Result, check_len};
 
-use super::product::{DEPTH, Extent, Slices};
+use super::product::{Extent, Slices, depth_of};
 use crate::launch::{Argument, MAX_ROWS, count, launch};
 use crate::machine::{Address, Shape};
-use crate::module::Kernel;
+use crate::module::{Kernel, PrecisionKernel, gradient_kernel, precision_kernel};
 use crate::{Buffer, Cuda};
 
 const CONV2D_PACK: Kernel = Kernel::new("conv2d", "conv2d_pack");
@@ -19,20 +19,23 @@ const CONV2D_ADD_SLICES: Kernel = Kernel::new("conv2d", "conv2d_add_slices");
 struct Tiles {
     height: usize,
     width: usize,
-    correlation: Kernel,
-    weight_gradient: Kernel,
+    correlation: PrecisionKernel,
+    weight_gradient: PrecisionKernel,
+}
+
+/// `tiles!(HEIGHT, WIDTH, CORRELATION, WEIGHT_GRADIENT)`
+macro_rules! tiles {
+    ($height:literal, $width:literal, $correlation:literal, $weight_gradient:literal) => {
+        Tiles {
+            height: $height,
+            width: $width,
+            correlation: precision_kernel!("conv2d", $correlation),
+            weight_gradient: gradient_kernel!("conv2d", $weight_gradient),
+        }
+    };
 }
 
 impl Tiles {
-    const fn new(height: usize, width: usize, correlation: &'static str, weight_gradient: &'static str) -> Self {
-        Self {
-            height,
-            width,
-            correlation: Kernel::new("conv2d", correlation),
-            weight_gradient: Kernel::new("conv2d", weight_gradient),
-        }
-    }
-
     /// The lowest that `rows` fit into, else the highest.
     fn of(rows: usize) -> &'static Self {
         let fits = TILES.iter().find(|tiles| rows <= tiles.height);
@@ -42,10 +45,10 @@ impl Tiles {
 
 /// The template arguments in the kernels.
 const TILES: [Tiles; 4] = [
-    Tiles::new(16, 256, "conv2d_16", "conv2d_weight_16"),
-    Tiles::new(32, 256, "conv2d_32", "conv2d_weight_32"),
-    Tiles::new(64, 128, "conv2d_64", "conv2d_weight_64"),
-    Tiles::new(128, 128, "conv2d_128", "conv2d_weight_128"),
+    tiles!(16, 256, "conv2d_16", "conv2d_weight_16"),
+    tiles!(32, 256, "conv2d_32", "conv2d_weight_32"),
+    tiles!(64, 128, "conv2d_64", "conv2d_weight_64"),
+    tiles!(128, 128, "conv2d_128", "conv2d_weight_128"),
 ];
 
 /// Rows and columns of an image with its padding: taps are packed into 16 bits each.
@@ -53,6 +56,9 @@ const MAX_SIDE: usize = 32_767;
 
 /// Floats that a tap takes.
 const TAP: usize = 2;
+
+/// Most terms that a block multiplies at a time.
+const MAX_DEPTH: usize = 16;
 
 /// `Correlation` in the kernels.
 #[repr(C)]
@@ -158,6 +164,7 @@ impl Conv2d for Cuda {
         let slices = Slices::of(Extent {
             tiles: grid[0] * grid[1],
             terms: pixels,
+            depth: depth_of(self.precision.of_gradients()),
         });
         let partial = self.workspace(slices.count * g_weight.len())?;
         let gradient = WeightGradient {
@@ -177,7 +184,8 @@ impl Conv2d for Cuda {
             span: slices.span as i32,
         };
         let blocks = [grid[0], grid[1], slices.count].map(|n| n as u32);
-        launch!(self, tiles.weight_gradient, Shape::grid(blocks), gradient)?;
+        let kernel = tiles.weight_gradient.of(self.precision);
+        launch!(self, *kernel, Shape::grid(blocks), gradient)?;
         self.add_slices(slices.count, partial.address(), g_weight)
     }
 }
@@ -204,16 +212,23 @@ impl Cuda {
         } else {
             (shape.inputs, shape.outputs, input, output, -padding)
         };
+        let precision = if mirrored {
+            self.precision.of_gradients()
+        } else {
+            self.precision
+        };
         let tiles = Tiles::of(rows);
         let (plane, pixels) = (out_height * out_width, shape.batch * out_height * out_width);
         let stride = rows.next_multiple_of(tiles.height);
+        let at_a_time = depth_of(precision);
         let depth = (channels * shape.kernel * shape.kernel)
-            .next_multiple_of(DEPTH)
-            .max(DEPTH);
+            .next_multiple_of(at_a_time)
+            .max(at_a_time);
         let grid = [pixels.div_ceil(tiles.width), stride / tiles.height];
         let slices = Slices::of(Extent {
             tiles: grid[0] * grid[1],
             terms: depth,
+            depth: at_a_time,
         });
 
         // Weights, taps, and the sums of slices.
@@ -257,7 +272,7 @@ impl Cuda {
             slice: y.len() as u64,
         };
         let blocks = [grid[0], grid[1], slices.count].map(|n| n as u32);
-        launch!(self, tiles.correlation, Shape::grid(blocks), correlation)?;
+        launch!(self, *tiles.correlation.of(precision), Shape::grid(blocks), correlation)?;
         if !split {
             return Ok(());
         }
@@ -295,7 +310,10 @@ fn check(op: &'static str, shape: &ConvShape) -> Result<()> {
             "elements of a sample's result",
             shape.outputs * shape.out_height() * shape.out_width(),
         ),
-        ("elements of a filter", channels * shape.kernel * shape.kernel + DEPTH),
+        (
+            "elements of a filter",
+            channels * shape.kernel * shape.kernel + MAX_DEPTH,
+        ),
         ("pixels", shape.batch * shape.height * shape.width + largest_tile),
         (
             "pixels of the result",

@@ -6,15 +6,15 @@
 use nca_core::backend::{Matmul, MatmulShape, check};
 use nca_core::{Result, check_len};
 
-use super::product::{Extent, Slices};
+use super::product::{Extent, Slices, depth_of};
 use crate::launch::{Argument, count, launch};
 use crate::machine::{Address, Shape};
-use crate::module::Kernel;
+use crate::module::{Kernel, PrecisionKernel, gradient_kernel};
 use crate::workspace::Held;
 use crate::{Buffer, Cuda};
 
-const MATMUL_LARGE: Kernel = Kernel::new("matmul", "matmul_large");
-const MATMUL_SMALL: Kernel = Kernel::new("matmul", "matmul_small");
+const MATMUL_LARGE: PrecisionKernel = gradient_kernel!("matmul", "matmul_large");
+const MATMUL_SMALL: PrecisionKernel = gradient_kernel!("matmul", "matmul_small");
 const MATMUL_ADD_SLICES: Kernel = Kernel::new("matmul", "matmul_add_slices");
 
 /// Side of the tiles of `matmul_large` and of `matmul_small`.
@@ -78,7 +78,11 @@ impl Matmul for Cuda {
         };
         let (down, across) = (rows.div_ceil(side), columns.div_ceil(side));
         let tiles = batch * down * across;
-        let slices = Slices::of(Extent { tiles, terms: inner });
+        let slices = Slices::of(Extent {
+            tiles,
+            terms: inner,
+            depth: depth_of(self.precision.of_gradients()),
+        });
         let (alpha, beta) = (alpha as f32, beta as f32);
         let partial = if slices.count > 1 {
             Some(self.workspace(slices.count * c.len())?)
@@ -113,7 +117,12 @@ impl Matmul for Cuda {
             beta,
         };
         let blocks = count(OP, "tiles", tiles)? as u32;
-        launch!(self, kernel, Shape::grid([blocks, slices.count as u32, 1]), product)?;
+        launch!(
+            self,
+            *kernel.of(self.precision),
+            Shape::grid([blocks, slices.count as u32, 1]),
+            product
+        )?;
         let Some(partial) = partial else { return Ok(()) };
         launch!(
             self,

@@ -4,16 +4,16 @@
 #![allow(unsafe_code)]
 
 use nca_core::backend::Mlp;
-use nca_core::{Grid, NcaConfig, Params, Result};
+use nca_core::{Grid, NcaConfig, Params, Precision, Result};
 
 use super::nca::{check_grid, check_lengths, check_params};
 use crate::launch::{Argument, MAX_ROWS, launch};
 use crate::machine::{Address, Shape};
-use crate::module::Kernel;
+use crate::module::{Kernel, PrecisionKernel, gradient_kernel, precision_kernel};
 use crate::{Buffer, Cuda};
 
-const MLP_PRODUCT: Kernel = Kernel::new("mlp", "mlp_product");
-const MLP_OUTER: Kernel = Kernel::new("mlp", "mlp_outer");
+const MLP_PRODUCT: PrecisionKernel = precision_kernel!("mlp", "mlp_product");
+const MLP_OUTER: PrecisionKernel = gradient_kernel!("mlp", "mlp_outer");
 const MLP_ADD_SLICES: Kernel = Kernel::new("mlp", "mlp_add_slices");
 const MLP_ADD_ROWS: Kernel = Kernel::new("mlp", "mlp_add_rows");
 
@@ -93,8 +93,8 @@ impl Mlp for Cuda {
             inner: hidden as i32,
             ..Product::default()
         };
-        self.product(grid, first)?;
-        self.product(grid, second)
+        self.product(grid, self.precision, first)?;
+        self.product(grid, self.precision, second)
     }
 
     fn mlp_backward(
@@ -138,7 +138,8 @@ impl Mlp for Cuda {
             transposed: 1,
             ..Product::default()
         };
-        self.product(grid, g_hidden)?;
+        let precision = self.precision.of_gradients();
+        self.product(grid, precision, g_hidden)?;
         self.outer(grid, (g_h, hidden), (z, inputs), &grads.w1)?;
         self.add_rows(grid, g_h, &grads.b1)?;
         let g_perceived = Product {
@@ -150,19 +151,20 @@ impl Mlp for Cuda {
             transposed: 1,
             ..Product::default()
         };
-        self.product(grid, g_perceived)
+        self.product(grid, precision, g_perceived)
     }
 }
 
 impl Cuda {
-    fn product(&self, grid: Grid, product: Product) -> Result<()> {
+    fn product(&self, grid: Grid, precision: Precision, product: Product) -> Result<()> {
         let plane = grid.plane();
         let blocks = [plane.div_ceil(TILE), (product.rows as usize).div_ceil(TILE), grid.batch];
         let product = Product {
             plane: plane as u64,
             ..product
         };
-        launch!(self, MLP_PRODUCT, Shape::grid(blocks.map(|n| n as u32)), product)
+        let kernel = MLP_PRODUCT.of(precision);
+        launch!(self, *kernel, Shape::grid(blocks.map(|n| n as u32)), product)
     }
 
     /// `grad [rows, columns] += Σ over cells of g [B,rows,P] times v [B,columns,P]`.
@@ -179,7 +181,7 @@ impl Cuda {
         let blocks = [columns.div_ceil(TILE), rows.div_ceil(TILE), slices];
         launch!(
             self,
-            MLP_OUTER,
+            *MLP_OUTER.of(self.precision),
             Shape::grid(blocks.map(|n| n as u32)),
             g.address(),
             v.address(),

@@ -7,22 +7,22 @@ use nca_core::backend::{
     MaskKey, NcaStep, check, composed_step, composed_step_backward, composed_step_backward_scratch,
     composed_step_scratch,
 };
-use nca_core::{Grid, NcaConfig, Params, Result, check_len};
+use nca_core::{Grid, NcaConfig, Params, Precision, Result, check_len};
 
 use super::nca::{MaskArgument, PerceptionArgument, check_grid, check_lengths, check_params, clamp_argument};
 use crate::launch::{Argument, launch};
 use crate::machine::{Address, Shape};
-use crate::module::Kernel;
+use crate::module::{Kernel, PrecisionKernel, precision_kernel};
 use crate::{Buffer, Cuda};
 
 const NCA_PACK: Kernel = Kernel::new("nca_step", "nca_pack");
-const NCA_STEP: [Kernel; 2] = [
-    Kernel::new("nca_step", "nca_step_64"),
-    Kernel::new("nca_step", "nca_step_128"),
+const NCA_STEP: [PrecisionKernel; 2] = [
+    precision_kernel!("nca_step", "nca_step_64"),
+    precision_kernel!("nca_step", "nca_step_128"),
 ];
-const NCA_STEP_BACKWARD: [Kernel; 2] = [
-    Kernel::new("nca_step", "nca_step_backward_64"),
-    Kernel::new("nca_step", "nca_step_backward_128"),
+const NCA_STEP_BACKWARD: [PrecisionKernel; 2] = [
+    precision_kernel!("nca_step", "nca_step_backward_64"),
+    precision_kernel!("nca_step", "nca_step_backward_128"),
 ];
 const NCA_GATHER: Kernel = Kernel::new("nca_step", "nca_gather");
 const NCA_ADD_PARTIAL: Kernel = Kernel::new("nca_step", "nca_add_partial");
@@ -33,7 +33,6 @@ const COLUMNS: usize = 64;
 const ROWS: usize = 32;
 const WARPS: usize = 4;
 const WARP_ROWS: usize = 16;
-const PADDED: usize = COLUMNS + 4;
 const MAX_TILE: usize = 512;
 const GATHERED: usize = 4;
 const SHARES: usize = 8;
@@ -91,6 +90,47 @@ struct BackwardArgument {
 // SAFETY: `repr(C)`, the same fields in the same order.
 unsafe impl Argument for BackwardArgument {}
 
+/// How products want their factors in shared memory: the constants of `Exact` and `Rounded` in the kernels.
+struct Layout {
+    /// Added to rows of weights.
+    pad: usize,
+    /// Between rows of values, forward and backward.
+    stride: usize,
+    padded: usize,
+    /// Floats of perception, forward and backward: at least, and with partial sums of the second layer.
+    perception: usize,
+    perception_backward: usize,
+}
+
+impl Layout {
+    fn of(precision: Precision, clamp: bool) -> Self {
+        let partial = WARPS * WARP_ROWS * COLUMNS;
+        match precision {
+            Precision::F32 => {
+                let padded = COLUMNS + 4;
+                Self {
+                    pad: 0,
+                    stride: COLUMNS,
+                    padded,
+                    perception: partial,
+                    perception_backward: if clamp { partial } else { ROWS * padded },
+                }
+            }
+            // Tensor cores leave no partial sums.
+            _ => {
+                let stride = COLUMNS + 8;
+                Self {
+                    pad: 8,
+                    stride,
+                    padded: stride,
+                    perception: ROWS * stride,
+                    perception_backward: ROWS * stride,
+                }
+            }
+        }
+    }
+}
+
 /// How the fused kernels divide an automaton and its grid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
@@ -127,7 +167,7 @@ fn tile_of(fire_rate: f64) -> usize {
 
 impl Plan {
     /// The division, or `None` where the fused kernels cannot do it.
-    pub(super) fn new(config: &NcaConfig, grid: Grid, shared_limit: usize) -> Option<Self> {
+    pub(super) fn new(config: &NcaConfig, grid: Grid, precision: Precision, shared_limit: usize) -> Option<Self> {
         let (channels, hidden, kernels) = (config.channels, config.hidden, config.kernels());
         if channels > MAX_FUSED || hidden > MAX_FUSED {
             return None;
@@ -138,12 +178,7 @@ impl Plan {
         let sample_tiles = grid.plane().div_ceil(tile);
         let tiles = sample_tiles * grid.batch;
         let partial = hidden_rows * perceived + hidden_rows + state_rows * hidden_rows + state_rows;
-        let products = WARPS * WARP_ROWS * COLUMNS;
-        let perception = if config.clamp.is_some() {
-            products
-        } else {
-            ROWS * PADDED
-        };
+        let layout = Layout::of(precision, config.clamp.is_some());
         let plan = Self {
             hidden_rows,
             state_rows,
@@ -154,9 +189,12 @@ impl Plan {
             partial,
             // The same number of tiles for each, as far as possible.
             blocks: tiles.div_ceil(tiles.div_ceil(MAX_BLOCKS.min(MAX_PARTIAL / partial)).max(1)),
-            shared: size_of::<f32>() * (ROWS * hidden_rows + products + hidden_rows * COLUMNS),
+            shared: size_of::<f32>()
+                * (ROWS * (hidden_rows + layout.pad) + layout.perception + hidden_rows * layout.stride),
             shared_backward: size_of::<f32>()
-                * (ROWS * hidden_rows.max(WARPS * WARP_ROWS) + perception + hidden_rows * PADDED + state_rows * PADDED),
+                * (ROWS * (hidden_rows.max(WARPS * WARP_ROWS) + layout.pad)
+                    + layout.perception_backward
+                    + (hidden_rows + state_rows) * layout.padded),
         };
         let shared = plan.shared.max(plan.shared_backward) + OTHER_SHARED;
         // Columns are counted in 32 bits.
@@ -248,8 +286,8 @@ impl<'a> Steps<'a> {
         let shape = Shape::blocks(self.plan.tiles as u32)
             .threads(STEP_THREADS)
             .shared(self.plan.shared);
-        let kernel = NCA_STEP[self.plan.variant()];
-        launch!(self.cuda, kernel, shape, self.argument(key, x), x_next.address())
+        let kernel = NCA_STEP[self.plan.variant()].of(self.cuda.precision);
+        launch!(self.cuda, *kernel, shape, self.argument(key, x), x_next.address())
     }
 }
 
@@ -309,8 +347,8 @@ impl<'a> BackwardSteps<'a> {
         let shape = Shape::blocks(plan.blocks as u32)
             .threads(STEP_THREADS)
             .shared(plan.shared_backward);
-        let kernel = NCA_STEP_BACKWARD[plan.variant()];
-        launch!(steps.cuda, kernel, shape, steps.argument(key, x), argument)?;
+        let kernel = NCA_STEP_BACKWARD[plan.variant()].of(steps.cuda.precision);
+        launch!(steps.cuda, *kernel, shape, steps.argument(key, x), argument)?;
         let (config, grid) = (steps.config, steps.grid);
         let [blocks, ..] = Shape::linear(grid.plane()).grid;
         launch!(
@@ -356,7 +394,7 @@ impl<'a> BackwardSteps<'a> {
 impl Cuda {
     /// How the fused kernels would do it, if they can.
     pub(super) fn plan(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
-        Plan::new(config, grid, self.machine().shared_limit())
+        Plan::new(config, grid, self.precision, self.machine().shared_limit())
     }
 
     /// Checks all buffers of a step, or of steps.

@@ -1,7 +1,14 @@
 //! How the operations that are products of matrices cut their sums (`kernels/product.cuh`).
 
+use nca_core::Precision;
+
 /// Terms that a block multiplies at a time, `DEPTH` in the kernels.
-pub(super) const DEPTH: usize = 8;
+pub(super) fn depth_of(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 | Precision::Tf32 => 8,
+        Precision::F16 | Precision::Bf16 => 16,
+    }
+}
 
 /// Blocks that keep a large GPU busy. Fixed, so that sums do not depend on the device.
 const BUSY: usize = 264;
@@ -15,9 +22,11 @@ pub(super) struct Extent {
     pub(super) tiles: usize,
     /// Terms of each sum.
     pub(super) terms: usize,
+    /// Terms that a block multiplies at a time.
+    pub(super) depth: usize,
 }
 
-/// A sum cut into slices of `span` terms, a multiple of [`DEPTH`].
+/// A sum cut into slices of `span` terms, a multiple of those that a block multiplies at a time.
 pub(super) struct Slices {
     pub(super) count: usize,
     pub(super) span: usize,
@@ -25,9 +34,9 @@ pub(super) struct Slices {
 
 impl Slices {
     /// As many slices as it takes for the blocks to be enough, or one.
-    pub(super) fn of(Extent { tiles, terms }: Extent) -> Self {
+    pub(super) fn of(Extent { tiles, terms, depth }: Extent) -> Self {
         let wanted = (BUSY / tiles.max(1)).clamp(1, (terms / MIN_SPAN).max(1));
-        let span = terms.div_ceil(wanted).next_multiple_of(DEPTH).max(DEPTH);
+        let span = terms.div_ceil(wanted).next_multiple_of(depth).max(depth);
         Self {
             count: terms.div_ceil(span).max(1),
             span,
@@ -42,10 +51,13 @@ mod tests {
     #[test]
     fn slices_hold_every_term_once_and_none_is_empty() {
         for terms in (0..300).chain([4096, 16_383, 100_001]) {
-            for tiles in [0, 1, 7, 132, 264, 5000] {
-                let Slices { count, span } = Slices::of(Extent { tiles, terms });
+            for (tiles, depth) in [0, 1, 7, 132, 264, 5000]
+                .into_iter()
+                .flat_map(|tiles| [(tiles, 8), (tiles, 16)])
+            {
+                let Slices { count, span } = Slices::of(Extent { tiles, terms, depth });
                 assert!(
-                    span.is_multiple_of(DEPTH) && count * span >= terms,
+                    span.is_multiple_of(depth) && count * span >= terms,
                     "{terms} in {tiles}"
                 );
                 assert!(terms == 0 || (count - 1) * span < terms, "{terms} in {tiles}");

@@ -1,5 +1,6 @@
 //! The backends that tests run on.
 
+use nca_core::Precision;
 use nca_cuda::Cuda;
 
 /// Whether a test that finds no GPU fails.
@@ -28,4 +29,11 @@ pub(crate) fn gpu() -> Option<Cuda> {
 pub(crate) fn backends() -> Vec<Cuda> {
     let emulated = (!required()).then(Cuda::emulated);
     emulated.into_iter().chain(gpu()).collect()
+}
+
+/// [`backends`] in every precision of products.
+#[allow(dead_code, reason = "as above")]
+pub(crate) fn precise_backends() -> Vec<Cuda> {
+    let all = |cuda: Cuda| Precision::ALL.map(|precision| cuda.clone().with_precision(precision));
+    backends().into_iter().flat_map(all).collect()
 }

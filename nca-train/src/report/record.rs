@@ -78,7 +78,7 @@ pub struct ModelRecord {
     /// Seconds of training and measuring.
     #[serde(serialize_with = "finite")]
     pub seconds: Option<f64>,
-    /// Precision of weights and arithmetic.
+    /// Precision of products ([`nca_core::Precision`]) in training and measuring.
     pub precision: String,
     /// Device it was trained on.
     pub backend: String,

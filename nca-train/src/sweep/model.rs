@@ -327,7 +327,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             loss: None,
             iterations: 0,
             seconds: None,
-            precision: "f32".to_owned(),
+            precision: self.backend.precision().to_string(),
             backend: self.backend.name().to_owned(),
         }
     }

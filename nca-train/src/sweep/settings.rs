@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use nca_core::{Error, Nca, NcaConfig, Preset, Result};
+use nca_core::{Error, Nca, NcaConfig, Precision, Preset, Result};
 use serde::{Deserialize, Serialize};
 use spynet::FlowChoice;
 
@@ -108,6 +108,9 @@ pub struct SweepSettings {
     pub seeds: Vec<u64>,
     /// Backend the models are trained on, as `--backend` names it.
     pub backend: String,
+    /// Precision of products, as `--precision` names it.
+    #[serde(default)]
+    pub precision: Precision,
     /// Appearance loss, as `--appearance` names it.
     pub appearance: String,
     /// Weights of the features it compares, where it does.
@@ -139,7 +142,7 @@ pub struct ModelSpec {
 }
 
 impl SweepSettings {
-    /// The sweep of `preset` on `backend`.
+    /// The sweep of `preset` on `backend`, in f32.
     #[must_use]
     pub fn preset(preset: SweepPreset, backend: &str) -> Self {
         let train = TrainSettings::preset(preset.model());
@@ -162,6 +165,7 @@ impl SweepSettings {
             dtd: None,
             seeds: vec![0],
             backend: backend.to_owned(),
+            precision: Precision::F32,
             appearance: "patch".to_owned(),
             vgg: None,
             init: None,

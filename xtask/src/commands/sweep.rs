@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nca_core::Error;
 use nca_core::backend::Backend;
+use nca_core::{Error, Precision};
 use nca_train::objective::{MotionTerm, Objective, Pairing};
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::FlowChoice;
@@ -241,13 +241,13 @@ pub(crate) struct TrainingArgs {
 impl TrainingArgs {
     /// The settings of the run in `out` that is gone on with, if one is, and the backend.
     ///
-    /// A resumed run starts from its own settings and stays on its backend, so that no flag need be repeated; flags
+    /// A resumed run starts from its own settings and stays on its backend and in its precision, so that no flag need be repeated; flags
     /// that contradict them are refused.
     pub(crate) fn open(&self, out: &Path) -> nca_core::Result<(Option<SweepSettings>, Chosen)> {
         let earlier = if self.resume { Sweep::settings_of(out)? } else { None };
         let backend = self
             .backend
-            .open_again(earlier.as_ref().map(|settings| settings.backend.as_str()))?;
+            .open_again(earlier.as_ref().map(|run| (run.backend.as_str(), run.precision)))?;
         Ok((earlier, backend))
     }
 
@@ -323,7 +323,7 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.name()));
     let (earlier, backend) = training.open(&out)?;
-    let settings = settings_of(args, earlier, backend.name())?;
+    let settings = settings_of(args, earlier, backend.name(), backend.precision())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let jobs = args
         .jobs
@@ -359,10 +359,16 @@ fn default_jobs(backend: &Chosen, settings: &SweepSettings) -> usize {
 }
 
 /// What the flags say, over the settings of an `earlier` run or those of the preset on `backend`.
-fn settings_of(args: &SweepArgs, earlier: Option<SweepSettings>, backend: &str) -> nca_core::Result<SweepSettings> {
+fn settings_of(
+    args: &SweepArgs,
+    earlier: Option<SweepSettings>,
+    backend: &str,
+    precision: Precision,
+) -> nca_core::Result<SweepSettings> {
     let training = &args.training;
     let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend));
     settings.backend = backend.to_owned();
+    settings.precision = precision;
     if let Some(List(channels)) = &args.channels {
         settings.channels.clone_from(channels);
     }
@@ -413,7 +419,8 @@ mod tests {
             Choice::Reference => "reference",
             _ => "cpu",
         };
-        settings_of(&args, None, backend).expect("settings")
+        let precision = args.training.backend.precision.unwrap_or_default();
+        settings_of(&args, None, backend, precision).expect("settings")
     }
 
     #[test]
@@ -425,6 +432,7 @@ mod tests {
             "--channels 4,5 --hidden 6 --texture cracked --texture photo.jpg --size 40 --iterations 777 --batch 3 --pool 9",
             "--learning-rate 0.0013 --steps-min 7 --steps-max 11 --memory-budget 64 --frames 12 --steps-per-frame 8",
             "--warmup 100 --measure-every 0 --flow spynet --flow-weights net.pytorch --backend reference",
+            "--backend reference --precision bf16",
             "--vgg vgg16.safetensors",
             "--motion-weight -2 --motion-window 3 --clamp 1.5 --overflow-weight 0 --flow-weights net.pytorch",
             "--objective motion --motion-target 0.25 --motion-frames 5 --motion-pairs last --steps-per-frame 8",

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         settings
     });
     settings.backend = backend.name().to_owned();
+    settings.precision = backend.precision();
     if let Some(channels) = args.channels {
         settings.channels = vec![channels];
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::backend::{Backend, Device};
 use crate::error::Result;
+use crate::precision::Precision;
 use crate::real::Real;
 
 /// How an operation treats what an output held before.
@@ -211,6 +212,10 @@ impl<B: Backend> Device for Faulty<B> {
             Some(fault) => format!("{} with {fault:?}", self.inner.describe()),
             None => self.inner.describe(),
         }
+    }
+
+    fn precision(&self) -> Precision {
+        self.inner.precision()
     }
 
     fn zeros(&self, len: usize) -> Result<B::Buffer> {

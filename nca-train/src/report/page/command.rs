@@ -69,6 +69,7 @@ pub fn command(settings: &SweepSettings) -> String {
         line.set("--seeds", &settings.seeds.len(), &preset.seeds.len());
     }
     line.add("--backend", &settings.backend);
+    line.set("--precision", &settings.precision, &preset.precision);
     line.text
 }
 
