@@ -1,9 +1,10 @@
 //! What a GPU reaches: tables for a look at a new device.
 //!
-//! `cargo run --release -p benches --example device [PART…]` prints, for each figure, its time, operations a second
+//! `cargo run --release -p benches --example device [PART|PRECISION…]` prints, for each figure, its time, operations a second
 //! with their share of the device's peak in f32, and bytes a second with their share of what copies reach. Counted is
 //! what must be done at least: operations as in `roofline`, those of active cells; bytes of states, pictures and weights,
-//! each read and written once. A figure that fails says why and leaves the others alone.
+//! each read and written once. A figure that fails says why and leaves the others alone. Without names, all parts in all
+//! precisions of products.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use benches::{
     STEPS, Setup, THROUGH, THROUGH_STEPS, TRAINING, TRAINING_STEPS, Through, Training, VGG, VggPass, write_vgg,
 };
 use nca_core::backend::Device;
-use nca_core::{Error, Grid, Result};
+use nca_core::{Error, Grid, Precision, Result};
 use nca_cuda::Cuda;
 
 /// Steps handed over before the host waits.
@@ -58,12 +59,18 @@ const PARTS: [Part; 6] = [
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    let known = |name: &String| PARTS.iter().any(|(part, _)| part == name);
-    if let Some(name) = names.iter().find(|name| !known(name)) {
-        let parts = PARTS.map(|(part, _)| part).join(", ");
-        eprintln!("{name} is no part of this benchmark, expected {parts}");
+    let (precisions, parts): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.parse::<Precision>().is_ok());
+    let known = |name: &str| PARTS.iter().any(|(part, _)| *part == name);
+    if let Some(name) = parts.iter().find(|name| !known(name)) {
+        let (parts, precisions) = (PARTS.map(|(part, _)| part), Precision::ALL.map(Precision::name));
+        eprintln!(
+            "{name} is no part of this benchmark, expected {} or {}",
+            parts.join(", "),
+            precisions.join(", ")
+        );
         return ExitCode::from(2);
     }
+    let asked = |names: &[&String], name: &str| names.is_empty() || names.iter().any(|asked| *asked == name);
     let mut bench = match Bench::open() {
         Ok(bench) => bench,
         Err(error) => {
@@ -71,9 +78,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for (part, run) in PARTS {
-        if names.is_empty() || names.iter().any(|name| name == part) {
-            run(&mut bench);
+    for precision in Precision::ALL {
+        if !asked(&precisions, precision.name()) {
+            continue;
+        }
+        println!("products in {precision}:");
+        bench.cuda = bench.cuda.with_precision(precision);
+        for (part, run) in PARTS {
+            if asked(&parts, part) {
+                run(&mut bench);
+            }
         }
     }
     ExitCode::from(u8::from(bench.failures > 0))

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use nca_core::{Error, Result};
+use nca_core::backend::Device as _;
+use nca_core::{Error, Precision, Result};
 use nca_cuda::{Cuda, Limits};
 use nca_train::report::Status;
 use nca_train::sweep::{Event, Sweep, SweepOutcome, SweepPreset, SweepSettings};
@@ -36,6 +37,15 @@ fn settings() -> SweepSettings {
 /// As many streams of one device.
 fn streams(device: &Cuda, jobs: usize) -> Vec<Cuda> {
     (0..jobs).map(|_| device.another().unwrap()).collect()
+}
+
+/// Models that are trained at a time are trained alike.
+#[test]
+fn other_streams_have_the_same_precision() {
+    for device in backends() {
+        let rounded = device.with_precision(Precision::Bf16);
+        assert_eq!(rounded.another().unwrap().precision(), Precision::Bf16);
+    }
 }
 
 /// Goes on with the sweep in `directory`, with a checkpoint after every iteration.
