@@ -171,7 +171,7 @@ fn a_lost_device_ends_the_sweep_and_loses_nothing() {
     let (whole, torn) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     sweep(whole.path(), &SMALL, &streams(&Cuda::emulated(), 2), &mut |_, _| {}).unwrap();
     let (mut errors, mut torn_with_checkpoint) = (0, false);
-    for launches in (9..).map(|power| 1 << power) {
+    for launches in (6..).map(|power| 1 << power) {
         let device = Cuda::emulated_with(Limits {
             launches,
             ..Limits::default()
