@@ -43,6 +43,8 @@ fn a_fault_is_noticed_whatever_the_precision() {
     let faults = [
         ("nca_step", kept("nca_step", "x_next")),
         ("nca_step", kept("nca_step_backward", "g_x")),
+        ("mlp", kept("mlp_backward", "g_z")),
+        ("conv2d", kept("conv2d", "y")),
     ];
     for precision in [Precision::Tf32, Precision::F16, Precision::Bf16] {
         for (stem, fault) in faults {
