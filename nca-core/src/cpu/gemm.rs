@@ -67,6 +67,11 @@ impl Panels {
         self.tall * self.height + self.short * SHORT
     }
 
+    /// Rows that matter.
+    pub(super) fn rows(self) -> usize {
+        self.rows
+    }
+
     /// First row and height of the panel of `row`.
     fn panel(self, row: usize) -> (usize, usize) {
         let tall = self.tall * self.height;
@@ -77,19 +82,23 @@ impl Panels {
         }
     }
 
+    /// First row and height of each panel.
+    pub(super) fn list(self) -> impl Iterator<Item = (usize, usize)> {
+        let tall = (0..self.tall).map(move |panel| (panel * self.height, self.height));
+        let short = (0..self.short).map(move |panel| (self.tall * self.height + panel * SHORT, SHORT));
+        tall.chain(short)
+    }
+
     /// Writes `value(row, column)` of a matrix of `depth` columns to `packed`, `padded() · depth`
     /// long: panel after panel, in each column after column; zeros in the padding rows.
     pub(super) fn pack(self, depth: usize, packed: &mut [f32], value: impl Fn(usize, usize) -> f32) {
-        let mut row = 0;
-        while row < self.padded() {
-            let (first, height) = self.panel(row);
+        for (first, height) in self.list() {
             let panel = &mut packed[first * depth..][..height * depth];
             for (column, values) in panel.chunks_exact_mut(height).enumerate() {
                 for (row, packed) in (first..).zip(values) {
                     *packed = if row < self.rows { value(row, column) } else { 0.0 };
                 }
             }
-            row += height;
         }
     }
 }
@@ -182,17 +191,15 @@ impl<S: Isa> Epilogue<S> for Bias {
     }
 }
 
-/// `C = relu(A·B + bias)`; NaN stays NaN. The depth of the product may be cut into parts, which are multiplied one
-/// after the other: the first starts with the bias, the others with what `C` holds, the last ends with ReLU. Between
-/// the parts `C` keeps sums as they are, so the result does not depend on the cuts.
+/// [`Bias`] for a product whose depth is cut into parts, which are multiplied one after the other: the first starts with
+/// the bias, the others with what `C` holds. The result does not depend on the cuts.
 #[derive(Clone, Copy)]
-pub(super) struct PartRelu {
+pub(super) struct Part {
     pub(super) bias: *const f32,
     pub(super) first: bool,
-    pub(super) last: bool,
 }
 
-impl<S: Isa> Epilogue<S> for PartRelu {
+impl<S: Isa> Epilogue<S> for Part {
     #[inline(always)]
     unsafe fn start(self, s: S, row: usize, to: *const f32) -> S::V {
         // SAFETY: the caller's condition.
@@ -203,6 +210,28 @@ impl<S: Isa> Epilogue<S> for PartRelu {
                 s.load(to)
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn finish(self, s: S, _: usize, to: *mut f32, v: S::V) {
+        // SAFETY: the caller's condition.
+        unsafe { s.store(to, v) }
+    }
+}
+
+/// `C = relu(A·B + bias)`; NaN stays NaN. Cut into parts as [`Part`] is; the last one ends with ReLU.
+#[derive(Clone, Copy)]
+pub(super) struct PartRelu {
+    pub(super) bias: *const f32,
+    pub(super) first: bool,
+    pub(super) last: bool,
+}
+
+impl<S: Isa> Epilogue<S> for PartRelu {
+    #[inline(always)]
+    unsafe fn start(self, s: S, row: usize, to: *const f32) -> S::V {
+        let Self { bias, first, .. } = self;
+        // SAFETY: the caller's condition.
+        unsafe { Part { bias, first }.start(s, row, to) }
     }
     #[inline(always)]
     unsafe fn finish(self, s: S, _: usize, to: *mut f32, v: S::V) {

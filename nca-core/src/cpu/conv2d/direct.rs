@@ -14,6 +14,7 @@ use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, Blocks, Outer, Panels, Shifted, dots, most_padded, most_padded_columns, multiply};
 use super::super::simd::{Isa, Kernel, dispatch};
+use super::image::Image;
 use super::{Filters, Work};
 use crate::backend::ConvShape;
 
@@ -23,8 +24,6 @@ const TASK_ROWS: usize = 4;
 const SUMMED_POSITIONS: usize = 768;
 /// Groups of rows with weight gradients of their own.
 const GROUPS: usize = 16;
-/// Floats that may be read behind the last row of an image.
-const SLACK: usize = 64;
 
 /// Cost of a convolution, in multiply-adds of vectors.
 pub(super) fn cost(work: Work) -> usize {
@@ -36,106 +35,6 @@ pub(super) fn cost(work: Work) -> usize {
 /// Cost of the gradient of the weights: as measured, half as much again.
 pub(super) fn gradient_cost(work: Work) -> usize {
     cost(work) + cost(work) / 2
-}
-
-/// A batch of images in zeros: `planes` of `height` rows, `pitch` floats apart.
-#[derive(Clone, Copy)]
-pub(super) struct Image {
-    batch: usize,
-    channels: usize,
-    /// Rows and columns of the source.
-    source: (usize, usize),
-    /// Zeros above and left of the source; cropped where negative.
-    margin: isize,
-    /// Rows and columns of the result of a product with it.
-    out: (usize, usize),
-    height: usize,
-    pitch: usize,
-}
-
-impl Image {
-    /// Images of `source` rows and columns, for results of `out` rows and columns.
-    pub(super) fn new(
-        batch: usize,
-        channels: usize,
-        source: (usize, usize),
-        margin: isize,
-        out: (usize, usize),
-        kernel: usize,
-    ) -> Self {
-        Self {
-            batch,
-            channels,
-            source,
-            margin,
-            out,
-            height: out.0 + kernel - 1,
-            // The last vector of a row may begin at its last column and is read with every shift.
-            pitch: (out.1.next_multiple_of(16) + kernel - 1).next_multiple_of(16),
-        }
-    }
-
-    /// The input of a convolution.
-    fn of_input(shape: &ConvShape) -> Self {
-        let out = (shape.out_height(), shape.out_width());
-        let source = (shape.height, shape.width);
-        Self::new(
-            shape.batch,
-            shape.inputs,
-            source,
-            shape.padding as isize,
-            out,
-            shape.kernel,
-        )
-    }
-
-    fn plane(&self) -> usize {
-        self.height * self.pitch
-    }
-
-    fn sample(&self) -> usize {
-        self.channels * self.plane()
-    }
-
-    fn len(&self) -> usize {
-        self.batch * self.sample() + SLACK
-    }
-
-    /// Copies the source into its zeros.
-    fn fill(&self, source: &[f32], padded: &mut [f32]) {
-        let (rows, columns) = self.source;
-        let (body, slack) = padded.split_at_mut(self.batch * self.sample());
-        slack.fill(0.0);
-        // Columns of the padded row that have a source.
-        let first = self.margin.max(0) as usize;
-        let end = (columns as isize + self.margin).clamp(0, self.pitch as isize) as usize;
-        body.par_chunks_exact_mut(self.plane())
-            .enumerate()
-            .for_each(|(i, plane)| {
-                let source = &source[i * rows * columns..][..rows * columns];
-                for (y, row) in plane.chunks_exact_mut(self.pitch).enumerate() {
-                    row.fill(0.0);
-                    let y = y as isize - self.margin;
-                    if (0..rows as isize).contains(&y) && first < end {
-                        let from = y as usize * columns + (first as isize - self.margin) as usize;
-                        row[first..end].copy_from_slice(&source[from..][..end - first]);
-                    }
-                }
-            });
-    }
-
-    /// Offset of each row `(channel, ky, kx)` of the operand; rows of padding repeat the first.
-    fn offsets(&self, kernel: usize, offsets: &mut [usize]) {
-        let taps = kernel * kernel;
-        for (k, offset) in offsets.iter_mut().enumerate() {
-            let (channel, tap) = (k / taps, k % taps);
-            *offset = if channel < self.channels {
-                channel * self.plane() + tap / kernel * self.pitch + tap % kernel
-            } else {
-                0
-            };
-        }
-    }
 }
 
 /// Memory of a product.
@@ -236,7 +135,7 @@ impl Kernel for PackFilters<'_> {
                 std::slice::from_raw_parts_mut(self.memory.bias.get(), panels.padded()),
             )
         };
-        panels.pack(self.depth, weights, |row, k| self.filters.value(row, k));
+        self.filters.pack(panels, 0, 0..self.filters.inputs, weights);
         panels.pack(1, bias, |row, _| self.bias.map_or(0.0, |bias| bias[row]));
     }
 }

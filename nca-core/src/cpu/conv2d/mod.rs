@@ -2,13 +2,18 @@
 
 mod direct;
 mod fft;
+mod flat;
+mod image;
 mod tiles;
 mod winograd;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use self::direct::Image;
+use self::image::Image;
 use super::arena::Shared;
+use super::gemm::Panels;
 use super::simd::lanes;
 use super::{Buffer, ConvAlgorithm, Cpu};
 use crate::backend::{Conv2d, ConvShape};
@@ -125,12 +130,30 @@ impl<'a> Filters<'a> {
         &self.weight[filter * taps..][..taps]
     }
 
-    /// Weight `k`, of all inputs and taps, of `output`.
-    fn value(self, output: usize, k: usize) -> f32 {
+    /// Packs the weights from `inputs` to the rows of `panels`, which are the outputs from `first` on, as
+    /// [`Panels::pack`] does.
+    fn pack(self, panels: Panels, first: usize, inputs: Range<usize>, packed: &mut [f32]) {
         let taps = self.kernel * self.kernel;
-        let (input, tap) = (k / taps, k % taps);
-        let tap = if self.adjoint { taps - 1 - tap } else { tap };
-        self.taps(output, input)[tap]
+        let depth = inputs.len() * taps;
+        for (start, height) in panels.list() {
+            let panel = &mut packed[start * depth..][..height * depth];
+            for row in 0..height {
+                let output = start + row;
+                if output >= panels.rows() {
+                    panel.iter_mut().skip(row).step_by(height).for_each(|v| *v = 0.0);
+                    continue;
+                }
+                for (input, columns) in inputs.clone().zip(panel.chunks_exact_mut(taps * height)) {
+                    let taps = self.taps(first + output, input);
+                    let column = columns.iter_mut().skip(row).step_by(height);
+                    if self.adjoint {
+                        column.zip(taps.iter().rev()).for_each(|(v, &w)| *v = w);
+                    } else {
+                        column.zip(taps).for_each(|(v, &w)| *v = w);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -202,6 +225,7 @@ impl Cpu {
         match self.algorithm(work) {
             ConvAlgorithm::Fft => self.correlate_fft(correlation),
             ConvAlgorithm::Winograd => self.correlate_winograd(correlation),
+            ConvAlgorithm::Direct | ConvAlgorithm::Auto if flat::suits(work) => self.correlate_flat(correlation),
             ConvAlgorithm::Direct | ConvAlgorithm::Auto => {
                 let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
                 self.correlate_direct(&image, x, filters, bias, y);
@@ -217,7 +241,12 @@ impl Cpu {
             ConvAlgorithm::Winograd if by_winograd => ConvAlgorithm::Winograd,
             ConvAlgorithm::Direct | ConvAlgorithm::Fft | ConvAlgorithm::Winograd => ConvAlgorithm::Direct,
             ConvAlgorithm::Auto => {
-                let mut best = (direct::cost(work), ConvAlgorithm::Direct);
+                let direct = if flat::suits(work) {
+                    flat::cost(work)
+                } else {
+                    direct::cost(work)
+                };
+                let mut best = (direct, ConvAlgorithm::Direct);
                 let by_fft = by_fft && fft::filter_floats(work) <= MOST_FILTER_FLOATS;
                 if by_fft && fft::cost(work) < best.0 {
                     best = (fft::cost(work), ConvAlgorithm::Fft);
