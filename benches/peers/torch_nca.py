@@ -8,7 +8,7 @@ are computed and then masked, as there is no way in PyTorch to leave cells out t
 import torch
 import torch.nn.functional as F
 
-from serve import Unavailable, Work
+from serve import EXACT, Unavailable, Work, in_f64
 from torch_device import on_device
 
 # Identity, Sobel-x, Sobel-y, Laplacian.
@@ -271,4 +271,5 @@ TRAIN = {
     **{f"{name}, by grid": train(form, by_sample=True) for name, form in FORMS.items()},
     **{name: train(form, compiled=True) for name, form in COMPILED.items()},
     **{f"{name}, by grid": train(form, compiled=True, by_sample=True) for name, form in COMPILED.items()},
+    EXACT: in_f64(train(Planes)),
 }

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from serve import Work
+from serve import EXACT, Work, in_f64
 from torch_device import on_device
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None]
@@ -82,11 +82,13 @@ def subject(gradient, layout=torch.contiguous_format, compiled=False):
 
 
 def formulations(gradient):
+    exact = {EXACT: in_f64(subject(gradient))} if gradient else {}
     return {
         "as written": subject(gradient),
         "channels-last": subject(gradient, torch.channels_last),
         "compiled": subject(gradient, compiled=True),
         "compiled channels-last": subject(gradient, torch.channels_last, compiled=True),
+        **exact,
     }
 
 

@@ -4,7 +4,7 @@ pictures."""
 import torch
 import torch.nn.functional as F
 
-from serve import Work
+from serve import EXACT, Work, in_f64
 from torch_device import on_device
 from vgg16 import BLOCKS
 
@@ -66,11 +66,13 @@ def subject(gradient, layout=torch.contiguous_format, compiled=False):
 
 
 def formulations(gradient):
+    exact = {EXACT: in_f64(subject(gradient))} if gradient else {}
     return {
         "as written": subject(gradient),
         "channels-last": subject(gradient, torch.channels_last),
         "compiled": subject(gradient, compiled=True),
         "compiled channels-last": subject(gradient, torch.channels_last, compiled=True),
+        **exact,
     }
 
 

@@ -41,6 +41,10 @@ fn wrong_flags() {
     refused(&["--jax=--index-url"], &["--jax", "--index-url"]);
     refused(&["--threads", "0"], &["--threads"]);
     refused(&["--repeats", "0"], &["--repeats"]);
+    refused(
+        &["--quick", "--groups", "vgg", "512x512"],
+        &["CASE is 512x512", "32x32"],
+    );
 }
 
 /// Nothing is downloaded for a test: only an environment that is there already is used.
@@ -51,12 +55,13 @@ fn every_group_agrees_with_its_peers() {
         println!("skipped: no run of `cargo xtask bench-peers` has left its environment in target/peers");
         return;
     }
-    let output = bench_peers(&["--quick", "--groups", "step,spynet"]);
+    let output = bench_peers(&["--quick", "rate 0.5", "8 steps", "64x64"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{message}");
     let table = String::from_utf8_lossy(&output.stdout);
     for line in [
         "### Steps",
+        "### Forward and backward",
         "### SpyNet",
         "| 12x16/32x32/2, rate 0.5 |",
         "| 64x64 and back |",

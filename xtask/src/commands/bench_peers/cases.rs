@@ -121,14 +121,13 @@ impl Work {
         }
     }
 
-    /// Elements of a result that may be something else than ours. Where a ReLU is at 0, two neighbours in a pool are
-    /// alike, or a frame is sampled at the very centre of a pixel, rounding decides which derivative is taken, and all
-    /// pixels that the network sees through that place get another gradient: an eighth of those of SpyNet differ between
-    /// PyTorch in f32 and in f64. What would be computed wrong differs nearly everywhere.
-    pub(super) fn spared(&self) -> usize {
+    /// Results whose elements may lie behind a kink.
+    pub(super) fn kinked(&self) -> &'static [&'static str] {
         match self {
-            Self::Flow(_, true) | Self::Vgg(_, true) => Shown::SAMPLES / 2,
-            _ => 0,
+            Self::Train(..) => &["x", "w1", "b1", "w2"],
+            Self::Flow(_, true) => &["first", "second"],
+            Self::Vgg(_, true) => &["rgb"],
+            _ => &[],
         }
     }
 

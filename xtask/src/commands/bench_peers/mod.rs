@@ -1,5 +1,6 @@
 //! `cargo xtask bench-peers`
 
+mod agreement;
 mod cases;
 mod environment;
 mod peer;
@@ -14,15 +15,17 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use benches::fma_peak;
 use clap::Args;
+use nca_core::Error;
 use nca_core::backend::Device as _;
 use nca_core::checkpoint::write_atomic;
 use nca_core::cpu::Cpu;
 use serde_json::Value;
 
 use crate::output::print_line;
+use agreement::{Kinks, agree};
 use cases::{Group, Ours, Work, cases};
 use environment::{Environment, Wanted};
-use peer::{Answer, Peer, Request, difference};
+use peer::{Answer, Peer, Request, Results};
 use quiet::{MOST_OTHERS, Snapshot};
 use table::{AS_WRITTEN, Row, Theirs, Times};
 
@@ -36,6 +39,9 @@ use table::{AS_WRITTEN, Row, Theirs, Times};
 /// gigabytes, unless pip's own settings (PIP_EXTRA_INDEX_URL) name an index that has PyTorch for CPUs alone.
 #[derive(Args)]
 pub(crate) struct BenchPeersArgs {
+    /// Compare only cases whose names, as the table has them, contain one of these
+    #[arg(value_name = "CASE")]
+    cases: Vec<String>,
     /// What to compare
     #[arg(long, value_enum, value_delimiter = ',', value_name = "GROUPS",
           default_values_t = [Group::Step, Group::Train, Group::Spynet, Group::Vgg])]
@@ -74,13 +80,12 @@ const LOOK: f64 = 0.1;
 const HOPELESS: f64 = 1.5;
 /// Attempts to each measurement that counts.
 const ATTEMPTS: usize = 3;
-/// Most that a peer's result may differ from ours, in units of the tensor's root mean square. Rounding errors of
-/// sums in another order stay below 1e-5 in every case; a wrong filter or layout makes more than 1e-2.
-const TOLERANCE: f64 = 1e-4;
 /// The peers' programs.
 const PEERS: [&str; 2] = ["torch", "jax"];
 /// Formulations that PyTorch compiles have names that begin so.
 const COMPILED: &str = "compiled";
+/// The formulation that tells kinks from mistakes; never timed.
+const EXACT: &str = "in f64";
 
 /// A version as pip writes it, and nothing that pip would take for more.
 fn version(text: &str) -> Result<String, String> {
@@ -93,6 +98,7 @@ fn version(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn run(args: &BenchPeersArgs) -> anyhow::Result<()> {
+    let chosen = chosen(args)?;
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
     let directory = args.environment.as_ref().unwrap_or(&default);
     let wanted = Wanted {
@@ -124,12 +130,7 @@ pub(crate) fn run(args: &BenchPeersArgs) -> anyhow::Result<()> {
         repeats: args.repeats.map_or(if args.quick { 1 } else { 5 }, usize::from),
     };
     let mut rows = Vec::new();
-    for (number, (group, work)) in args
-        .groups
-        .iter()
-        .flat_map(|&group| cases(group, args.quick).into_iter().map(move |work| (group, work)))
-        .enumerate()
-    {
+    for (number, (group, work)) in chosen.into_iter().enumerate() {
         rows.push(bench.measure(group, &work, number)?);
         if let Some(out) = &args.out {
             // What there is, so that a run that is stopped was not in vain.
@@ -140,6 +141,25 @@ pub(crate) fn run(args: &BenchPeersArgs) -> anyhow::Result<()> {
     let mut text = head(&cpu, peak, &bench, &environment.preload_note);
     text += &table::markdown(&rows, peak);
     print_line(text.trim_end())
+}
+
+/// The cases asked for, in the order of their groups.
+fn chosen(args: &BenchPeersArgs) -> nca_core::Result<Vec<(Group, Work)>> {
+    let all = args
+        .groups
+        .iter()
+        .flat_map(|&group| cases(group, args.quick).into_iter().map(move |work| (group, work)));
+    let (chosen, rest): (Vec<_>, Vec<_>) =
+        all.partition(|(_, work)| args.cases.is_empty() || args.cases.iter().any(|part| work.name().contains(part)));
+    if chosen.is_empty() {
+        let names: Vec<String> = rest.iter().map(|(_, work)| work.name()).collect();
+        return Err(Error::invalid(
+            "CASE",
+            args.cases.join(" "),
+            format!("part of one of: {}", names.join("; ")),
+        ));
+    }
+    Ok(chosen)
 }
 
 /// What the figures are of.
@@ -189,7 +209,7 @@ impl Bench<'_> {
             updates: work.updates(),
             flop: work.flop(),
             ours: Times::default(),
-            theirs: self.ready(subject, &inputs, &shape, work.spared(), &mut *ours)?,
+            theirs: self.ready(subject, &inputs, &shape, work.kinked(), &mut *ours)?,
         };
         eprintln!("{}: {} formulations", row.case, row.theirs.len());
 
@@ -259,36 +279,43 @@ impl Bench<'_> {
         subject: &str,
         inputs: &Path,
         shape: &Value,
-        spared: usize,
+        kinked: &[&str],
         ours: &mut dyn Ours,
     ) -> anyhow::Result<Vec<Theirs>> {
         let expected = ours.check()?;
+        let shown = Request {
+            subject,
+            formulation: AS_WRITTEN,
+            inputs,
+            shape,
+            repeats: 0,
+        };
+        let kinks = if kinked.is_empty() {
+            None
+        } else {
+            let [exact, single] =
+                [EXACT, AS_WRITTEN].map(|formulation| self.results(&Request { formulation, ..shown }));
+            let kinks = Kinks::new(kinked, exact?, &single?).with_context(|| subject.to_owned())?;
+            agree(&expected, &expected, Some(&kinks)).with_context(|| format!("our {subject}"))?;
+            Some(kinks)
+        };
         let mut ready = Vec::new();
         for peer in &mut self.peers {
             let library = peer.hello().library.clone();
             let formulations = peer.hello().formulations.get(subject).cloned().unwrap_or_default();
             for formulation in formulations {
-                if self.quick && library == PEERS[0] && formulation.starts_with(COMPILED) {
+                let skipped = self.quick && library == PEERS[0] && formulation.starts_with(COMPILED);
+                if skipped || formulation == EXACT {
                     continue;
                 }
                 let request = Request {
-                    subject,
                     formulation: &formulation,
-                    inputs,
-                    shape,
-                    repeats: 0,
+                    ..shown
                 };
                 match peer.ask(&request)? {
-                    Answer::Results { result } => {
-                        let (tensor, differs) = difference(&expected, &result, spared);
-                        if differs > TOLERANCE {
-                            bail!(
-                                "{library}'s {subject} '{formulation}' computes something else than ours: {tensor} differs \
-                                 by {differs:.1e} of its root mean square, expected at most {TOLERANCE:.0e}"
-                            );
-                        }
-                        tracing::info!("{library} {subject} '{formulation}': {tensor} differs by {differs:.1e}");
-                    }
+                    Answer::Results { result } => agree(&expected, &result, kinks.as_ref()).with_context(|| {
+                        format!("{library}'s {subject} '{formulation}' computes something else than ours")
+                    })?,
                     Answer::Unavailable { unavailable } => {
                         tracing::info!("{library} {subject} '{formulation}': {unavailable}");
                         continue;
@@ -304,6 +331,18 @@ impl Bench<'_> {
             }
         }
         Ok(ready)
+    }
+
+    /// What PyTorch answers.
+    fn results(&mut self, request: &Request<'_>) -> anyhow::Result<Results> {
+        let peer = self.peers.iter_mut().find(|peer| peer.hello().library == PEERS[0]);
+        match peer.context("PyTorch has gone")?.ask(request)? {
+            Answer::Results { result } => Ok(result),
+            Answer::Unavailable { unavailable } => {
+                bail!("{} '{}' fails: {unavailable}", request.subject, request.formulation)
+            }
+            Answer::Seconds { .. } => bail!("found times, expected results"),
+        }
     }
 
     /// Seconds of each of `units` units of a formulation; `None`, and said why, if it fails, as for lack of

@@ -24,7 +24,7 @@ pub(super) struct Hello {
 }
 
 /// What a peer is asked to do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Request<'a> {
     pub(super) subject: &'a str,
     pub(super) formulation: &'a str,
@@ -63,7 +63,7 @@ pub(super) enum Answer {
 
 impl Shown {
     /// Elements shown of each tensor.
-    pub(super) const SAMPLES: usize = 64;
+    const SAMPLES: usize = 1024;
 
     /// Of the elements of a tensor.
     pub(super) fn of(values: &[f32]) -> Self {
@@ -77,40 +77,33 @@ impl Shown {
         }
     }
 
-    /// The greatest difference to `other` but for `spared` elements, in units of the root mean square; infinite where
-    /// they cannot be compared.
-    fn difference(&self, other: &Self, spared: usize) -> f64 {
-        if (self.length, self.samples.len()) != (other.length, other.samples.len()) {
-            return f64::INFINITY;
-        }
+    /// The greatest difference to `other`, in units of the root mean square; infinite where they cannot be compared.
+    pub(super) fn difference(&self, other: &Self) -> f64 {
         let pairs = self.samples.iter().zip(&other.samples).chain([(&self.rms, &other.rms)]);
-        let mut differences: Vec<f64> = pairs.map(|(a, b)| (a - b).abs()).collect();
-        // NaN must not pass for agreement: it comes before all numbers, and is not spared.
-        if differences.iter().any(|difference| difference.is_nan()) {
-            return f64::INFINITY;
-        }
-        differences.sort_by(|a, b| b.total_cmp(a));
-        match differences.get(spared) {
-            None | Some(&0.0) => 0.0,
-            Some(difference) => difference / self.rms,
-        }
-    }
-}
-
-/// The tensor in which `theirs` differs most from `ours`, and by how much in units of its root mean square, `spared`
-/// elements of each tensor aside.
-pub(super) fn difference(ours: &Results, theirs: &Results, spared: usize) -> (String, f64) {
-    let mut worst = (String::from("none"), 0.0);
-    for name in ours.keys().chain(theirs.keys()) {
-        let difference = match (ours.get(name), theirs.get(name)) {
-            (Some(ours), Some(theirs)) => ours.difference(theirs, spared),
+        // NaN must not pass for agreement, as it would with f64::max.
+        let greatest = pairs.map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp);
+        match greatest {
+            Some(difference) if self.comparable(other) && !difference.is_nan() => {
+                difference / self.rms.max(f64::MIN_POSITIVE)
+            }
             _ => f64::INFINITY,
-        };
-        if difference > worst.1 {
-            worst = (name.clone(), difference);
         }
     }
-    worst
+
+    /// The share of the elements that differ from those of `other` by more than `tolerance` root mean squares; all of
+    /// them where they cannot be compared.
+    pub(super) fn share_beyond(&self, tolerance: f64, other: &Self) -> f64 {
+        if !self.comparable(other) {
+            return 1.0;
+        }
+        let pairs = self.samples.iter().zip(&other.samples);
+        let within = pairs.filter(|(a, b)| (*a - *b).abs() <= tolerance * self.rms).count();
+        1.0 - within as f64 / self.samples.len() as f64
+    }
+
+    fn comparable(&self, other: &Self) -> bool {
+        (self.length, self.samples.len()) == (other.length, other.samples.len()) && !self.samples.is_empty()
+    }
 }
 
 /// Lines of JSON to and from a peer.
@@ -304,34 +297,6 @@ mod tests {
             let error = exchange(line, repeats).0.expect_err(line);
             assert!(format!("{error:#}").contains(words), "{line}: {error:#}");
         }
-    }
-
-    #[test]
-    fn results_that_differ_are_seen() {
-        let values: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin()).collect();
-        let results = |values: &[f32]| Results::from([(String::from("x"), Shown::of(values))]);
-        let ours = results(&values);
-        assert_eq!(difference(&ours, &ours, 0).1, 0.0);
-        // The last element is always among those shown.
-        let mut other = values.clone();
-        other[999] += 0.01;
-        let (name, differs) = difference(&ours, &results(&other), 0);
-        assert!(
-            name == "x" && (differs - 0.01 / ours["x"].rms).abs() < 1e-4,
-            "{name} {differs}"
-        );
-        // It can be spared, with the root mean square that it changes; others cannot.
-        assert_eq!(difference(&ours, &results(&other), 2).1, 0.0);
-        // Another order, one that is missing, one that is no number, another length.
-        let reversed: Vec<f32> = values.iter().rev().copied().collect();
-        assert!(difference(&ours, &results(&reversed), 0).1 > 0.1);
-        assert!(difference(&ours, &results(&reversed), 16).1 > 0.1);
-        assert_eq!(difference(&ours, &Results::new(), 0), ("x".into(), f64::INFINITY));
-        assert_eq!(difference(&Results::new(), &ours, 0).1, f64::INFINITY);
-        other[0] = f32::NAN;
-        assert_eq!(difference(&ours, &results(&other), 0).1, f64::INFINITY);
-        assert_eq!(difference(&results(&other), &ours, 16).1, f64::INFINITY);
-        assert_eq!(difference(&ours, &results(&values[..10]), 0).1, f64::INFINITY);
     }
 
     #[test]
