@@ -88,7 +88,7 @@ impl FlowChoice {
 }
 
 /// The first hexadecimal digits of the SHA-256 of `bytes`.
-fn hash(bytes: &[u8], digits: usize) -> String {
+pub(crate) fn hash(bytes: &[u8], digits: usize) -> String {
     let mut text: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     text.truncate(digits);
     text

@@ -12,7 +12,7 @@ use nca_core::reference::Reference;
 use nca_core::testkit::check_gradient;
 use nca_core::{Error, Grid, Result};
 use spynet::train::{
-    Batch, Event, Example, ExampleSource, Outcome, Recipe, Scenes, Stage, StageTrainer, TrainOptions, Trained,
+    Batch, Event, Example, ExampleSource, Outcome, Recipe, Scenes, Stage, StageTrainer, Start, TrainOptions, Trained,
 };
 use spynet::train::{TrainState, train};
 use spynet::{FlowPass, SpyNet, SpyNetWeights};
@@ -91,6 +91,16 @@ fn stage(trained: Trained, side: usize, batch: usize, iterations: u64) -> Stage 
         reuse: 2,
         iterations,
         learning_rate: 3e-3,
+        exponent: 1.0,
+    }
+}
+
+/// Three levels of these channels.
+fn untrained(channels: &[usize]) -> Start {
+    Start::Untrained {
+        levels: 3,
+        channels: channels.to_vec(),
+        kernel: 5,
     }
 }
 
@@ -98,9 +108,7 @@ fn stage(trained: Trained, side: usize, batch: usize, iterations: u64) -> Stage 
 fn tiny() -> Recipe {
     Recipe {
         seed: 4,
-        levels: 3,
-        channels: vec![8, 6, 4, 2],
-        kernel: 5,
+        start: untrained(&[8, 6, 4, 2]),
         stages: vec![
             Stage {
                 halvings: 1,
@@ -210,7 +218,7 @@ fn supervised_gradients_are_those_of_the_forward() {
 #[test]
 fn levels_learn() {
     let recipe = Recipe {
-        channels: vec![8, 16, 16, 2],
+        start: untrained(&[8, 16, 16, 2]),
         stages: vec![
             stage(Trained::Level(0), 32, 4, 450),
             stage(Trained::Level(1), 64, 1, 120),
@@ -310,6 +318,49 @@ fn a_checkpoint_is_taken_up_by_its_own_recipe_alone() {
     assert_eq!(outcome.weights.levels()[2], outcome.weights.levels()[1]);
     std::fs::write(path.join("state.safetensors"), b"nothing of the kind").unwrap();
     assert!(as_it_is().unwrap_err().to_string().contains("state.safetensors"));
+}
+
+/// A training that starts from the weights of another changes what its stages train and nothing else, and its
+/// file tells of both.
+#[test]
+fn trained_weights_are_refined() {
+    let directory = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+    for path in [&first, &second] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let source = Waves::new(u64::MAX);
+    let before = run(&tiny(), &source, &first, false).unwrap();
+    let file = directory.path().join("w.safetensors");
+    before.weights.save(&file, &before.metadata).unwrap();
+
+    let recipe = Recipe {
+        start: Start::load(&file).unwrap(),
+        stages: vec![stage(Trained::Level(1), 64, 1, 3)],
+        ..tiny()
+    };
+    let after = run(&recipe, &source, &second, false).unwrap();
+    let levels = |outcome: &Outcome| outcome.weights.levels().to_vec();
+    let (before_levels, after_levels) = (levels(&before), levels(&after));
+    assert_eq!(after_levels[0], before_levels[0]);
+    assert_ne!(after_levels[1], before_levels[1]);
+    assert_eq!(after_levels[2], after_levels[1]);
+    assert_eq!(after.metadata["spynet.earlier"], before.metadata["spynet.recipe"]);
+    assert!(after.metadata["spynet.recipe"].contains("weights of SHA-256"));
+    assert!(!before.metadata.contains_key("spynet.earlier"));
+
+    // Its checkpoint is of these weights alone.
+    let again = |start| {
+        let recipe = Recipe {
+            start,
+            ..recipe.clone()
+        };
+        run(&recipe, &source, &second, true).map(|outcome| outcome.weights)
+    };
+    assert_eq!(again(Start::load(&file).unwrap()).unwrap(), after.weights);
+    after.weights.save(&file, &after.metadata).unwrap();
+    let refused = again(Start::load(&file).unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("another recipe"), "{refused}");
 }
 
 /// f16 has a mantissa of 11 bits: each weight comes back within 2⁻¹¹ of itself, or within half the

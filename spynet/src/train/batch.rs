@@ -158,24 +158,31 @@ impl<'a> Kept<'a> {
 
 /// Half the size: means of 2×2 pixels; their flow is half as many pixels long.
 fn halved(example: &Example) -> Example {
-    let (height, width) = (example.height / 2, example.width / 2);
-    let mean = |planes: &[f32], factor: f32| -> Vec<f32> {
-        let mut half = Vec::with_capacity(planes.len() / 4);
-        for plane in planes.chunks_exact(example.height * example.width) {
-            for rows in plane.chunks_exact(2 * example.width).take(height) {
-                let (upper, lower) = rows.split_at(example.width);
-                let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-                half.extend(pairs.map(|(u, l)| factor * 0.25 * (u[0] + u[1] + l[0] + l[1])));
-            }
-        }
+    let (height, width) = (example.height, example.width);
+    let half = |planes: &[f32], factor: f32| {
+        let mut half = vec![0.0; planes.len() / 4];
+        halve(height, width, factor, planes, &mut half);
         half
     };
     Example {
-        height,
-        width,
-        first: mean(&example.first, 1.0),
-        second: mean(&example.second, 1.0),
-        flow: mean(&example.flow, 0.5),
+        height: height / 2,
+        width: width / 2,
+        first: half(&example.first, 1.0),
+        second: half(&example.second, 1.0),
+        flow: half(&example.flow, 0.5),
+    }
+}
+
+/// Means of 2×2 pixels of planes of `height`×`width`, both even, times `factor`.
+pub(super) fn halve(height: usize, width: usize, factor: f32, planes: &[f32], half: &mut [f32]) {
+    debug_assert!(height.is_multiple_of(2) && width.is_multiple_of(2) && half.len() == planes.len() / 4);
+    let rows = planes.chunks_exact(2 * width).zip(half.chunks_exact_mut(width / 2));
+    for (rows, half) in rows {
+        let (upper, lower) = rows.split_at(width);
+        let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+        for ((u, l), mean) in pairs.zip(half) {
+            *mean = factor * 0.25 * (u[0] + u[1] + l[0] + l[1]);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use nca_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, ExampleSource, Kept};
-use super::recipe::{Recipe, Stage};
+use super::recipe::{Recipe, Stage, Start};
 use super::state::TrainState;
 use super::trainer::StageTrainer;
 use crate::weights::SpyNetWeights;
@@ -22,6 +22,9 @@ use crate::weights::SpyNetWeights;
 /// Names of the files in a training's directory.
 const STATE_FILE: &str = "state.safetensors";
 const LOG_FILE: &str = "log.csv";
+/// Metadata of the weights: the recipe that made them, and those that made what it started from.
+pub(super) const KEY_RECIPE: &str = "spynet.recipe";
+pub(super) const KEY_EARLIER: &str = "spynet.earlier";
 /// Batches made ahead of the one in training.
 const AHEAD: usize = 2;
 /// Which numbers under the recipe's seed are whose.
@@ -283,9 +286,12 @@ impl<B: Backend<Elem = f32>> StageRun<'_, B> {
         share(done) > share(done - 1)
     }
 
-    /// Levels that no stage has trained yet are copies of this stage's top, so that the weights are
+    /// Levels that nothing has trained yet are copies of this stage's top, so that the weights are
     /// good for any size at any time.
     fn fill_above(&self, state: &mut TrainState) {
+        if matches!(self.recipe.start, Start::Weights { .. }) {
+            return;
+        }
         let top = self.stage.trained.top();
         let finest = self.recipe.stages[..=state.stage]
             .iter()
@@ -364,19 +370,25 @@ fn metadata(recipe: &Recipe, source: &dyn ExampleSource, state: &TrainState) -> 
             )
         })
         .collect();
-    BTreeMap::from(
-        [
-            ("spynet.format", "1".to_owned()),
-            ("spynet.version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("spynet.license", "MIT OR Apache-2.0".to_owned()),
-            ("spynet.seed", recipe.seed.to_string()),
-            ("spynet.recipe", recipe.to_string()),
-            ("spynet.data", source.describe()),
-            ("spynet.iterations", iterations.join(", ")),
-            ("spynet.held_out_epe", held_out.join(", ")),
-        ]
-        .map(|(key, value)| (key.to_owned(), value)),
-    )
+    let earlier = match &recipe.start {
+        Start::Weights { earlier, .. } => earlier.clone(),
+        Start::Untrained { .. } => None,
+    };
+    let entries = [
+        ("spynet.format", "1".to_owned()),
+        ("spynet.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("spynet.license", "MIT OR Apache-2.0".to_owned()),
+        ("spynet.seed", recipe.seed.to_string()),
+        (KEY_RECIPE, recipe.to_string()),
+        ("spynet.data", source.describe()),
+        ("spynet.iterations", iterations.join(", ")),
+        ("spynet.held_out_epe", held_out.join(", ")),
+    ];
+    entries
+        .into_iter()
+        .chain(earlier.map(|recipes| (KEY_EARLIER, recipes)))
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// The log as CSV.

@@ -1,9 +1,10 @@
 //! One stage's training, an iteration at a time.
 
 use nca_core::backend::{AdamStep, Backend};
-use nca_core::{Error, Grid, Result};
+use nca_core::{Error, Grid, Result, check_len};
 
-use super::batch::Batch;
+use super::batch::{Batch, halve};
+use super::loss::EndpointLoss;
 use super::recipe::{Recipe, Stage};
 use crate::network::{FlowPass, SpyNet};
 use crate::weights::SpyNetWeights;
@@ -22,12 +23,19 @@ pub struct StageTrainer<'b, B: Backend<Elem = f32>> {
     /// Frames `[B,3,h,w]`.
     first: B::Buffer,
     second: B::Buffer,
-    /// True flow of each level, `[B,2,h,w]` in its pixels, coarsest first.
-    truths: Vec<B::Buffer>,
-    /// As long, for a halved truth in the pixels of the finer level, and for differences.
-    differences: Vec<B::Buffer>,
-    /// The loss.
-    scalars: B::Buffer,
+    /// Of each level, coarsest first.
+    levels: Vec<Supervision>,
+}
+
+/// A level's flow and what it should be, on the host, where all that is done with them is done: next to
+/// the convolutions it is nothing.
+struct Supervision {
+    /// Pixels of a pair.
+    plane: usize,
+    /// `[B,2,h,w]`, in pixels of the level, as all here.
+    flow: Vec<f32>,
+    truth: Vec<f32>,
+    gradient: Vec<f32>,
 }
 
 impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
@@ -46,10 +54,15 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
                 format!("one for {}", stage.trained),
             ));
         }
-        let flows = || {
-            let flow = |&(height, width): &(usize, usize)| backend.zeros(2 * stage.batch * height * width);
-            sizes.iter().map(flow).collect::<Result<Vec<_>>>()
-        };
+        let levels = sizes.iter().map(|&(height, width)| {
+            let zeros = vec![0.0; 2 * stage.batch * height * width];
+            Supervision {
+                plane: height * width,
+                flow: zeros.clone(),
+                truth: zeros.clone(),
+                gradient: zeros,
+            }
+        });
         Ok(Self {
             backend,
             stage: stage.clone(),
@@ -61,9 +74,7 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
             pass,
             first: backend.zeros(3 * grid.cells())?,
             second: backend.zeros(3 * grid.cells())?,
-            truths: flows()?,
-            differences: flows()?,
-            scalars: backend.zeros(1)?,
+            levels: levels.collect(),
         })
     }
 
@@ -86,33 +97,21 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
     pub fn step(&mut self, batch: &Batch) -> Result<f64> {
         let backend = self.backend;
         self.forward(batch)?;
-        self.halve_truths()?;
+        self.halve_truths();
 
-        backend.fill(0.0, &mut self.scalars)?;
         let lowest = self.stage.trained.lowest();
-        for level in lowest..self.truths.len() {
-            let difference = &mut self.differences[level];
-            backend.copy(
-                self.pass.level_flow(level),
-                0,
-                difference,
-                0,
-                backend.len(&self.truths[level]),
-            )?;
-            backend.axpy(-1.0, &self.truths[level], difference)?;
-            let (plane, weight) = self.loss_scale(level);
-            backend.flow_magnitude(
-                plane,
-                Recipe::EPSILON,
-                weight,
-                &self.differences[level],
-                &mut self.scalars,
-                0,
-            )?;
+        let endpoint = EndpointLoss {
+            exponent: self.stage.exponent,
+            epsilon: Recipe::EPSILON,
+        };
+        let finest = self.levels.len() - 1;
+        let mut loss = 0.0;
+        for (number, level) in self.levels.iter_mut().enumerate().skip(lowest) {
+            backend.download(self.pass.level_flow(number), &mut level.flow)?;
+            let weight = if number == finest { 1.0 } else { Recipe::LOWER_WEIGHT };
+            loss += endpoint.evaluate(level.plane, weight, &level.flow, &level.truth, &mut level.gradient);
         }
-        let mut loss = [0.0];
-        backend.download(&self.scalars, &mut loss)?;
-        if !loss[0].is_finite() {
+        if !loss.is_finite() {
             return Err(Error::NonFinite {
                 what: "the loss of the flow network",
                 step: self.iteration,
@@ -125,21 +124,17 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
                 backend.fill(0.0, &mut layer.bias)?;
             }
         }
-        let scales: Vec<_> = (0..self.truths.len()).map(|level| self.loss_scale(level)).collect();
-        let differences = &self.differences;
+        let levels = &self.levels;
         self.pass.backward_supervised(
             backend,
             &self.net,
             lowest,
-            |level, _, g_flow| {
-                let (plane, weight) = scales[level];
-                backend.flow_magnitude_backward(plane, Recipe::EPSILON, weight, &differences[level], g_flow)
-            },
+            |level, _, g_flow| backend.upload(&levels[level].gradient, g_flow),
             &mut self.grads,
         )?;
         self.update(lowest)?;
         self.iteration += 1;
-        Ok(f64::from(loss[0]))
+        Ok(loss)
     }
 
     /// Flow of the finest level for a batch, `[B,2,h,w]`; nothing is trained.
@@ -152,37 +147,21 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
         let backend = self.backend;
         backend.upload(&batch.first, &mut self.first)?;
         backend.upload(&batch.second, &mut self.second)?;
-        if let Some(finest) = self.truths.last_mut() {
-            backend.upload(&batch.flow, finest)?;
+        if let Some(finest) = self.levels.last_mut() {
+            check_len("flow training", "true flow", batch.flow.len(), finest.truth.len())?;
+            finest.truth.copy_from_slice(&batch.flow);
         }
         self.pass.forward_levels(backend, &self.net, &self.first, &self.second)
     }
 
     /// Each coarser level's truth: the mean over four pixels, in pixels twice as large.
-    fn halve_truths(&mut self) -> Result<()> {
+    fn halve_truths(&mut self) {
         let sizes: Vec<_> = self.pass.level_sizes().collect();
         for level in (1..sizes.len()).rev() {
+            let (coarser, finer) = self.levels.split_at_mut(level);
             let (height, width) = sizes[level];
-            let (coarser, finer) = self.truths.split_at_mut(level);
-            let half = &mut self.differences[level - 1];
-            self.backend
-                .avg_pool2(2 * self.stage.batch, height, width, &finer[0], half)?;
-            let plane = sizes[level - 1].0 * sizes[level - 1].1;
-            self.backend
-                .channel_affine(plane, &[0.5; 2], &[0.0; 2], half, &mut coarser[level - 1])?;
+            halve(height, width, 0.5, &finer[0].truth, &mut coarser[level - 1].truth);
         }
-        Ok(())
-    }
-
-    /// Pixels of a level's flow, and what one pixel's error counts.
-    fn loss_scale(&self, level: usize) -> (usize, f64) {
-        let pixels = self.backend.len(&self.truths[level]) / 2;
-        let weight = if level + 1 == self.truths.len() {
-            1.0
-        } else {
-            Recipe::LOWER_WEIGHT
-        };
-        (pixels / self.stage.batch, weight / pixels as f64)
     }
 
     /// Adam, for the levels from `lowest` to the stage's top.
@@ -195,7 +174,7 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
             weight_decay: 0.0,
             step: self.iteration + 1,
         };
-        for level in lowest..self.truths.len() {
+        for level in lowest..self.levels.len() {
             let moments = self.first_moments.levels_mut()[level]
                 .iter_mut()
                 .zip(&mut self.second_moments.levels_mut()[level]);

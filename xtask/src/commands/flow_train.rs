@@ -9,7 +9,7 @@ use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_train::exemplar::Exemplar;
 use spynet::synth::{Raster, SynthSettings};
-use spynet::train::{Event, LogRow, Outcome, Recipe, SynthSource, TrainOptions, train};
+use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOptions, train};
 
 use crate::backend::{BackendArgs, Job};
 use crate::output::print_line;
@@ -28,6 +28,10 @@ pub(crate) struct FlowTrainArgs {
     /// quick (minutes, to see that everything works)
     #[arg(long, value_enum, default_value = "full")]
     budget: Budget,
+    /// Start from the weights of this file, and refine them: fewer stages, that go on where the file's
+    /// training ended
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Iterations of all stages together, shared out as the budget does
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
@@ -66,14 +70,18 @@ enum Budget {
     Full,
 }
 
+/// What the quick budget leaves of the iterations of a refinement.
+const QUICK_REFINEMENT: f64 = 0.01;
 /// Name of the weights in the training's directory.
 const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
 
 impl FlowTrainArgs {
-    fn recipe(&self) -> Recipe {
-        let mut recipe = match self.budget {
-            Budget::Quick => Recipe::quick(self.seed),
-            Budget::Full => Recipe::full(self.seed),
+    fn recipe(&self) -> nca_core::Result<Recipe> {
+        let mut recipe = match (&self.from, self.budget) {
+            (None, Budget::Quick) => Recipe::quick(self.seed),
+            (None, Budget::Full) => Recipe::full(self.seed),
+            (Some(path), Budget::Quick) => Recipe::refine(self.seed, Start::load(path)?).scaled(QUICK_REFINEMENT),
+            (Some(path), Budget::Full) => Recipe::refine(self.seed, Start::load(path)?),
         };
         if let Some(levels) = self.levels {
             recipe = recipe.up_to(usize::from(levels));
@@ -91,12 +99,12 @@ impl FlowTrainArgs {
                 .iter_mut()
                 .for_each(|stage| stage.batch = usize::from(batch));
         }
-        recipe
+        Ok(recipe)
     }
 }
 
 pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
-    let recipe = args.recipe();
+    let recipe = args.recipe()?;
     recipe.validate()?;
     let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_seconds).map_err(|_| {
         Error::invalid(
