@@ -3,6 +3,7 @@
 mod common;
 
 use nca_core::backend::{ChannelAffine, Device, MaskKey, Perceive};
+use nca_core::philox::{fire_threshold, is_active};
 use nca_core::testkit::cases::{NcaCase, numbers};
 use nca_core::testkit::nca_step::parity_of;
 use nca_core::{Grid, NcaConfig, Padding, Perception, Preset};
@@ -87,6 +88,30 @@ fn rare_and_certain_updates() {
         case.config.fire_rate = fire_rate;
         check(&case);
     }
+}
+
+/// A tile with more active cells than a block computes at a time. Its length makes that rare, so a step is looked for.
+#[test]
+fn a_tile_of_two_rounds() {
+    let mut case = case(9, 20, Grid::new(1, 2, 48));
+    let (seed, threshold) = (case.key.seed, fire_threshold(case.config.fire_rate));
+    let active = |step| {
+        (0..96)
+            .filter(|&cell| is_active(seed, step, 0, cell, threshold))
+            .count()
+    };
+    case.key.step = (0..1_000_000)
+        .find(|&step| active(step) > 64)
+        .expect("a step in some thousands");
+    check(&case);
+}
+
+/// More tiles than have blocks of their own: every cell active, so that tiles are short.
+#[test]
+fn blocks_of_several_tiles() {
+    let mut case = case(3, 1, Grid::new(1, 260, 264));
+    case.config.fire_rate = 1.0;
+    check(&case);
 }
 
 /// CUDA has at most 65,535 blocks along two of a grid's axes: what would need more is refused by name.

@@ -46,9 +46,12 @@ const OTHER_SHARED: usize = 4 * (MAX_TILE + WARPS) + 1024;
 /// Floats that the partial gradients of all blocks may take together: 128 MiB.
 const MAX_PARTIAL: usize = 32 << 20;
 
-/// Most blocks that add to partial gradients of their own: a few for each multiprocessor of a large GPU. More
-/// would spend their time on writing and reading those.
-const MAX_BLOCKS: usize = 320;
+/// Blocks that a large GPU runs at a time: four on each of an H200's 132 multiprocessors. The same number whatever the
+/// device, as sums are cut by it.
+const SLOTS: usize = 528;
+
+/// Most tiles that are few: each has a block of its own, and a tile that takes twice as long as the others is waited for.
+const FEW_TILES: usize = 2 * SLOTS;
 
 /// `Step` in the kernels.
 #[repr(C)]
@@ -152,17 +155,36 @@ pub(super) struct Plan {
 }
 
 /// Cells of a tile: as many as let their active ones fill [`COLUMNS`] columns once, but for one tile in
-/// fifteen (one and a half standard deviations).
-fn tile_of(fire_rate: f64) -> usize {
-    let fits = |tile: usize| {
-        let mean = tile as f64 * fire_rate;
-        mean + 1.5 * (mean * (1.0 - fire_rate)).sqrt() <= COLUMNS as f64
+/// fifteen (one and a half standard deviations); where tiles are few, but for one in some thousands (three), because
+/// the slowest tile then is the time of the step.
+fn tile_of(fire_rate: f64, grid: Grid) -> usize {
+    let longest = |deviations: f64| {
+        let fits = |tile: usize| {
+            let mean = tile as f64 * fire_rate;
+            mean + deviations * (mean * (1.0 - fire_rate)).sqrt() <= COLUMNS as f64
+        };
+        (COLUMNS..=MAX_TILE)
+            .step_by(WARP_ROWS)
+            .take_while(|&tile| fits(tile))
+            .last()
+            .unwrap_or(COLUMNS)
     };
-    (COLUMNS..=MAX_TILE)
-        .step_by(WARP_ROWS)
-        .take_while(|&tile| fits(tile))
-        .last()
-        .unwrap_or(COLUMNS)
+    let short = longest(3.0);
+    if grid.plane().div_ceil(short) * grid.batch <= FEW_TILES {
+        short
+    } else {
+        longest(1.5)
+    }
+}
+
+/// Blocks of the backward kernel, each with a sum of `partial` floats to write: one for each tile where these are few;
+/// otherwise as many as run at a time, with the same number of tiles, as far as possible.
+fn blocks_of(tiles: usize, partial: usize) -> usize {
+    let most = MAX_PARTIAL / partial;
+    if tiles <= FEW_TILES.min(most) {
+        return tiles;
+    }
+    tiles.div_ceil(tiles.div_ceil(SLOTS.min(most)))
 }
 
 impl Plan {
@@ -174,7 +196,7 @@ impl Plan {
         }
         let (hidden_rows, state_rows) = (hidden.next_multiple_of(WARP_ROWS), channels.next_multiple_of(WARP_ROWS));
         let perceived = channels.div_ceil(ROWS / kernels) * ROWS;
-        let tile = tile_of(config.fire_rate);
+        let tile = tile_of(config.fire_rate, grid);
         let sample_tiles = grid.plane().div_ceil(tile);
         let tiles = sample_tiles * grid.batch;
         let partial = hidden_rows * perceived + hidden_rows + state_rows * hidden_rows + state_rows;
@@ -187,8 +209,7 @@ impl Plan {
             tiles,
             packed: config.perceived() * hidden_rows + hidden_rows + hidden_rows * state_rows + state_rows,
             partial,
-            // The same number of tiles for each, as far as possible.
-            blocks: tiles.div_ceil(tiles.div_ceil(MAX_BLOCKS.min(MAX_PARTIAL / partial)).max(1)),
+            blocks: blocks_of(tiles, partial),
             shared: size_of::<f32>()
                 * (ROWS * (hidden_rows + layout.pad) + layout.perception + hidden_rows * layout.stride),
             shared_backward: size_of::<f32>()
@@ -483,5 +504,35 @@ impl NcaStep for Cuda {
             return steps.backward(key, x, g_next, g_x, grads);
         }
         composed_step_backward(self, config, grid, params, key, x, g_next, g_x, grads, scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_tiles_are_short() {
+        // Four of the paper's grids, and what is larger.
+        assert_eq!(tile_of(0.5, Grid::new(4, 128, 128)), 96);
+        assert_eq!(tile_of(0.5, Grid::new(1, 512, 512)), 112);
+        for fire_rate in [0.9, 1.0] {
+            assert_eq!(tile_of(fire_rate, Grid::new(1, 8, 8)), COLUMNS);
+        }
+        assert_eq!(tile_of(0.01, Grid::new(1, 8, 8)), MAX_TILE);
+    }
+
+    #[test]
+    fn every_tile_has_a_block_and_no_block_is_idle() {
+        for partial in [1, 800, 7_792, 82_176, MAX_PARTIAL] {
+            for tiles in (0..3000).chain([37_450, 1 << 20]) {
+                let blocks = blocks_of(tiles, partial);
+                assert!(blocks * partial <= MAX_PARTIAL && blocks <= FEW_TILES.min(tiles));
+                // Blocks take every `blocks`-th tile.
+                assert!(tiles == 0 || blocks > 0);
+            }
+        }
+        assert_eq!(blocks_of(684, 7_792), 684);
+        assert_eq!(blocks_of(2_341, 7_792), 469);
     }
 }
