@@ -64,18 +64,18 @@ impl MotionSettings {
     pub fn validate(&self) -> Result<()> {
         if self.pairs < Self::MIN_PAIRS {
             return Err(Error::invalid(
-                "number of frame pairs",
+                "--frames",
                 self.pairs,
                 format!("at least {}", Self::MIN_PAIRS),
             ));
         }
         if self.steps_per_frame == 0 {
-            return Err(Error::invalid("steps per frame", 0, "at least 1"));
+            return Err(Error::invalid("--steps-per-frame", 0, "at least 1"));
         }
         let steps = self.pairs as u128 * u128::from(self.steps_per_frame) + u128::from(self.warmup);
         if steps > u128::from(u32::MAX) {
             return Err(Error::invalid(
-                "steps of a measurement",
+                "--warmup + --frames × --steps-per-frame",
                 steps,
                 format!("at most {}", u32::MAX),
             ));
@@ -83,7 +83,7 @@ impl MotionSettings {
         for side in [self.height, self.width] {
             if !(Self::MIN_SIDE..=Self::MAX_SIDE).contains(&side) {
                 return Err(Error::invalid(
-                    "side of the grid",
+                    "--size",
                     side,
                     format!("{} to {}", Self::MIN_SIDE, Self::MAX_SIDE),
                 ));
@@ -228,7 +228,7 @@ impl<'f> MotionMeter<'f> {
             pending: Vec::with_capacity((Self::BATCH + 1) * len),
             last: Vec::with_capacity(len),
             frames: 0,
-            psi_series: Vec::with_capacity(settings.pairs),
+            psi_series: Vec::new(),
             squares: vec![0.0; len],
             controls: Vec::with_capacity(Self::CONTROLS * len),
         })

@@ -190,7 +190,7 @@ impl TrainSettings {
             "a positive number",
         )?;
         for (name, weight) in [
-            ("--weight-decay", self.weight_decay),
+            ("weight decay", self.weight_decay),
             ("--overflow-weight", self.overflow_weight),
         ] {
             within(

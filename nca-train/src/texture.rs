@@ -100,7 +100,7 @@ impl Texture {
         match find_dtd(dir, name) {
             Ok(path) => Self::load(path, size),
             Err(tried) => Err(Error::invalid(
-                "texture",
+                "--texture",
                 format!("\"{name}\""),
                 format!("the name of a texture of {}{}", dir.display(), list_tried(&tried)),
             )),
@@ -127,7 +127,7 @@ impl Texture {
         }
         let built_ins: Vec<_> = Exemplar::ALL.iter().map(|e| e.name()).collect();
         Err(Error::invalid(
-            "texture",
+            "--texture",
             format!("\"{spec}\""),
             format!(
                 "a built-in ({}), an image file{}{}",
@@ -135,7 +135,7 @@ impl Texture {
                 if dtd.is_some() {
                     " or a DTD name"
                 } else {
-                    ", or a DTD name together with a DTD folder"
+                    ", or a DTD name with --dtd"
                 },
                 list_tried(&tried)
             ),

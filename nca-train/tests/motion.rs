@@ -301,7 +301,7 @@ fn impossible_settings_are_refused() {
     for (word, settings) in [
         ("pairs", MotionSettings { pairs: 1, ..base }),
         (
-            "steps per frame",
+            "--steps-per-frame",
             MotionSettings {
                 steps_per_frame: 0,
                 ..base

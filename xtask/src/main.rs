@@ -2,6 +2,7 @@
 
 mod backend;
 mod commands;
+mod flags;
 mod list;
 mod output;
 mod progress;

@@ -65,6 +65,19 @@ fn impossible_flags() {
         &["--texture", "bubbly"],
     );
     sweep(&["--checkpoint-seconds=-3"], &["--checkpoint-seconds"]);
+    sweep(&["--dtd", "dtd"], &["--dtd is dtd", "--texture"]);
+    sweep(
+        &["--dtd", "dtd", "--texture", "cracked"],
+        &["--dtd is dtd", "--texture"],
+    );
+    sweep(&["--appearance", "vgg-gram"], &["--vgg is missing", "vgg-gram"]);
+    sweep(&["--vgg", "no-such.safetensors"], &["no-such.safetensors"]);
+    sweep(
+        &["--warmup", "4294967295"],
+        &["--warmup + --frames × --steps-per-frame", "4294967295"],
+    );
+    sweep(&["--steps-per-frame", "0"], &["--steps-per-frame is 0"]);
+    sweep(&["--frames", "1"], &["--frames is 1"]);
     sweep(
         &["--objective", "beauty"],
         &["--objective is beauty", "appearance, motion, both"],

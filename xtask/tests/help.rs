@@ -45,3 +45,31 @@ fn flags_are_below_their_headings() {
         }
     }
 }
+
+/// What the presets stand for is in the long help, as the commands take it.
+#[test]
+fn defaults_are_told() {
+    for (command, size, iterations) in [
+        ("sweep", ["48", "128", "128"], "1200"),
+        ("train", ["64", "128", "128"], "2000"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args([command, "--help"])
+            .output()
+            .expect("the binary runs");
+        let help = String::from_utf8(output.stdout).expect("UTF-8");
+        let (_, table) = help.split_once("Defaults:").expect("a table");
+        let row = |flag: &str| -> Vec<&str> {
+            let line = table.lines().find(|line| line.split_whitespace().next() == Some(flag));
+            line.unwrap_or_default().split_whitespace().skip(1).collect()
+        };
+        assert_eq!(
+            table.lines().nth(1).map(|line| line.split_whitespace().count()),
+            Some(3),
+            "{table}"
+        );
+        assert_eq!(row("--size"), size, "{table}");
+        assert_eq!(row("--iterations")[0], iterations, "{table}");
+        assert_eq!(row("--measure-every"), ["100", "500", "500"], "{table}");
+    }
+}

@@ -75,7 +75,7 @@ pub struct ModelRecord {
     pub loss: Option<f64>,
     /// Training iterations done.
     pub iterations: u64,
-    /// Seconds of training and measuring.
+    /// Seconds of the training iterations; measuring is not counted.
     #[serde(serialize_with = "finite")]
     pub seconds: Option<f64>,
     /// Precision of products ([`nca_core::Precision`]) in training and measuring.

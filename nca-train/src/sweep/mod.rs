@@ -8,6 +8,7 @@
 
 mod estimate;
 mod model;
+mod plan;
 mod runner;
 mod settings;
 mod snapshot;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nca_core::backend::Backend;
 use nca_core::{Error, Result};
@@ -14,6 +14,7 @@ use spynet::{FlowChoice, SpyNetWeights};
 
 use super::estimate::Estimate;
 use super::model::{ModelRun, json, save_png, write_text};
+use super::plan::Plan;
 use super::settings::{ModelSpec, SWEEP_FORMAT, Shard, SweepSettings};
 use crate::report::layout::{self, ModelDir, safe_name};
 use crate::report::{self, ModelRecord, ReportSummary, Status, read_result};
@@ -150,6 +151,9 @@ impl Sweep {
         {
             settings.initial(spec.channels, spec.hidden, spec.seed)?;
         }
+        if let Some(vgg) = &settings.vgg {
+            fs::metadata(vgg).map_err(|e| Error::io(vgg, e))?;
+        }
         let textures = load_textures(&settings)?;
         match Self::settings_of(directory)? {
             Some(earlier) if earlier != settings => {
@@ -235,6 +239,24 @@ impl Sweep {
         motion.map(|_| self.flow.network()).transpose()
     }
 
+    /// How long models take, measured on the first that is `left`; `None` if there is none, or the device cannot
+    /// hold it: that model fails when its turn comes, and the others do not.
+    fn estimate<B: Backend<Elem = f32>>(&self, backend: &B, left: &[&ModelSpec]) -> Result<Option<Estimate>> {
+        let Some(first) = left.first() else {
+            return Ok(None);
+        };
+        let texture = &self.textures[first.texture];
+        let flow = self.flow.estimator(backend)?;
+        match Estimate::measure(backend, &self.settings, texture, flow.as_ref(), self.network()?) {
+            Ok(estimate) => Ok(Some(estimate)),
+            Err(error @ Error::Device { .. }) => {
+                tracing::warn!("no estimate of the time: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn directory_of(&self, spec: &ModelSpec) -> ModelDir {
         let texture = &self.textures[spec.texture].name;
         ModelDir::of(&self.directory, texture, spec.channels, spec.hidden, spec.seed)
@@ -273,7 +295,7 @@ impl Sweep {
         let Some(first) = backends.first() else {
             return Err(Error::invalid("number of models at a time", 0, "at least 1"));
         };
-        let plan = Plan::new(first, self, &left)?;
+        let plan = Plan::new(&self.settings, self.estimate(first, &left)?.as_ref(), &left);
         observe(
             0,
             Event::Planned {
@@ -416,89 +438,6 @@ impl<'a> Work<'a> {
             shared.records[index] = Some(record);
         }
         Ok(())
-    }
-}
-
-/// The time that is left: the estimate of each model, corrected by how long it took to come as far as this.
-struct Plan {
-    models: Vec<Part>,
-    /// Whether that was timed; else all models count alike.
-    timed: bool,
-    /// Time of one iteration of the next model.
-    iteration: Option<Duration>,
-    started: Instant,
-}
-
-/// How far a model is.
-struct Part {
-    /// Estimated seconds of all of it.
-    seconds: f64,
-    /// Which part of it was done when this run took it up, and which is now; both between 0 and 1.
-    begun: Option<f64>,
-    done: f64,
-}
-
-impl Plan {
-    fn new<B: Backend<Elem = f32>>(backend: &B, sweep: &Sweep, left: &[&ModelSpec]) -> Result<Self> {
-        let estimate = match left.first() {
-            Some(first) => {
-                let texture = &sweep.textures[first.texture];
-                let flow = sweep.flow.estimator(backend)?;
-                match Estimate::measure(backend, &sweep.settings, texture, flow.as_ref(), sweep.network()?) {
-                    Ok(estimate) => Some(estimate),
-                    // Too large a model for the device fails when its turn comes, and the others do not.
-                    Err(error @ Error::Device { .. }) => {
-                        tracing::warn!("no estimate of the time: {error}");
-                        None
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            None => None,
-        };
-        let seconds = |spec: &ModelSpec| {
-            estimate
-                .as_ref()
-                .map_or(1.0, |estimate| estimate.model(&sweep.settings, spec).as_secs_f64())
-        };
-        let part = |spec: &&ModelSpec| Part {
-            seconds: seconds(spec),
-            begun: None,
-            done: 0.0,
-        };
-        Ok(Self {
-            models: left.iter().map(part).collect(),
-            timed: estimate.is_some(),
-            iteration: estimate
-                .zip(left.first())
-                .map(|(estimate, first)| estimate.iteration(first)),
-            started: Instant::now(),
-        })
-    }
-
-    /// A model has come from `before` to `done`.
-    fn advance(&mut self, index: usize, before: f64, done: f64) {
-        let part = &mut self.models[index];
-        part.begun.get_or_insert(before);
-        part.done = done;
-    }
-
-    /// Time of what is left; `None` if nothing is, or nothing is known.
-    fn remaining(&self) -> Option<Duration> {
-        if self.models.iter().all(|part| part.done >= 1.0) {
-            return None;
-        }
-        let parts = || self.models.iter();
-        let done: f64 = parts()
-            .map(|part| part.seconds * (part.done - part.begun.unwrap_or(0.0)))
-            .sum();
-        let left: f64 = parts().map(|part| part.seconds * (1.0 - part.done)).sum();
-        let pace = match done > 0.0 {
-            true => self.started.elapsed().as_secs_f64() / done,
-            false if self.timed => 1.0,
-            false => return None,
-        };
-        Duration::try_from_secs_f64(left.max(0.0) * pace).ok()
     }
 }
 

@@ -318,15 +318,15 @@ impl SweepSettings {
             ));
         }
         let measure = &self.measure;
-        let fewest = MotionSettings::MIN_PAIRS as u64;
-        for (flag, value, least) in [
-            ("--frames", measure.pairs as u64, fewest),
-            ("--steps-per-frame", u64::from(measure.steps_per_frame), 1),
-        ] {
-            if value < least {
-                return Err(Error::invalid(flag, value, format!("at least {least}")));
-            }
-        }
+        let motion = |pairs| MotionSettings {
+            pairs,
+            steps_per_frame: measure.steps_per_frame,
+            warmup: measure.warmup,
+            seed: 0,
+            height: train.size,
+            width: train.size,
+        };
+        motion(measure.pairs).validate()?;
         if let Some(clamp) = self.clamp
             && !(clamp > 0.0 && clamp.is_finite())
         {
@@ -340,6 +340,10 @@ impl SweepSettings {
         {
             let found = format!("{} for an objective without appearance", vgg.display());
             return Err(Error::invalid("--vgg", found, "--objective appearance or both with it"));
+        }
+        if self.train.objective.has_appearance() && self.appearance != "patch" && self.vgg.is_none() {
+            let expected = format!("a file of weights of VGG16 or VGG19 for {}", self.appearance);
+            return Err(Error::invalid("--vgg", "missing", expected));
         }
         if self.appearance == "patch"
             && let Some(vgg) = &self.vgg

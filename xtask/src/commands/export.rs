@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use nca_core::checkpoint::write_atomic;
-use nca_core::{Nca, Preset};
+use nca_core::{Error, Nca, Preset};
 use nca_train::Texture;
 use nca_train::report::page::Exhibit;
 
-use super::render::Size;
+use crate::flags::Size;
 
 /// Put an automaton into a page of HTML that runs it
 ///
@@ -18,7 +18,7 @@ use super::render::Size;
 /// of the network. Weights are rounded to 16 bits.
 #[derive(Args)]
 pub(crate) struct ExportArgs {
-    /// Model file (safetensors)
+    /// Model file (safetensors or PyTorch)
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Conventions of a file that holds only weights: paper, notebook or distill
@@ -46,8 +46,12 @@ pub(crate) struct ExportArgs {
 }
 
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
-    let nca = Nca::load(&args.model, args.perception)?;
     let Size { height, width } = args.size;
+    if height.max(width) > Exhibit::MAX_SIDE {
+        let expected = format!("sides of at most {}, which a page can run", Exhibit::MAX_SIDE);
+        return Err(Error::invalid("--size", format!("{height}x{width}"), expected).into());
+    }
+    let nca = Nca::load(&args.model, args.perception)?;
     let texture = args.texture.as_deref();
     let side = height.min(width).max(Texture::MIN_SIZE);
     let target = texture

@@ -12,7 +12,7 @@ use serde::Serialize;
 use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, read_flo, write_flo};
 
 use crate::backend::{BackendArgs, Job};
-use crate::commands::sweep::FlowMethodArgs;
+use crate::flags::FlowMethodArgs;
 use crate::output::{print_json, print_line};
 
 /// Estimate the optical flow between two pictures
@@ -72,6 +72,17 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
         return Err(Error::format(&args.second, found, format!("{width}x{height} as the first frame")).into());
     }
     let truth = args.gt.as_ref().map(read_flo).transpose()?;
+    if let (Some(path), Some(truth)) = (&args.gt, &truth)
+        && (truth.height(), truth.width()) != (height, width)
+    {
+        let found = format!("{}x{} pixels", truth.width(), truth.height());
+        return Err(Error::format(path, found, format!("{width}x{height} as the frames")).into());
+    }
+    if let Some(max) = args.color_max
+        && !(max > 0.0 && max.is_finite())
+    {
+        return Err(Error::invalid("--color-max", max, "a positive number of pixels").into());
+    }
     let (name, flow) = args.backend.open()?.run(Estimate {
         choice: &choice,
         first: &first,

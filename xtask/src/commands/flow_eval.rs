@@ -27,7 +27,7 @@ use spynet::{
 };
 
 use crate::backend::{BackendArgs, Job};
-use crate::commands::sweep::FlowMethodArgs;
+use crate::flags::FlowMethodArgs;
 use crate::output::print_line;
 
 /// Say what a flow estimator is worth, beside the classical one and none at all

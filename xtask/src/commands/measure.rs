@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use nca_core::backend::Backend;
-use nca_core::{Error, Nca, Preset};
+use nca_core::{Error, Nca, Precision, Preset};
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
 use serde::Serialize;
 use spynet::FlowChoice;
 
 use crate::backend::{BackendArgs, Job};
-use crate::commands::sweep::FlowMethodArgs;
+use crate::flags::FlowMethodArgs;
 use crate::output::{print_json, print_line};
 
 /// Measure how strongly a trained automaton moves by itself (Ψ, pixels per frame)
@@ -21,7 +21,7 @@ use crate::output::{print_json, print_line};
 /// flicker.
 #[derive(Args)]
 pub(crate) struct MeasureArgs {
-    /// Model file (safetensors)
+    /// Model file (safetensors or PyTorch)
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Conventions of a file that holds only weights: paper, notebook or distill
@@ -59,6 +59,7 @@ struct Output {
     hidden: usize,
     size: usize,
     backend: &'static str,
+    precision: Precision,
     #[serde(flatten)]
     motion: Motion,
 }
@@ -87,6 +88,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             hidden: nca.config.hidden,
             size: args.size,
             backend: backend.name(),
+            precision: backend.precision(),
             motion,
         });
     }

@@ -1,21 +1,19 @@
 //! `cargo xtask render`
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use nca_core::backend::Backend;
 use nca_core::{Error, Grid, Nca, Preset, Simulation};
-use nca_train::TrainSettings;
 use nca_train::animation::{Animation, AnimationSettings, Format};
 use nca_train::montage::{Montage, beside};
 use nca_train::texture::rgb_image;
 use spynet::{FlowChoice, FlowEstimator, FlowField, flow_to_rgb};
 
 use crate::backend::{BackendArgs, Job};
-use crate::commands::sweep::FlowMethodArgs;
+use crate::flags::{FlowMethodArgs, Size};
 
 /// Run automata from their seed state and save what they look like
 ///
@@ -23,7 +21,7 @@ use crate::commands::sweep::FlowMethodArgs;
 /// K-th step. Videos are encoded by the ffmpeg on PATH.
 #[derive(Args)]
 pub(crate) struct RenderArgs {
-    /// Model file (safetensors); given more than once, the models run side by side, each with its name
+    /// Model file (safetensors or PyTorch); given more than once, the models run side by side, each with its name
     #[arg(long = "model", value_name = "FILE", required = true)]
     models: Vec<PathBuf>,
     /// Conventions of files that hold only weights: paper, notebook or distill
@@ -69,32 +67,6 @@ enum View {
     Rgb,
     Flow,
     SideBySide,
-}
-
-/// Rows and columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) height: usize,
-    pub(super) width: usize,
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let (low, high) = (TrainSettings::MIN_SIZE, TrainSettings::MAX_SIZE);
-        let side = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|side| (low..=high).contains(side))
-                .ok_or_else(|| format!("found '{s}', expected rows x columns as in 96x128, each {low} to {high}"))
-        };
-        let (height, width) = s.split_once('x').unwrap_or((s, s));
-        Ok(Self {
-            height: side(height)?,
-            width: side(width)?,
-        })
-    }
 }
 
 const DEFAULT_EVERY: u32 = 8;
@@ -332,15 +304,6 @@ fn label(path: &Path, nca: &Nca) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!("96x128".parse(), Ok(Size { height: 96, width: 128 }));
-        assert_eq!("64".parse(), Ok(Size { height: 64, width: 64 }));
-        for bad in ["7", "64x", "x64", "64x64x64", "99999", "-8", ""] {
-            assert!(bad.parse::<Size>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_model_is_called_by_its_file_or_its_texture() {

@@ -7,11 +7,13 @@ use clap::Args;
 use nca_core::{Error, Nca};
 use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
 
-use crate::commands::sweep::{RunSweep, TrainingArgs};
+use crate::commands::sweep::RunSweep;
+use crate::flags::{TrainingArgs, defaults};
 use crate::output::{print_json, print_line};
 
 /// Train one automaton and measure it: a sweep of one model
 #[derive(Args)]
+#[command(after_long_help = defaults(&presets()))]
 pub(crate) struct TrainArgs {
     /// Conventions to start from: quick, paper or notebook
     #[arg(long, default_value = "quick")]
@@ -22,7 +24,7 @@ pub(crate) struct TrainArgs {
     /// Hidden neurons, D [default: 96, or those of --init]
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
-    /// Start from this model (safetensors) instead of random weights, under its own conventions: to
+    /// Start from this model (safetensors or PyTorch) instead of random weights, under its own conventions: to
     /// train it further, or for something else
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
@@ -37,6 +39,23 @@ pub(crate) struct TrainArgs {
 const QUICK_ITERATIONS: u64 = 2000;
 /// Channels and hidden neurons of a model that starts from random weights.
 const ARCHITECTURE: (usize, usize) = (12, 96);
+
+/// What a preset says of one model.
+fn preset(preset: SweepPreset, backend: &str) -> SweepSettings {
+    let mut settings = SweepSettings::preset(preset, backend);
+    if preset == SweepPreset::Quick {
+        settings.train.steps_max = 96;
+        settings.train.iterations = QUICK_ITERATIONS;
+        settings.train.decay_at = vec![QUICK_ITERATIONS / 2, QUICK_ITERATIONS * 4 / 5];
+        settings.train.size = 64;
+    }
+    settings
+}
+
+/// What the presets say, for the help.
+fn presets() -> [(&'static str, SweepSettings); 3] {
+    SweepPreset::ALL.map(|name| (name.name(), preset(name, "cpu")))
+}
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let training = &args.training;
@@ -53,13 +72,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .as_ref()
         .map_or(ARCHITECTURE, |config| (config.channels, config.hidden));
     let mut settings = earlier.unwrap_or_else(|| {
-        let mut settings = SweepSettings::preset(args.preset, backend.name());
-        if args.preset == SweepPreset::Quick {
-            settings.train.steps_max = 96;
-            settings.train.iterations = QUICK_ITERATIONS;
-            settings.train.decay_at = vec![QUICK_ITERATIONS / 2, QUICK_ITERATIONS * 4 / 5];
-            settings.train.size = 64;
-        }
+        let mut settings = preset(args.preset, backend.name());
         settings.textures.truncate(1);
         settings.channels = vec![architecture.0];
         settings.hidden = vec![architecture.1];
@@ -81,6 +94,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         }
     }
     training.apply(&mut settings)?;
+    if training.textures.is_empty() {
+        settings.textures.truncate(1);
+    }
     if settings.textures.len() > 1 {
         return Err(Error::invalid(
             "--texture",

@@ -1,0 +1,48 @@
+//! Flags that several commands share.
+
+mod flow;
+mod motion;
+mod size;
+mod training;
+
+use nca_train::sweep::SweepSettings;
+
+pub(crate) use flow::FlowMethodArgs;
+pub(crate) use size::Size;
+pub(crate) use training::TrainingArgs;
+
+/// Headings of the help. Each flag names its own: one set for a struct holds for all that follows it.
+const TRAINING: &str = "Training";
+const MEASURING: &str = "Measuring Ψ";
+const MOTION: &str = "Motion as an objective (not with --flow classical)";
+
+/// The values of flags that each of `presets` stands for, as a table.
+pub(crate) fn defaults(presets: &[(&str, SweepSettings)]) -> String {
+    type Value = fn(&SweepSettings) -> String;
+    const ROWS: [(&str, Value); 14] = [
+        ("--size", |s| s.train.size.to_string()),
+        ("--iterations", |s| s.train.iterations.to_string()),
+        ("--batch", |s| s.train.batch.to_string()),
+        ("--pool", |s| s.train.pool.to_string()),
+        ("--learning-rate", |s| s.train.learning_rate.to_string()),
+        ("--steps-min", |s| s.train.steps_min.to_string()),
+        ("--steps-max", |s| s.train.steps_max.to_string()),
+        ("--overflow-weight", |s| s.train.overflow_weight.to_string()),
+        ("--clamp", |s| s.clamp.map_or("none".into(), |clamp| clamp.to_string())),
+        ("--memory-budget", |s| (s.train.memory_budget >> 20).to_string()),
+        ("--frames", |s| s.measure.pairs.to_string()),
+        ("--steps-per-frame", |s| s.measure.steps_per_frame.to_string()),
+        ("--warmup", |s| s.measure.warmup.to_string()),
+        ("--measure-every", |s| s.measure.every.to_string()),
+    ];
+    let line = |first: &str, cells: &mut dyn Iterator<Item = String>| {
+        let cells: String = cells.map(|cell| format!("{cell:>10}")).collect();
+        format!("  {first:20}{cells}\n")
+    };
+    let mut text = String::from("Defaults:\n");
+    text += &line("", &mut presets.iter().map(|(name, _)| (*name).to_owned()));
+    for (flag, value) in ROWS {
+        text += &line(flag, &mut presets.iter().map(|(_, settings)| value(settings)));
+    }
+    text
+}
