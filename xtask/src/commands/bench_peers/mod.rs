@@ -18,7 +18,7 @@ use clap::Args;
 use nca_core::Error;
 use nca_core::backend::Device as _;
 use nca_core::checkpoint::write_atomic;
-use nca_core::cpu::Cpu;
+use nca_core::cpu::{ConvAlgorithm, Cpu};
 use serde_json::Value;
 
 use crate::output::print_line;
@@ -201,6 +201,16 @@ impl Bench<'_> {
     /// Measures one case.
     fn measure(&mut self, group: Group, work: &Work, number: usize) -> anyhow::Result<Row> {
         let inputs = self.scratch.join(format!("{number}.safetensors"));
+        let plain = if work.kinked().is_empty() {
+            None
+        } else {
+            let cpu = Cpu::builder()
+                .threads(self.cpu.threads())
+                .conv(ConvAlgorithm::Direct)
+                .build()?;
+            let mut plain = work.open(&cpu, &inputs)?;
+            Some(plain.check()?)
+        };
         let mut ours = work.open(self.cpu, &inputs)?;
         let (shape, subject) = (work.shape(), work.subject());
         let mut row = Row {
@@ -209,7 +219,7 @@ impl Bench<'_> {
             updates: work.updates(),
             flop: work.flop(),
             ours: Times::default(),
-            theirs: self.ready(subject, &inputs, &shape, work.kinked(), &mut *ours)?,
+            theirs: self.ready(subject, &inputs, &shape, work.kinked(), plain.as_ref(), &mut *ours)?,
         };
         eprintln!("{}: {} formulations", row.case, row.theirs.len());
 
@@ -273,13 +283,15 @@ impl Bench<'_> {
         Ok(row)
     }
 
-    /// Makes every formulation ready that there is for this shape, and compares its results with ours.
+    /// Makes every formulation ready that there is for this shape, and compares its results with ours; where there are
+    /// `kinked` ones, those of our plain algorithms too, which are `plain`.
     fn ready(
         &mut self,
         subject: &str,
         inputs: &Path,
         shape: &Value,
         kinked: &[&str],
+        plain: Option<&Results>,
         ours: &mut dyn Ours,
     ) -> anyhow::Result<Vec<Theirs>> {
         let expected = ours.check()?;
@@ -296,7 +308,11 @@ impl Bench<'_> {
             let [exact, single] =
                 [EXACT, AS_WRITTEN].map(|formulation| self.results(&Request { formulation, ..shown }));
             let kinks = Kinks::new(kinked, exact?, &single?).with_context(|| subject.to_owned())?;
-            agree(&expected, &expected, Some(&kinks)).with_context(|| format!("our {subject}"))?;
+            if let Some(plain) = plain {
+                agree(&expected, plain, Some(&kinks)).with_context(|| format!("our {subject} by direct sums"))?;
+            }
+            let fast = kinks.of_fast_algorithms();
+            agree(&expected, &expected, Some(&fast)).with_context(|| format!("our {subject}"))?;
             Some(kinks)
         };
         let mut ready = Vec::new();
