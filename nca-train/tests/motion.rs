@@ -299,7 +299,7 @@ fn impossible_settings_are_refused() {
     let backend = Reference::<f32>::new();
     let base = settings(4);
     for (word, settings) in [
-        ("pairs", MotionSettings { pairs: 1, ..base }),
+        ("--frames is 1", MotionSettings { pairs: 1, ..base }),
         (
             "--steps-per-frame",
             MotionSettings {
@@ -308,21 +308,21 @@ fn impossible_settings_are_refused() {
             },
         ),
         (
-            "steps",
+            "--warmup + --frames",
             MotionSettings {
                 pairs: usize::MAX,
                 ..base
             },
         ),
         (
-            "steps",
+            "--warmup + --frames",
             MotionSettings {
                 warmup: u32::MAX,
                 ..base
             },
         ),
-        ("side", MotionSettings { height: 7, ..base }),
-        ("side", MotionSettings { width: 1 << 20, ..base }),
+        ("--size is 7", MotionSettings { height: 7, ..base }),
+        ("--size is 1048576", MotionSettings { width: 1 << 20, ..base }),
     ] {
         let error = measure_motion(&backend, &nca, &settings, &Classical::default(), |_, _| {}).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");

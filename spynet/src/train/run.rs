@@ -287,16 +287,14 @@ impl<B: Backend<Elem = f32>> StageRun<'_, B> {
     }
 
     /// Levels that nothing has trained yet are copies of this stage's top, so that the weights are
-    /// good for any size at any time.
+    /// good for any size at any time. (Given weights are trained until a stage takes those below for them.)
     fn fill_above(&self, state: &mut TrainState) {
-        if matches!(self.recipe.start, Start::Weights { .. }) {
+        let so_far = &self.recipe.stages[..=state.stage];
+        if matches!(self.recipe.start, Start::Weights { .. }) && !so_far.iter().any(|stage| stage.from_below) {
             return;
         }
         let top = self.stage.trained.top();
-        let finest = self.recipe.stages[..=state.stage]
-            .iter()
-            .map(|stage| stage.trained.top())
-            .max();
+        let finest = so_far.iter().map(|stage| stage.trained.top()).max();
         if finest == Some(top) {
             let (trained, above) = state.weights.levels_mut().split_at_mut(top + 1);
             above.fill(trained[top].clone());
