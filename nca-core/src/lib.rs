@@ -5,7 +5,7 @@
 //!
 //! * [`NcaConfig`], [`Params`] and [`Nca`]: what an automaton is, and its file format;
 //! * [`backend`]: the traits a device implements, one operation each, forward and backward;
-//! * [`cpu`] and [`reference`]: the fast implementation of them, and the obvious one;
+//! * [`cpu`] and [`reference`](mod@reference): the fast implementation of them, and the obvious one;
 //! * [`Precision`]: what a backend may round the factors of products to;
 //! * [`checkpoint`]: files of tensors, safetensors and PyTorch's;
 //! * [`Rollout`]: many steps, and the gradient through them within a memory budget;
