@@ -1,7 +1,7 @@
 //! The algorithms of convolution against the oracle and each other, on numbers and shapes of all kinds.
 
 use nca_core::Result;
-use nca_core::backend::{Conv2d, ConvShape};
+use nca_core::backend::{Conv2d, ConvShape, Device};
 use nca_core::cpu::{ConvAlgorithm, Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
@@ -185,8 +185,8 @@ proptest! {
     }
 }
 
-/// Shapes with more windows than one task takes, and channels that fill no whole number of vectors.
-fn large_shapes() -> [ConvShape; 5] {
+/// Shapes with more windows or outputs than one task takes, and channels that fill no whole number of vectors.
+fn large_shapes() -> [ConvShape; 6] {
     let shape = |kernel, batch, inputs, outputs, height, width| ConvShape {
         batch,
         inputs,
@@ -202,6 +202,7 @@ fn large_shapes() -> [ConvShape; 5] {
         shape(7, 5, 16, 2, 32, 32),
         shape(3, 1, 16, 33, 62, 75),
         shape(3, 3, 40, 8, 40, 44),
+        shape(3, 5, 40, 200, 9, 13),
     ]
 }
 
@@ -250,6 +251,30 @@ fn errors_are_small_beside_the_terms_of_an_output() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Sums of nothing: where no channel comes in the bias comes out, whatever the size.
+#[test]
+fn without_inputs_only_the_bias_is_left() {
+    for side in [4, 100] {
+        let shape = ConvShape {
+            batch: 2,
+            inputs: 0,
+            outputs: 3,
+            height: side,
+            width: side,
+            kernel: 3,
+            padding: 1,
+        };
+        let cpu = cpu(Simd::detect(), ConvAlgorithm::Auto, 1);
+        let [x, weight] = [(); 2].map(|()| cpu.zeros(0).unwrap());
+        let bias = cpu.buffer(&[1.0, -2.0, 3.0]).unwrap();
+        let mut y = cpu.zeros(shape.output_len()).unwrap();
+        cpu.conv2d(&shape, &x, &weight, Some(&bias), &mut y).unwrap();
+        for (i, plane) in y.chunks_exact(side * side).enumerate() {
+            assert!(plane.iter().all(|&v| v == bias[i % 3]), "plane {i} of {side}x{side}");
         }
     }
 }

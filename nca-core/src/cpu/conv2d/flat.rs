@@ -40,9 +40,9 @@ fn positions(out: (usize, usize), kernel: usize) -> usize {
     (out.0 - 1) * (out.1 + kernel - 1) + out.1
 }
 
-/// Whether images are small.
+/// Whether images are small, and there is something to add up.
 pub(super) fn suits(work: Work) -> bool {
-    work.out.0 > 0 && work.out.1 > 0 && positions(work.out, work.kernel) <= MOST_POSITIONS
+    work.inputs > 0 && work.out.0 > 0 && work.out.1 > 0 && positions(work.out, work.kernel) <= MOST_POSITIONS
 }
 
 /// Cost of a convolution, in multiply-adds of vectors.
@@ -113,7 +113,8 @@ impl Job<'_> {
 impl Cpu {
     pub(super) fn correlate_flat(&self, of: Correlation<'_>) {
         let (filters, out) = (of.filters, of.out);
-        let image = Image::tight(of.batch, filters.inputs, of.source, of.margin, out, filters.kernel);
+        let image =
+            Image::new(of.batch, filters.inputs, of.source, of.margin, out, filters.kernel).tight(filters.kernel);
         let depth = filters.inputs * filters.kernel * filters.kernel;
         let outputs = filters.outputs.div_ceil(TASKS).next_multiple_of(UNIT);
         let pieces = |carver: &mut Carver| Memory {

@@ -44,18 +44,11 @@ impl Image {
         }
     }
 
-    /// As [`Image::new`], with rows no farther apart than a kernel needs.
-    pub(super) fn tight(
-        batch: usize,
-        channels: usize,
-        source: (usize, usize),
-        margin: isize,
-        out: (usize, usize),
-        kernel: usize,
-    ) -> Self {
+    /// The same with rows no farther apart than a kernel needs.
+    pub(super) fn tight(self, kernel: usize) -> Self {
         Self {
-            pitch: out.1 + kernel - 1,
-            ..Self::new(batch, channels, source, margin, out, kernel)
+            pitch: self.out.1 + kernel - 1,
+            ..self
         }
     }
 
