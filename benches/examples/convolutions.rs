@@ -40,7 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "to weights"
     );
     for (batch, size) in cases {
-        for layer in SPYNET.into_iter().chain(VGG) {
+        for layer in SPYNET
+            .into_iter()
+            .chain(VGG.into_iter().filter(|layer| layer.is_met_at(size)))
+        {
             print!("{:<20}", layer.name(size, batch));
             for pass in PASSES {
                 let mut setup = ConvSetup::new(direct, layer, size, batch)?;

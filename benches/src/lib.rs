@@ -296,6 +296,15 @@ pub struct ConvLayer {
     pub kernel: usize,
 }
 
+impl ConvLayer {
+    /// Whether a VGG layer meets images of this size, of pictures of 128×128 or smaller ones: as the images are
+    /// halved, the channels double.
+    #[must_use]
+    pub fn is_met_at(self, size: usize) -> bool {
+        self.inputs * size <= 64 * 128
+    }
+}
+
 const fn layer(inputs: usize, outputs: usize, kernel: usize) -> ConvLayer {
     ConvLayer {
         inputs,
@@ -313,13 +322,16 @@ pub const SPYNET: [ConvLayer; 5] = [
     layer(16, 2, 7),
 ];
 
-/// The first layers of VGG, at any size.
-pub const VGG: [ConvLayer; 5] = [
+/// The layers of VGG16 up to the first of its fifth block.
+pub const VGG: [ConvLayer; 8] = [
     layer(3, 64, 3),
     layer(64, 64, 3),
     layer(64, 128, 3),
     layer(128, 128, 3),
     layer(128, 256, 3),
+    layer(256, 256, 3),
+    layer(256, 512, 3),
+    layer(512, 512, 3),
 ];
 
 /// What is computed of a convolution.

@@ -475,9 +475,13 @@ mod tests {
             let (left, right) = (matrix(&mut plain, self.depth), matrix(&mut right, columns));
             let product = matrix(&mut by_rows, columns);
             // SAFETY: the vectors above have these shapes.
-            unsafe { multiply_rows(s, panels, self.depth, left, right, self.vectors, product) };
+            unsafe { multiply_rows(s, panels, self.depth, left, right, self.vectors, product, true) };
             let matter = self.rows * columns;
             assert_eq!(by_rows[..matter], c[..matter]);
+            let product = matrix(&mut by_rows, columns);
+            // SAFETY: as above.
+            unsafe { multiply_rows(s, panels, self.depth, left, right, self.vectors, product, false) };
+            assert!(by_rows[..matter].iter().zip(&c).all(|(sum, once)| *sum == 2.0 * once));
 
             let outer = Outer::new::<S>(self.rows, self.depth);
             let left: Vec<f32> = (0..panels.padded() * columns)

@@ -25,7 +25,7 @@ impl Matrix {
     }
 }
 
-/// `C = A·B`: `B` has `depth` rows of `vectors` vectors, `panels` are the rows of `A` and `C`.
+/// `C += A·B` (`C = A·B` if `fresh`): `B` has `depth` rows of `vectors` vectors, `panels` are the rows of `A` and `C`.
 ///
 /// # Safety
 /// The operands must be valid in these shapes, `a` and `c` with the padded number of rows.
@@ -38,16 +38,17 @@ pub(in crate::cpu) unsafe fn multiply_rows<S: Isa>(
     b: Matrix,
     vectors: usize,
     c: Matrix,
+    fresh: bool,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         for (column, vectors) in Blocks::new::<S>(vectors) {
             if S::VECTORS == 3 && vectors == 3 {
-                rows_block::<S, 3>(s, panels, depth, a, b, column, c);
+                rows_block::<S, 3>(s, panels, depth, a, b, column, c, fresh);
             } else if vectors == 2 {
-                rows_block::<S, 2>(s, panels, depth, a, b, column, c);
+                rows_block::<S, 2>(s, panels, depth, a, b, column, c, fresh);
             } else {
-                rows_block::<S, 1>(s, panels, depth, a, b, column, c);
+                rows_block::<S, 1>(s, panels, depth, a, b, column, c, fresh);
             }
         }
     }
@@ -62,20 +63,21 @@ unsafe fn rows_block<S: Isa, const N: usize>(
     b: Matrix,
     column: usize,
     c: Matrix,
+    fresh: bool,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         let mut row = 0;
         for _ in 0..panels.tall {
             match S::ROWS {
-                8 => rows_tile::<S, 8, N>(s, row, depth, a, b, column, c),
-                6 => rows_tile::<S, 6, N>(s, row, depth, a, b, column, c),
-                _ => rows_tile::<S, 4, N>(s, row, depth, a, b, column, c),
+                8 => rows_tile::<S, 8, N>(s, row, depth, a, b, column, c, fresh),
+                6 => rows_tile::<S, 6, N>(s, row, depth, a, b, column, c, fresh),
+                _ => rows_tile::<S, 4, N>(s, row, depth, a, b, column, c, fresh),
             }
             row += S::ROWS;
         }
         for _ in 0..panels.short {
-            rows_tile::<S, SHORT, N>(s, row, depth, a, b, column, c);
+            rows_tile::<S, SHORT, N>(s, row, depth, a, b, column, c, fresh);
             row += SHORT;
         }
     }
@@ -92,10 +94,18 @@ unsafe fn rows_tile<S: Isa, const M: usize, const N: usize>(
     b: Matrix,
     column: usize,
     c: Matrix,
+    fresh: bool,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         let mut sums = [[s.splat(0.0); N]; M];
+        if !fresh {
+            for r in 0..M {
+                for v in 0..N {
+                    sums[r][v] = s.load(c.at(row + r, column + v * S::LANES));
+                }
+            }
+        }
         let mut rows = [a.start.cast_const(); M];
         for r in 0..M {
             rows[r] = a.at(row + r, 0);

@@ -3,7 +3,12 @@
 //! A tile's 6 × 6 inputs and a filter are each transformed to 36 numbers, whose products are summed over
 //! the channels, a matrix product for each of them, and transformed to 16 outputs: 36 multiplications
 //! instead of 144. Rows of tiles are transposed once, so that channels are lanes, and written back the
-//! same way.
+//! same way ([`images`]).
+//!
+//! Filters are four times as large when transformed. Where a cache holds them all they are transformed first, and
+//! each task has some tiles and all channels ([`by_tiles`]). Otherwise the inputs are transformed first, and each
+//! task has some outputs and transforms their filters, some inputs at a time ([`by_outputs`]): memory never sees
+//! a transformed filter. The sums are the same ones in the same order.
 //!
 //! # Rounding
 //! With |·| taken of every element of the matrices and numbers, an output differs from the exact one by at
@@ -19,15 +24,17 @@
 // Kernels on buffers whose lengths have been checked by the callers.
 #![allow(unsafe_code)]
 
+mod by_outputs;
+mod by_tiles;
+mod filters;
+mod images;
 mod points;
 mod strip;
 
-use self::points::{Grid, KERNEL, POINTS, SIDE, STEP, transform_inputs, transform_outputs, transform_weights};
-use self::strip::Planes;
+use self::points::{Grid, KERNEL, POINTS, SIDE, STEP};
 use super::super::Cpu;
-use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{Matrix, Panels, most_padded, multiply_rows};
-use super::super::simd::{Isa, Kernel, lanes};
+use super::super::gemm::Matrix;
+use super::super::simd::{Isa, lanes};
 use super::tiles::{Costs, Layout, Tiling};
 use super::{Correlation, Work};
 
@@ -35,17 +42,11 @@ use super::{Correlation, Work};
 const COSTS: Costs = Costs {
     product: 42,
     tile: 450,
-    filter: 500,
+    filter: 300,
 };
 
-/// Transformed filters that a cache holds: 8 MiB.
-const CACHED_FLOATS: usize = 2 << 20;
-/// What a transformed filter costs beside that if it must be written to memory and read back, in multiply-adds of vectors,
-/// as measured: it has 36 floats, where direct sums read nine once.
-const FAR: usize = 340;
-
-/// Floats of the transformed tiles of a task.
-const TASK_FLOATS: usize = 400_000;
+/// Transformed filters that a cache holds, in floats: a task reads all of them.
+const CACHED_FLOATS: usize = 256 << 10;
 
 /// Channels below which a sum has too few terms for the errors of the transforms to average out.
 const LEAST_INPUTS: usize = 16;
@@ -62,12 +63,13 @@ pub(super) fn is_accurate(work: Work) -> bool {
 
 /// Cost of a convolution, in multiply-adds of vectors.
 pub(super) fn cost(work: Work) -> usize {
-    let memory = if filter_floats(work) > CACHED_FLOATS {
-        FAR * work.inputs * work.outputs.next_multiple_of(work.lanes)
+    let tiles = Tiling::new(work.batch, STEP, work.out).count();
+    let again = if is_by_outputs(work) {
+        by_outputs::passes(tiles) - 1
     } else {
         0
     };
-    COSTS.of(Tiling::new(work.batch, STEP, work.out).count(), work) + memory
+    COSTS.of(tiles, work) + again * COSTS.filter * work.inputs * work.outputs.div_ceil(work.lanes)
 }
 
 /// Floats of all transformed filters.
@@ -75,89 +77,34 @@ pub(super) fn filter_floats(work: Work) -> usize {
     POINTS * work.inputs * work.outputs.next_multiple_of(work.lanes)
 }
 
-/// A convolution, and how it is done.
-#[derive(Clone, Copy)]
-struct Job<'a> {
-    of: Correlation<'a>,
-    tiling: Tiling,
-    /// Tiles of a task.
-    chunk: usize,
-    filter_layout: Layout,
-    source_layout: Layout,
-    result_layout: Layout,
-}
-
-/// Memory of a task.
-#[derive(Clone, Copy)]
-struct Memory {
-    /// Rows of neighbouring tiles.
-    strip: *mut f32,
-    source: *mut f32,
-    results: *mut f32,
+/// Whether tasks have outputs, rather than tiles: where filters are many, or tiles too few to be dealt out.
+fn is_by_outputs(work: Work) -> bool {
+    let tiles = Tiling::new(work.batch, STEP, work.out).count();
+    work.inputs > 0 && (filter_floats(work) > CACHED_FLOATS || by_outputs::passes(tiles) <= 1)
 }
 
 impl Cpu {
     /// As [`Cpu::correlate_fft`], for kernels of three.
     pub(super) fn correlate_winograd(&self, correlation: Correlation<'_>) {
-        let lanes = lanes(self.simd, usize::MAX);
-        let tiling = Tiling::new(correlation.batch, STEP, correlation.out);
-        let (inputs, outputs) = (correlation.filters.inputs, correlation.filters.outputs);
-        let padded = |channels: usize| channels.next_multiple_of(lanes);
-        // A multiple of the heights of register tiles.
-        let chunk = tiling.chunk(TASK_FLOATS, POINTS * (padded(inputs) + padded(outputs)), 24);
-        let layout = |rows: usize, channels: usize| Layout::new(POINTS, rows, padded(channels), 0);
-        let job = Job {
-            of: correlation,
-            tiling,
-            chunk,
-            filter_layout: layout(inputs, outputs),
-            source_layout: layout(most_padded(chunk), inputs),
-            result_layout: layout(most_padded(chunk), outputs),
+        let work = Work {
+            batch: correlation.batch,
+            kernel: KERNEL,
+            inputs: correlation.filters.inputs,
+            outputs: correlation.filters.outputs,
+            out: correlation.out,
+            lanes: lanes(self.simd, usize::MAX),
         };
-        self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
-        let arenas = &self.arenas;
-        self.filters_then_tiles(
-            job.filter_layout,
-            inputs,
-            tiling.count().div_ceil(chunk),
-            |filters, input| TransformFilters {
-                job,
-                arenas,
-                filters,
-                input,
-            },
-            |filters, task| Tiles {
-                job,
-                arenas,
-                filters,
-                task,
-            },
-        );
+        if is_by_outputs(work) {
+            self.winograd_by_outputs(correlation);
+        } else {
+            self.winograd_by_tiles(correlation);
+        }
     }
 }
 
-impl Job<'_> {
-    fn carve(&self, carver: &mut Carver, lanes: usize) -> Memory {
-        let tiles = self.chunk.min(self.tiling.across);
-        Memory {
-            strip: carver.take(SIDE * strip::columns(tiles) * lanes),
-            source: carver.take(self.source_layout.len()),
-            results: carver.take(self.result_layout.len()),
-        }
-    }
-
-    /// The runs of neighbours among `count` tiles from `first` on: position in the run's task, tile,
-    /// number.
-    fn runs(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-        let across = self.tiling.across;
-        let mut done = 0;
-        std::iter::from_fn(move || {
-            let (at, tile) = (done, first + done);
-            let run = (across - tile % across).min(count - done);
-            done += run;
-            (run > 0).then_some((at, tile, run))
-        })
-    }
+/// A layout of a matrix for each point.
+fn layout(rows: usize, columns: usize) -> Layout {
+    Layout::new(POINTS, rows, columns, 0)
 }
 
 impl Layout {
@@ -185,131 +132,6 @@ impl Layout {
             // SAFETY: the caller's condition.
             start: unsafe { start.add(point * self.stride) },
             row: self.row,
-        }
-    }
-}
-
-/// Transforms the filters of one input.
-struct TransformFilters<'a> {
-    job: Job<'a>,
-    arenas: &'a Arenas,
-    filters: Shared<f32>,
-    input: usize,
-}
-
-impl Kernel for TransformFilters<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Isa>(self, s: S) {
-        let filters = self.job.of.filters;
-        let mut memory = self.arenas.thread();
-        let strip = carve(&mut memory, |carver| self.job.carve(carver, S::LANES)).strip;
-        // SAFETY: a strip has more than 9 columns; each input has its own row.
-        unsafe {
-            for block in 0..filters.outputs.div_ceil(S::LANES) {
-                for tap in 0..KERNEL * KERNEL {
-                    s.store(strip.add(tap * S::LANES), s.splat(0.0));
-                }
-                for lane in 0..S::LANES.min(filters.outputs - block * S::LANES) {
-                    let taps = filters.taps(block * S::LANES + lane, self.input);
-                    for (tap, &weight) in taps.iter().enumerate() {
-                        let tap = if filters.adjoint { taps.len() - 1 - tap } else { tap };
-                        *strip.add(tap * S::LANES + lane) = weight;
-                    }
-                }
-                let from = Grid {
-                    start: strip,
-                    row: KERNEL * S::LANES,
-                    column: S::LANES,
-                };
-                let to = self.job.filter_layout.grid::<S>(self.filters.get(), self.input, block);
-                transform_weights(s, from, to);
-            }
-        }
-    }
-}
-
-/// A task: some tiles, all channels.
-struct Tiles<'a> {
-    job: Job<'a>,
-    arenas: &'a Arenas,
-    filters: Shared<f32>,
-    task: usize,
-}
-
-impl Kernel for Tiles<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Isa>(self, s: S) {
-        let job = &self.job;
-        let Correlation { source, out, .. } = job.of;
-        let (inputs, outputs) = (job.of.filters.inputs, job.of.filters.outputs);
-        let first = self.task * job.chunk;
-        let count = job.chunk.min(job.tiling.count() - first);
-        let mut memory = self.arenas.thread();
-        let memory = carve(&mut memory, |carver| job.carve(carver, S::LANES));
-        let strip = Grid {
-            start: memory.strip,
-            row: strip::columns(job.chunk.min(job.tiling.across)) * S::LANES,
-            column: S::LANES,
-        };
-        // SAFETY: the layouts have the padded rows of a task, whose padding holds old numbers, as do its
-        // products; tiles write outputs of their own.
-        unsafe {
-            for (at, tile, run) in job.runs(first, count) {
-                let (sample, y, x) = job.tiling.place(tile);
-                for block in 0..inputs.div_ceil(S::LANES) {
-                    let channel = block * S::LANES;
-                    let plane = (sample * inputs + channel) * source.0 * source.1;
-                    let planes = Planes {
-                        start: job.of.x.as_ptr().add(plane).cast_mut(),
-                        channels: S::LANES.min(inputs - channel),
-                        height: source.0,
-                        width: source.1,
-                    };
-                    let (y, x) = (y as isize - job.of.margin, x as isize - job.of.margin);
-                    planes.read(s, y, x, STEP * run + SIDE - STEP, strip);
-                    for i in 0..run {
-                        let from = Grid {
-                            start: strip.start.add(i * STEP * S::LANES),
-                            ..strip
-                        };
-                        transform_inputs(s, from, job.source_layout.grid::<S>(memory.source, at + i, block));
-                    }
-                }
-            }
-            let (panels, vectors) = (Panels::new::<S>(count), outputs.div_ceil(S::LANES));
-            for point in 0..POINTS {
-                let source = job.source_layout.at_point(memory.source, point);
-                let filters = job.filter_layout.at_point(self.filters.get(), point);
-                let results = job.result_layout.at_point(memory.results, point);
-                multiply_rows(s, panels, inputs, source, filters, vectors, results);
-            }
-            for (at, tile, run) in job.runs(first, count) {
-                let (sample, y, x) = job.tiling.place(tile);
-                for block in 0..vectors {
-                    let channel = block * S::LANES;
-                    let planes = Planes {
-                        start: job.of.y.get().add((sample * outputs + channel) * out.0 * out.1),
-                        channels: S::LANES.min(outputs - channel),
-                        height: out.0,
-                        width: out.1,
-                    };
-                    let mut bias = [0.0; 16];
-                    if let Some(from) = job.of.bias {
-                        bias[..planes.channels].copy_from_slice(&from[channel..][..planes.channels]);
-                    }
-                    let bias = s.load(bias.as_ptr());
-                    for i in 0..run {
-                        let to = Grid {
-                            start: strip.start.add(i * STEP * S::LANES),
-                            ..strip
-                        };
-                        transform_outputs(s, job.result_layout.grid::<S>(memory.results, at + i, block), bias, to);
-                    }
-                    planes.write(s, y, x, STEP * run, strip);
-                }
-            }
         }
     }
 }

@@ -141,17 +141,24 @@ pub(super) unsafe fn transform_inputs<S: Isa>(s: S, from: Grid, to: Grid) {
     }
 }
 
-/// Transforms the 3 × 3 weights of `from`.
+/// Transforms the 3 × 3 weights of `from`, turned by half a turn if `mirrored`.
 ///
 /// # Safety
 /// `from` must be valid for 3 × 3 vectors, `to` for 6 × 6.
 #[inline(always)]
-pub(super) unsafe fn transform_weights<S: Isa>(s: S, from: Grid, to: Grid) {
+pub(super) unsafe fn transform_weights<S: Isa>(s: S, from: Grid, mirrored: bool, to: Grid) {
     let mut rows = [[s.splat(0.0); 6]; 3];
+    let at = |i: usize| if mirrored { KERNEL - 1 - i } else { i };
     // SAFETY: the caller's condition.
     unsafe {
         for y in 0..3 {
-            rows[y] = weights(s, [from.load(s, y, 0), from.load(s, y, 1), from.load(s, y, 2)]);
+            let row = at(y);
+            let taps = [
+                from.load(s, row, at(0)),
+                from.load(s, row, at(1)),
+                from.load(s, row, at(2)),
+            ];
+            rows[y] = weights(s, taps);
         }
         for x in 0..6 {
             let column = weights(s, [rows[0][x], rows[1][x], rows[2][x]]);
