@@ -1,7 +1,7 @@
 //! Direct convolutions against those by transforms.
 //!
 //! `cargo run --release -p benches --example convolutions [THREADS [SIZE…]]` runs the algorithms in turn on the
-//! layers of SpyNet and of VGG and prints for each pass the best time of direct sums in milliseconds, and how many times
+//! layers of SpyNet and of VGG, those that images of the size meet in pictures of up to 128×128, and prints for each pass the best time of direct sums in milliseconds, and how many times
 //! as fast are Fourier transforms, Winograd's algorithm (where there is one) and the automatic choice.
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use nca_core::cpu::{ConvAlgorithm, Cpu};
 /// Time spent on each figure.
 const BUDGET: Duration = Duration::from_millis(1000);
 /// Batch and size of the images unless sizes are given.
-const SIZES: [(usize, usize); 4] = [(1, 32), (8, 32), (1, 64), (1, 128)];
+const SIZES: [(usize, usize); 5] = [(1, 16), (1, 32), (8, 32), (1, 64), (1, 128)];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

@@ -297,8 +297,8 @@ pub struct ConvLayer {
 }
 
 impl ConvLayer {
-    /// Whether a VGG layer meets images of this size, of pictures of 128×128 or smaller ones: as the images are
-    /// halved, the channels double.
+    /// Whether a layer of [`VGG`] may meet images of this size in a picture of at most 128×128: where those are halved, their
+    /// channels double.
     #[must_use]
     pub fn is_met_at(self, size: usize) -> bool {
         self.inputs * size <= 64 * 128

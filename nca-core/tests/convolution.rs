@@ -202,7 +202,7 @@ fn large_shapes() -> [ConvShape; 6] {
         shape(7, 5, 16, 2, 32, 32),
         shape(3, 1, 16, 33, 62, 75),
         shape(3, 3, 40, 8, 40, 44),
-        shape(3, 5, 40, 200, 9, 13),
+        shape(3, 9, 40, 200, 9, 13),
     ]
 }
 
@@ -250,6 +250,39 @@ fn errors_are_small_beside_the_terms_of_an_output() {
                         "{simd} {conv} pass {pass}: {worst} units, {shape:?}"
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Few tiles are summed up output by output, many tile by tile: an image's results are the same bits by itself and in a
+/// batch.
+#[test]
+fn batches_are_images() {
+    let shape = |batch| ConvShape {
+        batch,
+        inputs: 35,
+        outputs: 40,
+        height: 23,
+        width: 20,
+        kernel: 3,
+        padding: 1,
+    };
+    let numbers = Numbers::new(&shape(4), 8);
+    let first = Numbers {
+        x: numbers.x[..shape(1).input_len()].to_vec(),
+        weight: numbers.weight.clone(),
+        g_y: numbers.g_y[..shape(1).output_len()].to_vec(),
+    };
+    for simd in instruction_sets() {
+        for conv in [ConvAlgorithm::Direct, ConvAlgorithm::Fft, ConvAlgorithm::Winograd] {
+            let cpu = cpu(simd, conv, 2);
+            let (alone, together) = (
+                passes(&cpu, &shape(1), &first).unwrap(),
+                passes(&cpu, &shape(4), &numbers).unwrap(),
+            );
+            for pass in 0..2 {
+                assert!(together[pass].starts_with(&alone[pass]), "{simd} {conv} pass {pass}");
             }
         }
     }

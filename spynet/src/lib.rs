@@ -23,6 +23,6 @@ pub use estimator::FlowEstimator;
 pub use field::{FlowField, UNKNOWN_THRESHOLD, is_known};
 pub use flo::{encode_flo, parse_flo, read_flo, write_flo};
 pub use kitti::{read_kitti, write_kitti};
-pub use network::{FlowPass, Layer, SpyNet};
+pub use network::{FlowPass, Layer, Round, SpyNet};
 pub use spynet::SpyNetFlow;
 pub use weights::{LayerWeights, SpyNetWeights};

@@ -25,11 +25,17 @@ pub struct LayerWeights {
 /// The convolutions of every pyramid level, coarsest level first.
 ///
 /// A level sees eight channels (first frame, warped second frame, flow so far) and answers with two
-/// (the correction of the flow); between them ReLU follows every layer but the last.
+/// (the correction of the flow); between them ReLU follows every layer but the last. It may do so in several rounds, each
+/// with the flow of the one before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpyNetWeights {
     levels: Vec<Vec<LayerWeights>>,
+    /// Of each level.
+    rounds: Vec<usize>,
 }
+
+/// Metadata of a file: the rounds of each level, where any has several.
+const KEY_ROUNDS: &str = "spynet.rounds";
 
 /// Names of the published files: `netBasic` since the reimplementation's second edition,
 /// `moduleBasic` before.
@@ -44,6 +50,8 @@ impl SpyNetWeights {
     pub const KERNEL: usize = 7;
     /// Most levels, and most layers of a level, that a file may have.
     const MOST: usize = 16;
+    /// Most rounds of a level.
+    const MOST_ROUNDS: usize = 8;
 
     /// Weights of the given levels, which must fit together.
     pub fn new(levels: Vec<Vec<LayerWeights>>) -> Result<Self> {
@@ -86,7 +94,28 @@ impl SpyNetWeights {
                 ));
             }
         }
-        Ok(Self { levels })
+        let rounds = vec![1; levels.len()];
+        Ok(Self { levels, rounds })
+    }
+
+    /// The same weights with this many rounds of each level, 1 to 8.
+    pub fn with_rounds(self, rounds: Vec<usize>) -> Result<Self> {
+        let most = Self::MOST_ROUNDS;
+        if rounds.len() != self.levels.len() || rounds.iter().any(|n| !(1..=most).contains(n)) {
+            let expected = format!("{} numbers from 1 to {most}, one for each level", self.levels.len());
+            return Err(Error::invalid(
+                "rounds of the flow network",
+                format!("{rounds:?}"),
+                expected,
+            ));
+        }
+        Ok(Self { rounds, ..self })
+    }
+
+    /// How often each level is applied, coarsest first.
+    #[must_use]
+    pub fn rounds(&self) -> &[usize] {
+        &self.rounds
     }
 
     /// Untrained weights for `levels` levels of the given channels, uniform in ±1/√(I·k²) (PyTorch's
@@ -162,17 +191,36 @@ impl SpyNetWeights {
             levels.push(layers);
         }
         tensors.refuse_rest()?;
-        Self::new(levels).map_err(|e| Error::format(path, e, "the weights of a SpyNet"))
+        let weights = Self::new(levels).and_then(|weights| match tensors.metadata().get(KEY_ROUNDS) {
+            None => Ok(weights),
+            Some(text) => {
+                let rounds: std::result::Result<_, _> = text.split_whitespace().map(str::parse).collect();
+                let wrong = |_| Error::invalid(KEY_ROUNDS, format!("'{text}'"), "numbers");
+                weights.with_rounds(rounds.map_err(wrong)?)
+            }
+        });
+        weights.map_err(|e| Error::format(path, e, "the weights of a SpyNet"))
     }
 
     /// Writes the weights as safetensors, atomically; `metadata` tells where they come from.
     pub fn save(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
-        write_tensors(path, &self.views(""), metadata)
+        write_tensors(path, &self.views(""), &self.with_own(metadata))
     }
 
     /// As [`SpyNetWeights::save`] in half the size: the weights are rounded to f16.
     pub fn save_f16(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
-        write_tensors_f16(path, &self.views(""), metadata)
+        write_tensors_f16(path, &self.views(""), &self.with_own(metadata))
+    }
+
+    /// `metadata` and the rounds, where they must be told.
+    fn with_own(&self, metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut metadata = metadata.clone();
+        metadata.remove(KEY_ROUNDS);
+        if self.rounds.iter().any(|&n| n != 1) {
+            let rounds: Vec<String> = self.rounds.iter().map(usize::to_string).collect();
+            metadata.insert(KEY_ROUNDS.to_owned(), rounds.join(" "));
+        }
+        metadata
     }
 
     /// All tensors under the names of the published network, each after `before`.

@@ -10,11 +10,15 @@ use spynet::{FlowEstimator, FlowPass, LayerWeights, SpyNet, SpyNetFlow, SpyNetWe
 
 /// Kernels of side 3 and few channels; weights trebled, so that flows are of the order of a pixel.
 fn narrow() -> SpyNetWeights {
+    narrow_times(3.0)
+}
+
+fn narrow_times(gain: f32) -> SpyNetWeights {
     let init = SpyNetWeights::init(3, &[8, 4, 3, 2], 3, 5).unwrap();
-    let trebled = |values: &[f32]| values.iter().map(|v| 3.0 * v).collect();
+    let scaled = |values: &[f32]| values.iter().map(|v| gain * v).collect();
     let layer = |layer: &LayerWeights| LayerWeights {
-        weight: trebled(&layer.weight),
-        bias: trebled(&layer.bias),
+        weight: scaled(&layer.weight),
+        bias: scaled(&layer.bias),
         ..layer.clone()
     };
     SpyNetWeights::new(
@@ -53,11 +57,21 @@ fn set_parameters(backend: &Oracle, net: &mut SpyNet<Oracle>, mut values: &[f64]
 /// resized, so that the whole chain takes part.
 #[test]
 fn gradients_are_those_of_the_forward() {
+    check_gradients(&narrow());
+}
+
+/// The same where levels have several rounds, which share their weights. Seven rounds of trebled weights would multiply
+/// a change ten thousandfold, and difference quotients would meet kinks.
+#[test]
+fn gradients_are_summed_over_rounds() {
+    check_gradients(&narrow_times(2.0).with_rounds(vec![2, 3, 2]).unwrap());
+}
+
+fn check_gradients(weights: &SpyNetWeights) {
     let backend = Oracle::new();
     let grid = Grid::new(1, 33, 40);
-    let weights = narrow();
-    let mut net = SpyNet::new(&backend, &weights).unwrap();
-    let mut grads = SpyNet::zeros(&backend, &weights).unwrap();
+    let mut net = SpyNet::new(&backend, weights).unwrap();
+    let mut grads = SpyNet::zeros(&backend, weights).unwrap();
     let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
     let (first, second) = (noise(3 * grid.cells(), 0), noise(3 * grid.cells(), 1));
     let g_flow: Vec<f64> = noise(2 * grid.cells(), 2).iter().map(|v| v - 0.5).collect();
@@ -89,6 +103,30 @@ fn gradients_are_those_of_the_forward() {
         run(net, &first, &second)
     })
     .unwrap();
+}
+
+/// The first of several rounds is what a single one would be, and each of the others corrects the one before.
+#[test]
+fn a_round_starts_from_the_flow_of_the_one_before() {
+    let backend = Oracle::new();
+    let grid = Grid::new(2, 32, 32);
+    let weights = narrow();
+    let (first, second) = (noise(3 * grid.cells(), 6), noise(3 * grid.cells(), 7));
+    let flows = |rounds: usize| -> Vec<Vec<f64>> {
+        let weights = weights.clone().with_rounds(vec![rounds, 1, 1]).unwrap();
+        let net = SpyNet::new(&backend, &weights).unwrap();
+        let mut pass = FlowPass::new(&backend, &net, grid, false).unwrap();
+        let last = pass.forward(&backend, &net, &first, &second).unwrap().clone();
+        let found: Vec<_> = (0..pass.rounds().count())
+            .map(|round| pass.round_flow(round).clone())
+            .collect();
+        assert_eq!(found.last(), Some(&last));
+        found
+    };
+    let (one, three) = (flows(1), flows(3));
+    assert_eq!((one.len(), three.len()), (1, 3));
+    assert!(one[0] == three[0]);
+    assert!(three[1] != three[0] && three[2] != three[1]);
 }
 
 /// Weight gradients are added to what is there; those of frames replace it.

@@ -109,6 +109,7 @@ fn tiny() -> Recipe {
     Recipe {
         seed: 4,
         start: untrained(&[8, 6, 4, 2]),
+        rounds: None,
         stages: vec![
             Stage {
                 halvings: 1,
@@ -146,22 +147,41 @@ fn noise(len: usize, index: u64) -> Vec<f64> {
 /// the upper one with the lower one frozen.
 #[test]
 fn supervised_gradients_are_those_of_the_forward() {
+    // Flows are of the order of a pixel.
+    check_supervised([1, 1], 3.0);
+}
+
+#[test]
+fn supervised_gradients_are_summed_over_rounds() {
+    // Less, as each round multiplies what a change does, and difference quotients would meet kinks.
+    check_supervised([2, 3], 1.0);
+}
+
+fn check_supervised(rounds: [usize; 2], gain: f64) {
     let backend = Oracle::new();
     let weights = SpyNetWeights::init(2, &[8, 4, 3, 2], 3, 5).unwrap();
+    let weights = weights.with_rounds(rounds.to_vec()).unwrap();
+    let total = rounds[0] + rounds[1];
     let grid = Grid::new(2, 64, 32);
     let mut net = SpyNet::new(&backend, &weights).unwrap();
     for layer in net.layers_mut() {
-        // Trebled, flows are of the order of a pixel.
-        layer.weight.iter_mut().chain(&mut layer.bias).for_each(|w| *w *= 3.0);
+        layer.weight.iter_mut().chain(&mut layer.bias).for_each(|w| *w *= gain);
     }
     let (first, second) = (noise(3 * grid.cells(), 0), noise(3 * grid.cells(), 1));
     let flows = |net: &SpyNet<Oracle>| -> Result<Vec<f64>> {
         let mut pass = FlowPass::new(&backend, net, grid, false)?;
         pass.forward_levels(&backend, net, &first, &second)?;
-        Ok([pass.level_flow(0).clone(), pass.level_flow(1).clone()].concat())
+        Ok((0..total).flat_map(|round| pass.round_flow(round).clone()).collect())
     };
-    let lengths = [2 * grid.cells() / 4, 2 * grid.cells()];
-    let g_flow = noise(lengths[0] + lengths[1], 2);
+    let length = |round: usize| {
+        if round < rounds[0] {
+            2 * grid.cells() / 4
+        } else {
+            2 * grid.cells()
+        }
+    };
+    let start = |round: usize| (0..round).map(length).sum::<usize>();
+    let g_flow = noise(start(total), 2);
     for lowest in [0, 1] {
         let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
         pass.forward_levels(&backend, &net, &first, &second).unwrap();
@@ -171,15 +191,16 @@ fn supervised_gradients_are_those_of_the_forward() {
             &backend,
             &net,
             lowest,
-            |level, flow, g| {
-                assert_eq!(flow.len(), lengths[level]);
-                asked.push(level);
-                backend.upload(&g_flow[level * lengths[0]..][..lengths[level]], g)
+            |round, flow, g| {
+                assert_eq!(flow.len(), length(round));
+                asked.push(round);
+                backend.upload(&g_flow[start(round)..][..length(round)], g)
             },
             &mut grads,
         )
         .unwrap();
-        assert_eq!(asked, (lowest..2).rev().collect::<Vec<_>>());
+        let first = if lowest == 0 { 0 } else { rounds[0] };
+        assert_eq!(asked, (first..total).rev().collect::<Vec<_>>());
         if lowest == 1 {
             assert!(
                 grads.levels()[0]
@@ -365,6 +386,31 @@ fn trained_weights_are_refined() {
     after.weights.save(&file, &after.metadata).unwrap();
     let refused = again(Start::load(&file).unwrap()).unwrap_err().to_string();
     assert!(refused.contains("another recipe"), "{refused}");
+}
+
+/// A training in rounds trains another level than one without, is taken up to the bit where it stopped, and leaves weights
+/// whose file tells of the rounds.
+#[test]
+fn rounds_are_trained() {
+    let recipe = Recipe {
+        rounds: Some(vec![2, 3, 1]),
+        stages: vec![stage(Trained::Level(0), 32, 2, 3), stage(Trained::Level(1), 64, 1, 4)],
+        ..tiny()
+    };
+    let [whole, halves, single] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let all = Waves::new(u64::MAX);
+    let expected = run(&recipe, &all, whole.path(), false).unwrap();
+    assert_eq!(expected.weights.rounds(), [2, 3, 1]);
+    let path = whole.path().join("w.safetensors");
+    expected.weights.save(&path, &expected.metadata).unwrap();
+    assert!(SpyNetWeights::load(&path).unwrap() == expected.weights);
+
+    run(&recipe, &Waves::new(9), halves.path(), false).unwrap_err();
+    let resumed = run(&recipe, &all, halves.path(), true).unwrap();
+    assert!(resumed.weights == expected.weights);
+
+    let one = run(&Recipe { rounds: None, ..recipe }, &all, single.path(), false).unwrap();
+    assert!(one.weights.levels()[1] != expected.weights.levels()[1]);
 }
 
 /// f16 has a mantissa of 11 bits: each weight comes back within 2⁻¹¹ of itself, or within half the

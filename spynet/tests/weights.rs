@@ -45,6 +45,37 @@ fn load(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Result<SpyNetWeights, Str
     })
 }
 
+/// Rounds are kept by a file where any level has several, and each level has one where the file says nothing.
+#[test]
+fn rounds_are_kept() {
+    let (_directory, path) = file();
+    let several = weights().with_rounds(vec![1, 3]).unwrap();
+    for weights in [weights(), several] {
+        weights.save(&path, &BTreeMap::new()).unwrap();
+        assert!(SpyNetWeights::load(&path).unwrap() == weights, "{:?}", weights.rounds());
+        weights.save_f16(&path, &BTreeMap::new()).unwrap();
+        assert_eq!(SpyNetWeights::load(&path).unwrap().rounds(), weights.rounds());
+    }
+    for (text, expected) in [
+        ("1 x", "numbers"),
+        ("1", "2 numbers"),
+        ("1 0", "1 to 8"),
+        ("1 1 1", "2 numbers"),
+    ] {
+        let metadata = BTreeMap::from([("spynet.rounds".to_owned(), text.to_owned())]);
+        let weights = tensors(&weights(), "netBasic");
+        let views = weights
+            .iter()
+            .map(|(name, shape, values)| TensorView::new(name.clone(), shape, values));
+        write_tensors(&path, &views.collect::<Vec<_>>(), &metadata).unwrap();
+        let refused = SpyNetWeights::load(&path).unwrap_err().to_string();
+        assert!(
+            refused.contains("weights.safetensors") && refused.contains(expected),
+            "{refused}"
+        );
+    }
+}
+
 #[test]
 fn published_network_has_its_size() {
     let published = SpyNetWeights::init(

@@ -1,4 +1,4 @@
-//! Progress bars of a sweep.
+//! Progress bars: how they look, and those of a sweep.
 
 use std::time::Duration;
 
@@ -8,6 +8,13 @@ use nca_train::sweep::Event;
 
 /// Iterations that take longer are announced with their time.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// The look of every bar; `template` is a constant, and a wrong one would only fall back to the default look.
+pub(crate) fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
 
 /// Bars on standard error: the sweep, and each model in training.
 pub(crate) struct SweepProgress {
@@ -26,11 +33,7 @@ impl SweepProgress {
             ProgressDrawTarget::stderr()
         };
         let bars = MultiProgress::with_draw_target(target);
-        let bar = |template: &str| {
-            // Both templates are constants; a wrong one would only fall back to the default look.
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(0).with_style(style.progress_chars("━╸─"))
-        };
+        let bar = |template: &str| ProgressBar::new(0).with_style(bar_style(template));
         let sweep = bars.add(bar("{prefix:10} {bar:30.cyan} {pos}/{len} models  {msg}"));
         let model = |_| bars.add(bar("{prefix:10} {bar:30.green} {pos}/{len}  {msg}"));
         let models = (0..jobs).map(model).collect();

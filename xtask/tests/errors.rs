@@ -145,6 +145,24 @@ fn impossible_flow_trainings() {
     training("--batch=99999999999", &["--batch", "99999999999"]);
     training("--learning-rate=NaN", &["learning rate", "NaN"]);
     training("--checkpoint-seconds=-1", &["--checkpoint-seconds"]);
+    training("--rounds=1,1,1,2,2,2", &["--from"]);
+    let weights = directory.path().join("weights.safetensors");
+    let own = spynet::SpyNetWeights::builtin().expect("weights");
+    own.save(&weights, &std::collections::BTreeMap::new()).expect("a file");
+    let from = format!("--from={}", weights.to_str().expect("UTF-8"));
+    for (rounds, words) in [
+        ("--rounds=1,1", ["--rounds", "[1, 1]", "numbers from 1 to 8"]),
+        (
+            "--rounds=1,1,1,0,2,1",
+            ["--rounds", "[1, 1, 1, 0, 2, 1]", "numbers from 1 to 8"],
+        ),
+        ("--rounds=1,1,2,1,1,1", ["--rounds", "[1, 1, 2, 1, 1, 1]", "3 or 4"]),
+    ] {
+        refused(
+            &["flow-train", "--out", out.to_str().expect("UTF-8"), &from, rounds],
+            &words,
+        );
+    }
     if nca_cuda::probe().is_err() {
         training("--backend=cuda", &["cuda backend: "]);
     }

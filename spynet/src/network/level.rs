@@ -1,18 +1,20 @@
-//! One level of the pyramid, forward and backward.
+//! One round of a level of the pyramid, forward and backward.
 
 use nca_core::Result;
-use nca_core::backend::Backend;
+use nca_core::backend::{Backend, Upsample2Shape};
 
 use super::Layer;
 
-/// What one level keeps: everything its backward needs.
+/// What one round of a level keeps: everything its backward needs.
 pub(super) struct Level<B: Backend> {
+    /// The level's number in the network.
+    pub(super) number: usize,
     pub(super) height: usize,
     pub(super) width: usize,
     /// Frames of this size, `[B,3,h,w]`.
     pub(super) first: B::Buffer,
     pub(super) second: B::Buffer,
-    /// Flow of the level below, doubled, `[B,2,h,w]`.
+    /// Flow of the round before, or of the level below, doubled, `[B,2,h,w]`.
     pub(super) coarse: B::Buffer,
     /// The second frame warped back by it, `[B,3,h,w]`.
     pub(super) warped: B::Buffer,
@@ -22,7 +24,7 @@ pub(super) struct Level<B: Backend> {
     pub(super) flow: B::Buffer,
 }
 
-/// Gradients of a level.
+/// Gradients of a round.
 pub(super) struct LevelGradients<B: Backend> {
     pub(super) first: B::Buffer,
     pub(super) second: B::Buffer,
@@ -35,6 +37,25 @@ pub(super) struct LevelGradients<B: Backend> {
 }
 
 impl<B: Backend> Level<B> {
+    /// Whether it is a later round of the level that `before` is a round of.
+    pub(super) fn repeats(&self, before: &Self) -> bool {
+        self.number == before.number
+    }
+
+    /// Takes up the flow of the round before it.
+    pub(super) fn start_from(&mut self, backend: &B, before: &Self, batch: usize) -> Result<()> {
+        if self.repeats(before) {
+            let len = batch * 2 * self.height * self.width;
+            return backend.copy(&before.flow, 0, &mut self.coarse, 0, len);
+        }
+        backend.upsample2(
+            &upsample_shape(batch, before, self),
+            2.0,
+            &before.flow,
+            &mut self.coarse,
+        )
+    }
+
     pub(super) fn frames_mut(&mut self, second: bool) -> &mut B::Buffer {
         if second { &mut self.second } else { &mut self.first }
     }
@@ -117,6 +138,32 @@ impl<B: Backend> LevelGradients<B> {
             &mut self.flow_term,
         )?;
         backend.axpy(1.0, &self.flow_term, &mut self.flow)
+    }
+
+    /// After [`LevelGradients::inputs_backward`]: the gradient of the flow of the round before (`=`).
+    pub(super) fn start_backward(
+        &self,
+        backend: &B,
+        level: &Level<B>,
+        before: &Level<B>,
+        batch: usize,
+        g_before: &mut B::Buffer,
+    ) -> Result<()> {
+        if level.repeats(before) {
+            let len = batch * 2 * level.height * level.width;
+            return backend.copy(&self.flow, 0, g_before, 0, len);
+        }
+        backend.upsample2_backward(&upsample_shape(batch, before, level), 2.0, &self.flow, g_before)
+    }
+}
+
+fn upsample_shape<B: Backend>(batch: usize, coarse: &Level<B>, fine: &Level<B>) -> Upsample2Shape {
+    Upsample2Shape {
+        planes: 2 * batch,
+        height: coarse.height,
+        width: coarse.width,
+        out_height: fine.height,
+        out_width: fine.width,
     }
 }
 

@@ -5,6 +5,9 @@
 //! far, warps the second frame back by it, and adds the correction that its five convolutions see
 //! between the first frame and the warped second one. So every level only ever has to find small
 //! motions.
+//!
+//! A level may do so in several rounds: it warps once more by what it has found and corrects that (as IRR of Hur & Roth
+//! 2019 does with shared weights). The published network has one round each.
 
 use nca_core::backend::{Backend, ConvShape};
 use nca_core::{Grid, Real, Result};
@@ -16,6 +19,7 @@ mod pass;
 mod supervised;
 
 pub use pass::FlowPass;
+pub use supervised::Round;
 
 /// Means of the colours that the network was trained on.
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
@@ -44,6 +48,8 @@ pub struct Layer<B: Backend> {
 #[derive(Debug)]
 pub struct SpyNet<B: Backend> {
     levels: Vec<Vec<Layer<B>>>,
+    /// Of each level.
+    rounds: Vec<usize>,
 }
 
 impl<B: Backend> SpyNet<B> {
@@ -75,7 +81,8 @@ impl<B: Backend> SpyNet<B> {
             }
             levels.push(layers);
         }
-        Ok(Self { levels })
+        let rounds = weights.rounds().to_vec();
+        Ok(Self { levels, rounds })
     }
 
     /// Copies the weights, or gradients, to the host, rounded to f32.
@@ -97,7 +104,7 @@ impl<B: Backend> SpyNet<B> {
             }
             levels.push(layers);
         }
-        SpyNetWeights::new(levels)
+        SpyNetWeights::new(levels)?.with_rounds(self.rounds.clone())
     }
 
     /// The layers of each level, coarsest level first.

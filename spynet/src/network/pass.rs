@@ -1,6 +1,6 @@
 //! The whole network on one size of frames.
 
-use nca_core::backend::{Backend, ResizeShape, Upsample2Shape};
+use nca_core::backend::{Backend, ResizeShape};
 use nca_core::{Error, Grid, Result, check_len};
 
 use super::level::{Level, LevelGradients};
@@ -9,12 +9,12 @@ use super::{DEVIATION, MEAN, SpyNet, pyramid};
 /// Buffers of one size of frames: runs a network forward and, if asked for, backward.
 ///
 /// Memory: `4/3 · (13 + 8 + Σ outputs)` elements for each pixel, 225 with the layers of the published
-/// network, and as many again for gradients.
+/// network, times the rounds of a level; and as many again for gradients.
 pub struct FlowPass<B: Backend> {
     pub(super) grid: Grid,
     /// Frames of the given size with the training colours' mean and deviation removed.
     normalized: B::Buffer,
-    /// Coarsest first.
+    /// The rounds of every level, coarsest first.
     pub(super) levels: Vec<Level<B>>,
     pub(super) gradients: Option<Vec<LevelGradients<B>>>,
     /// Flow of the given size, `[B,2,H,W]`, before and after scaling.
@@ -37,13 +37,17 @@ impl<B: Backend> FlowPass<B> {
         sizes.reverse();
         let mut levels = Vec::new();
         let mut level_gradients = Vec::new();
-        for (&(height, width), layers) in sizes.iter().zip(&net.levels) {
+        let rounds = net.rounds.iter().zip(&sizes).zip(&net.levels).enumerate();
+        let rounds =
+            rounds.flat_map(|(number, ((&rounds, &size), layers))| std::iter::repeat_n((number, size, layers), rounds));
+        for (number, (height, width), layers) in rounds {
             let zeros = |channels: usize| backend.zeros(batch * channels * height * width);
             let widths: Vec<usize> = std::iter::once(layers[0].inputs)
                 .chain(layers.iter().map(|layer| layer.outputs))
                 .collect();
             let activations = || widths.iter().map(|&channels| zeros(channels)).collect::<Result<_>>();
             levels.push(Level {
+                number,
                 height,
                 width,
                 first: zeros(3)?,
@@ -102,8 +106,8 @@ impl<B: Backend> FlowPass<B> {
         Ok(&self.flow)
     }
 
-    /// As [`FlowPass::forward`] as far as the flow of every level ([`FlowPass::level_flow`]); that of
-    /// the finest is not brought to the given size.
+    /// As [`FlowPass::forward`] as far as the flow of every round ([`FlowPass::round_flow`]); that of
+    /// the last is not brought to the given size.
     pub fn forward_levels(
         &mut self,
         backend: &B,
@@ -111,6 +115,13 @@ impl<B: Backend> FlowPass<B> {
         first: &B::Buffer,
         second: &B::Buffer,
     ) -> Result<()> {
+        let levels = self.levels.last().map_or(0, |last| last.number + 1);
+        let rounds: usize = net.rounds.iter().take(levels).sum();
+        if rounds != self.levels.len() {
+            let found = format!("{rounds} rounds of {levels} levels");
+            let expected = format!("the {} rounds it was made for", self.levels.len());
+            return Err(Error::invalid("weights of a flow pass", found, expected));
+        }
         self.build_pyramids(backend, first, second)?;
         for l in 0..self.levels.len() {
             let (below, level) = self.levels.split_at_mut(l);
@@ -118,12 +129,9 @@ impl<B: Backend> FlowPass<B> {
             match below.last() {
                 // There is no flow yet.
                 None => backend.fill(0.0, &mut level.coarse)?,
-                Some(below) => {
-                    let shape = upsample_shape(self.grid.batch, below, level);
-                    backend.upsample2(&shape, 2.0, &below.flow, &mut level.coarse)?;
-                }
+                Some(below) => level.start_from(backend, below, self.grid.batch)?,
             }
-            level.forward(backend, &net.levels[l], self.grid.batch)?;
+            level.forward(backend, &net.levels[level.number], self.grid.batch)?;
         }
         Ok(())
     }
@@ -159,6 +167,11 @@ impl<B: Backend> FlowPass<B> {
                             out_width: level.width,
                         };
                         backend.resize(&shape, &self.normalized, level.frames_mut(is_second))?;
+                    }
+                    Some(finer) if finer.repeats(level) => {
+                        let len = 3 * grid.batch * level.height * level.width;
+                        let (source, target) = (finer.frames_mut(is_second), level.frames_mut(is_second));
+                        backend.copy(source, 0, target, 0, len)?;
                     }
                     Some(finer) => {
                         let (height, width) = (finer.height, finer.width);
@@ -203,20 +216,24 @@ impl<B: Backend> FlowPass<B> {
         for l in (0..self.levels.len()).rev() {
             let (below, own) = gradients.split_at_mut(l);
             let level = &self.levels[l];
-            let grads = grads.as_deref_mut().map(|grads| &mut grads.levels[l][..]);
-            own[0].layers_backward(backend, level, &net.levels[l], batch, grads, true)?;
+            let grads = grads.as_deref_mut().map(|grads| &mut grads.levels[level.number][..]);
+            own[0].layers_backward(backend, level, &net.levels[level.number], batch, grads, true)?;
             own[0].inputs_backward(backend, level, batch)?;
             if let Some(below) = below.last_mut() {
-                let shape = upsample_shape(batch, &self.levels[l - 1], level);
-                backend.upsample2_backward(&shape, 2.0, &own[0].flow, &mut below.flow)?;
+                own[0].start_backward(backend, level, &self.levels[l - 1], batch, &mut below.flow)?;
             }
         }
-        // Up the pyramids: what a level got directly, and what its halved image got.
+        // Up the pyramids: what a round got directly, and what its copy or its halved image got.
         for l in 1..gradients.len() {
             let (coarser, own) = gradients.split_at_mut(l);
             let (coarser, own) = (&coarser[l - 1], &mut own[0]);
             let (height, width) = (self.levels[l].height, self.levels[l].width);
+            let repeats = self.levels[l].repeats(&self.levels[l - 1]);
             for (from, to) in [(&coarser.first, &mut own.first), (&coarser.second, &mut own.second)] {
+                if repeats {
+                    backend.axpy(1.0, from, to)?;
+                    continue;
+                }
                 backend.avg_pool2_backward(3 * batch, height, width, from, &mut own.image_term)?;
                 backend.axpy(1.0, &own.image_term, to)?;
             }
@@ -237,16 +254,6 @@ impl<B: Backend> FlowPass<B> {
             backend.channel_affine_backward(self.grid.plane(), &scale, &self.normalized, to)?;
         }
         Ok(())
-    }
-}
-
-pub(super) fn upsample_shape<B: Backend>(batch: usize, coarse: &Level<B>, fine: &Level<B>) -> Upsample2Shape {
-    Upsample2Shape {
-        planes: 2 * batch,
-        height: coarse.height,
-        width: coarse.width,
-        out_height: fine.height,
-        out_width: fine.width,
     }
 }
 

@@ -5,7 +5,7 @@ use nca_core::{Result, check_len};
 use rayon::prelude::*;
 
 use super::augment::Variant;
-use super::recipe::Stage;
+use super::stage::Stage;
 
 /// A pair of frames and the flow from the first to the second.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 //!
 //! As in Ranjan & Black 2017, a level is trained with the levels below it frozen and starts from the
 //! weights of the level below; later stages train all levels end to end, with a loss on the flow of
-//! each (deep supervision). The loss is the endpoint error `(‖flow − truth‖² + ε²)^(q/2) − ε^q`, q = 1 or,
+//! each level and round (deep supervision). The loss is the endpoint error `(‖flow − truth‖² + ε²)^(q/2) − ε^q`, q = 1 or,
 //! when trained weights are refined, less ([`Stage::exponent`]), a mean over all pixels: what became of an occluded pixel is known too, so it counts like any other. The truth of
 //! a level is the true flow, averaged over the pixels that a pixel of the level stands for and divided
 //! by their number along a side.
@@ -22,12 +22,16 @@ mod loss;
 mod recipe;
 mod run;
 mod source;
+mod stage;
+mod start;
 mod state;
 mod trainer;
 
 pub use batch::{Batch, Example, ExampleSource};
-pub use recipe::{Recipe, Scenes, Stage, Start, Trained};
+pub use recipe::Recipe;
 pub use run::{Event, HeldOutError, LogRow, Outcome, TrainOptions, train};
 pub use source::SynthSource;
+pub use stage::{Scenes, Stage, Trained};
+pub use start::Start;
 pub use state::TrainState;
 pub use trainer::StageTrainer;

@@ -1,303 +1,13 @@
 //! What decides the result of a training.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
-use nca_core::checkpoint::read_tensors_any;
 use nca_core::{Error, Result};
 
 use super::initial::initial_weights;
-use super::run::{KEY_EARLIER, KEY_RECIPE};
-use crate::choice::hash;
-use crate::network::{COARSEST, MULTIPLE};
+use super::stage::{Scenes, Stage, Trained};
+use super::start::Start;
 use crate::weights::SpyNetWeights;
-
-/// Which levels a stage trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trained {
-    /// This one; those below are frozen.
-    Level(usize),
-    /// All from the coarsest to this one, with a loss on each.
-    UpTo(usize),
-}
-
-impl Trained {
-    /// The finest level that takes part.
-    #[must_use]
-    pub fn top(self) -> usize {
-        match self {
-            Self::Level(top) | Self::UpTo(top) => top,
-        }
-    }
-
-    /// The coarsest level whose weights change.
-    #[must_use]
-    pub fn lowest(self) -> usize {
-        match self {
-            Self::Level(level) => level,
-            Self::UpTo(_) => 0,
-        }
-    }
-}
-
-impl fmt::Display for Trained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Level(level) => write!(f, "level {level}"),
-            Self::UpTo(level) => write!(f, "levels 0-{level}"),
-        }
-    }
-}
-
-/// What the scenes of a stage are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenes {
-    /// Whole textures that move, with nothing else: what a level learns to see motion from.
-    Clear,
-    /// Everything.
-    All,
-}
-
-impl fmt::Display for Scenes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Clear => "clear",
-            Self::All => "all",
-        })
-    }
-}
-
-/// A run of iterations under the same settings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stage {
-    /// Which levels change.
-    pub trained: Trained,
-    /// Whether the top level, and every finer one, first takes the weights of the level below it.
-    pub from_below: bool,
-    /// What the pairs show.
-    pub scenes: Scenes,
-    /// Rows of the pairs of frames.
-    pub height: usize,
-    /// Columns of the pairs of frames.
-    pub width: usize,
-    /// Shortest motion that is not zero, in pixels of the pairs. A coarse level learns nothing from
-    /// motions it cannot see.
-    pub slowest: f64,
-    /// How often the pairs are halved before training: the top level need not see the full size.
-    pub halvings: u32,
-    /// Pairs of an iteration.
-    pub batch: usize,
-    /// How many iterations use a pair, each time varied anew; at least 1.
-    pub reuse: u64,
-    /// Iterations.
-    pub iterations: u64,
-    /// Adam's learning rate at the start; it falls along half a cosine to
-    /// [`Stage::LAST_RATE`] of it.
-    pub learning_rate: f64,
-    /// Power q of the endpoint error that is made small: 1, or less for a pixel to count the more the
-    /// nearer it is to the truth.
-    pub exponent: f64,
-}
-
-impl Stage {
-    /// The last learning rate, as a share of the first.
-    pub const LAST_RATE: f64 = 0.02;
-    /// Iterations over which the learning rate first rises: Adam's second moments are guesses then.
-    const RISE: u64 = 50;
-
-    /// Of no iterations yet; pairs as (columns, rows, slowest motion), and (batch, reuse).
-    fn new(
-        trained: Trained,
-        from_below: bool,
-        scenes: Scenes,
-        (width, height, slowest): (usize, usize, f64),
-        halvings: u32,
-        (batch, reuse): (usize, u64),
-        learning_rate: f64,
-    ) -> Self {
-        Self {
-            trained,
-            from_below,
-            scenes,
-            height,
-            width,
-            slowest,
-            halvings,
-            batch,
-            reuse,
-            iterations: 0,
-            learning_rate,
-            exponent: 1.0,
-        }
-    }
-
-    /// The three levels of a frame of 128×128, end to end.
-    fn levels_to_2(rate: f64) -> Self {
-        Self::new(Trained::UpTo(2), false, Scenes::All, (128, 128, 0.02), 0, (4, 2), rate)
-    }
-
-    fn level_3() -> Self {
-        Self::new(Trained::Level(3), true, Scenes::All, (256, 256, 0.02), 0, (1, 2), 4e-4)
-    }
-
-    fn level_4() -> Self {
-        Self::new(Trained::Level(4), true, Scenes::All, (512, 384, 0.02), 0, (1, 2), 3e-4)
-    }
-
-    /// Rows and columns of the pairs trained on.
-    #[must_use]
-    pub fn trained_size(&self) -> (usize, usize) {
-        (self.height >> self.halvings, self.width >> self.halvings)
-    }
-
-    /// Learning rate of `iteration`, counted from 0.
-    #[must_use]
-    pub fn learning_rate_at(&self, iteration: u64) -> f64 {
-        let progress = iteration as f64 / self.iterations.max(1) as f64;
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        let rise = ((iteration + 1) as f64 / Self::RISE.min(self.iterations).max(1) as f64).min(1.0);
-        self.learning_rate * rise * (Self::LAST_RATE + (1.0 - Self::LAST_RATE) * cosine)
-    }
-
-    fn validate(&self, number: usize, levels: usize) -> Result<()> {
-        let wrong = |what: &str, found: String, expected: String| {
-            Err(Error::invalid(
-                format!("{what} of stage {number} ({})", self.trained),
-                found,
-                expected,
-            ))
-        };
-        let top = self.trained.top();
-        if top >= levels {
-            return wrong("top level", top.to_string(), format!("below {levels}"));
-        }
-        if self.from_below && top == 0 {
-            return wrong(
-                "start",
-                "the level below".into(),
-                "weights of its own at level 0".into(),
-            );
-        }
-        let (height, width) = self.trained_size();
-        let unit = MULTIPLE << self.halvings;
-        if self.height == 0
-            || self.width == 0
-            || !self.height.is_multiple_of(unit)
-            || !self.width.is_multiple_of(unit)
-            || height.max(width) != COARSEST << top
-        {
-            let expected = format!(
-                "multiples of {unit}, the longer side {}",
-                (COARSEST << top) << self.halvings
-            );
-            return wrong("size", format!("{}x{}", self.width, self.height), expected);
-        }
-        for (what, value) in [("batch", self.batch as u64), ("reuse", self.reuse)] {
-            if value == 0 {
-                return wrong(what, "0".into(), "at least 1".into());
-            }
-        }
-        if !(self.slowest > 0.0 && self.slowest.is_finite()) {
-            return wrong("slowest motion", self.slowest.to_string(), "above 0".into());
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return wrong("learning rate", self.learning_rate.to_string(), "above 0".into());
-        }
-        if !(self.exponent > 0.0 && self.exponent <= 1.0) {
-            return wrong("exponent", self.exponent.to_string(), "above 0, at most 1".into());
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (height, width) = self.trained_size();
-        write!(f, "{}", self.trained)?;
-        if self.from_below {
-            write!(f, " from {}", self.trained.top() - 1)?;
-        }
-        write!(
-            f,
-            ": {} x {} pairs of {}x{}",
-            self.iterations, self.batch, self.width, self.height
-        )?;
-        if self.halvings > 0 {
-            write!(f, " halved to {width}x{height}")?;
-        }
-        write!(f, ", {} scenes from {} px", self.scenes, self.slowest)?;
-        if self.reuse > 1 {
-            write!(f, ", each {} times", self.reuse)?;
-        }
-        write!(f, ", rate {}", self.learning_rate)?;
-        if self.exponent != 1.0 {
-            write!(f, ", error to the power of {}", self.exponent)?;
-        }
-        Ok(())
-    }
-}
-
-/// The network that a training starts with.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Start {
-    /// One that answers "no motion", its filters drawn from the recipe's seed.
-    Untrained {
-        /// Levels; those that no stage trains become copies of the finest that one does.
-        levels: usize,
-        /// Channels of a level, from input to output.
-        channels: Vec<usize>,
-        /// Side of the kernels.
-        kernel: usize,
-    },
-    /// One that has been trained before.
-    Weights {
-        /// What the recipe calls them: must tell them from all others, as a digest does.
-        name: String,
-        /// The recipes that made them, where that is known.
-        earlier: Option<String>,
-        /// The weights.
-        weights: SpyNetWeights,
-    },
-}
-
-impl Start {
-    /// The weights of a file ([`SpyNetWeights::load`]), named by its SHA-256.
-    pub fn load(path: &Path) -> Result<Self> {
-        let weights = SpyNetWeights::load(path)?;
-        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        let tensors = read_tensors_any(path)?;
-        let recipes = [KEY_EARLIER, KEY_RECIPE].map(|key| tensors.metadata().get(key).cloned());
-        let recipes: Vec<String> = recipes.into_iter().flatten().collect();
-        Ok(Self::Weights {
-            name: format!("weights of SHA-256 {}", hash(&bytes, 64)),
-            earlier: (!recipes.is_empty()).then(|| recipes.join("; then: ")),
-            weights,
-        })
-    }
-
-    /// Levels of the network.
-    #[must_use]
-    pub fn levels(&self) -> usize {
-        match self {
-            Self::Untrained { levels, .. } => *levels,
-            Self::Weights { weights, .. } => weights.levels().len(),
-        }
-    }
-}
-
-impl fmt::Display for Start {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Untrained {
-                levels,
-                channels,
-                kernel,
-            } => write!(f, "{levels} levels of {channels:?}, kernel {kernel}"),
-            Self::Weights { name, .. } => write!(f, "from {name}"),
-        }
-    }
-}
 
 /// Everything that decides the result of a training; [`fmt::Display`] writes all of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -306,6 +16,8 @@ pub struct Recipe {
     pub seed: u64,
     /// What is trained.
     pub start: Start,
+    /// Rounds of each level, in training and afterwards; `None` for those that the start has.
+    pub rounds: Option<Vec<usize>>,
     /// One after the other.
     pub stages: Vec<Stage>,
     /// Pairs of 128×128 pixels that a stage is measured on; of larger ones fewer, but at least four.
@@ -314,10 +26,14 @@ pub struct Recipe {
     pub measurements: u64,
 }
 
+/// [`Stage::exponent`] once a network is nearly right.
+const REFINED_EXPONENT: f64 = 0.5;
+
 impl Recipe {
     /// ε of the loss, in pixels of the level.
     pub const EPSILON: f64 = 0.01;
-    /// What the loss of a level below the top counts in an end-to-end stage; the top counts 1.
+    /// What the loss of a level below the top counts in an end-to-end stage, and that of a round before the last; the last
+    /// round of the top counts 1.
     pub const LOWER_WEIGHT: f64 = 0.5;
     /// Adam's decay rates and its summand.
     pub const BETA1: f64 = 0.9;
@@ -349,7 +65,6 @@ impl Recipe {
     /// flickers from pixel to pixel, and the coarser levels would forget it.
     #[must_use]
     pub fn refine(seed: u64, start: Start) -> Self {
-        const EXPONENT: f64 = 0.5;
         let levels = start.levels();
         let stages = [
             (4_000, Stage::levels_to_2(3e-4)),
@@ -357,7 +72,7 @@ impl Recipe {
             (2_000, Stage::level_4()),
         ];
         let stages = stages.map(|(iterations, stage)| {
-            let exponent = EXPONENT;
+            let exponent = REFINED_EXPONENT;
             (iterations, Stage { exponent, ..stage })
         });
         Self {
@@ -365,6 +80,31 @@ impl Recipe {
             ..Self::of(seed, stages)
         }
         .up_to(levels)
+    }
+
+    /// From trained weights to ones whose levels work in `rounds`, one number for each: half an hour on two cores.
+    ///
+    /// Levels 3 and 4 are trained where they have several. Without it a second round finds what is left of a motion,
+    /// but takes more of what noise there is for motion too.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rounds that the levels cannot have.
+    pub fn in_rounds(seed: u64, start: Start, rounds: Vec<usize>) -> Result<Self> {
+        let several = |stage: &Stage| rounds.get(stage.trained.top()).is_some_and(|&n| n > 1);
+        let mut stages = vec![(1_500, Stage::level_3()), (1_000, Stage::level_4())];
+        stages.retain(|(_, stage)| several(stage));
+        for (_, stage) in &mut stages {
+            stage.from_below = false;
+            stage.exponent = REFINED_EXPONENT;
+            stage.learning_rate *= 0.5;
+        }
+        let recipe = Self {
+            start,
+            rounds: Some(rounds),
+            ..Self::of(seed, stages)
+        };
+        recipe.initial_weights()?;
+        Ok(recipe)
     }
 
     /// What the full and the quick recipe share.
@@ -395,6 +135,7 @@ impl Recipe {
                 channels: vec![8, 24, 32, 24, 16, 2],
                 kernel: 5,
             },
+            rounds: None,
             stages: stages
                 .into_iter()
                 .map(|(iterations, stage)| Stage { iterations, ..stage })
@@ -443,13 +184,17 @@ impl Recipe {
 
     /// The weights that the first stage starts from; untrained levels answer that the flow so far is right.
     pub fn initial_weights(&self) -> Result<SpyNetWeights> {
-        match &self.start {
+        let weights = match &self.start {
             Start::Untrained {
                 levels,
                 channels,
                 kernel,
-            } => initial_weights(*levels, channels, *kernel, self.seed),
-            Start::Weights { weights, .. } => Ok(weights.clone()),
+            } => initial_weights(*levels, channels, *kernel, self.seed)?,
+            Start::Weights { weights, .. } => weights.clone(),
+        };
+        match &self.rounds {
+            Some(rounds) => weights.with_rounds(rounds.clone()),
+            None => Ok(weights),
         }
     }
 }
@@ -467,6 +212,9 @@ impl fmt::Display for Recipe {
             Self::BETA2,
             Self::ADAM_EPSILON,
         )?;
+        if let Some(rounds) = &self.rounds {
+            write!(f, "{rounds:?} rounds, earlier ones x {}; ", Self::LOWER_WEIGHT)?;
+        }
         for stage in &self.stages {
             write!(f, "{stage}; ")?;
         }
@@ -482,6 +230,7 @@ impl fmt::Display for Recipe {
 mod tests {
     use std::ops::AddAssign as _;
 
+    use super::super::run::{KEY_EARLIER, KEY_RECIPE};
     use super::*;
 
     /// Levels, channels and kernel of a recipe from nothing.
@@ -512,6 +261,7 @@ mod tests {
             Recipe::quick(0),
             Recipe::quick(0).scaled(0.001).up_to(1),
             Recipe::refine(0, given(&Recipe::full(1), "these")),
+            Recipe::in_rounds(0, given(&Recipe::full(1), "these"), vec![1, 1, 2, 3, 3, 1]).unwrap(),
         ] {
             recipe.validate().unwrap();
         }
@@ -547,15 +297,32 @@ mod tests {
         assert_ne!(first.to_string(), second.to_string());
     }
 
+    #[test]
+    fn rounds_are_for_every_level_and_leave_something_to_train() {
+        let start = given(&Recipe::full(1), "these");
+        let of = |rounds: &[usize]| Recipe::in_rounds(0, start.clone(), rounds.to_vec());
+        let recipe = of(&[1, 1, 1, 2, 1, 3]).unwrap();
+        let tops: Vec<usize> = recipe.stages.iter().map(|stage| stage.trained.top()).collect();
+        assert_eq!(tops, [3]);
+        assert_eq!(recipe.initial_weights().unwrap().rounds(), [1, 1, 1, 2, 1, 3]);
+        for wrong in [&[1, 1, 1, 2, 1][..], &[1, 1, 1, 0, 1, 1], &[1, 1, 1, 9, 1, 1]] {
+            let refused = of(wrong).unwrap_err().to_string();
+            assert!(refused.contains("6 numbers from 1 to 8"), "{refused}");
+        }
+        let nothing = of(&[1, 1, 2, 1, 1, 1]).unwrap().validate().unwrap_err().to_string();
+        assert!(nothing.contains("stages of the recipe"), "{nothing}");
+    }
+
     /// A checkpoint is taken up by a recipe that reads the same: whatever decides the result must be read.
     #[test]
     fn whatever_changes_is_written() {
         let recipe = Recipe::full(1);
-        let changes: [fn(&mut Recipe); 22] = [
+        let changes: [fn(&mut Recipe); 23] = [
             |r| r.seed += 1,
             |r| untrained(r).0.add_assign(1),
             |r| untrained(r).1[1] += 1,
             |r| untrained(r).2.add_assign(2),
+            |r| r.rounds = Some(vec![2; 6]),
             |r| r.start = given(r, "these"),
             |r| r.start = given(r, "those"),
             |r| r.stages.truncate(6),

@@ -14,7 +14,9 @@ use nca_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, ExampleSource, Kept};
-use super::recipe::{Recipe, Stage, Start};
+use super::recipe::Recipe;
+use super::stage::Stage;
+use super::start::Start;
 use super::state::TrainState;
 use super::trainer::StageTrainer;
 use crate::weights::SpyNetWeights;

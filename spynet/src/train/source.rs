@@ -3,7 +3,8 @@
 use nca_core::{Error, Result};
 
 use super::batch::{Example, ExampleSource};
-use super::recipe::{Recipe, Scenes, Stage};
+use super::recipe::Recipe;
+use super::stage::{Scenes, Stage};
 use crate::synth::{Kind, Synth, SynthSettings};
 
 /// [`Synth`] for each size that a recipe asks for.

@@ -5,8 +5,9 @@ use nca_core::{Error, Grid, Result, check_len};
 
 use super::batch::{Batch, halve};
 use super::loss::EndpointLoss;
-use super::recipe::{Recipe, Stage};
-use crate::network::{FlowPass, SpyNet};
+use super::recipe::Recipe;
+use super::stage::Stage;
+use crate::network::{FlowPass, Round, SpyNet};
 use crate::weights::SpyNetWeights;
 
 /// Trains the levels of one stage. All buffers are allocated once.
@@ -23,15 +24,14 @@ pub struct StageTrainer<'b, B: Backend<Elem = f32>> {
     /// Frames `[B,3,h,w]`.
     first: B::Buffer,
     second: B::Buffer,
-    /// Of each level, coarsest first.
-    levels: Vec<Supervision>,
+    /// Of each round, coarsest first.
+    rounds: Vec<Supervision>,
 }
 
-/// A level's flow and what it should be, on the host, where all that is done with them is done: next to
+/// A round's flow and what it should be, on the host, where all that is done with them is done: next to
 /// the convolutions it is nothing.
 struct Supervision {
-    /// Pixels of a pair.
-    plane: usize,
+    round: Round,
     /// `[B,2,h,w]`, in pixels of the level, as all here.
     flow: Vec<f32>,
     truth: Vec<f32>,
@@ -45,19 +45,20 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
         let grid = Grid::new(stage.batch, height, width);
         let net = SpyNet::new(backend, weights)?;
         let pass = FlowPass::new(backend, &net, grid, true)?;
-        let sizes: Vec<_> = pass.level_sizes().collect();
-        if sizes.len() != stage.trained.top() + 1 {
-            let found = format!("{width}x{height}, which has {} levels", sizes.len());
+        let rounds: Vec<_> = pass.rounds().collect();
+        let levels = rounds.last().map_or(0, |round| round.level + 1);
+        if levels != stage.trained.top() + 1 {
+            let found = format!("{width}x{height}, which has {levels} levels");
             return Err(Error::invalid(
                 "size trained on",
                 found,
                 format!("one for {}", stage.trained),
             ));
         }
-        let levels = sizes.iter().map(|&(height, width)| {
-            let zeros = vec![0.0; 2 * stage.batch * height * width];
+        let rounds = rounds.into_iter().map(|round| {
+            let zeros = vec![0.0; 2 * stage.batch * round.height * round.width];
             Supervision {
-                plane: height * width,
+                round,
                 flow: zeros.clone(),
                 truth: zeros.clone(),
                 gradient: zeros,
@@ -74,7 +75,7 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
             pass,
             first: backend.zeros(3 * grid.cells())?,
             second: backend.zeros(3 * grid.cells())?,
-            levels: levels.collect(),
+            rounds: rounds.collect(),
         })
     }
 
@@ -104,12 +105,16 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
             exponent: self.stage.exponent,
             epsilon: Recipe::EPSILON,
         };
-        let finest = self.levels.len() - 1;
+        let last = self.rounds.len() - 1;
         let mut loss = 0.0;
-        for (number, level) in self.levels.iter_mut().enumerate().skip(lowest) {
-            backend.download(self.pass.level_flow(number), &mut level.flow)?;
-            let weight = if number == finest { 1.0 } else { Recipe::LOWER_WEIGHT };
-            loss += endpoint.evaluate(level.plane, weight, &level.flow, &level.truth, &mut level.gradient);
+        for (number, own) in self.rounds.iter_mut().enumerate() {
+            if own.round.level < lowest {
+                continue;
+            }
+            backend.download(self.pass.round_flow(number), &mut own.flow)?;
+            let weight = if number == last { 1.0 } else { Recipe::LOWER_WEIGHT };
+            let plane = own.round.height * own.round.width;
+            loss += endpoint.evaluate(plane, weight, &own.flow, &own.truth, &mut own.gradient);
         }
         if !loss.is_finite() {
             return Err(Error::NonFinite {
@@ -124,12 +129,12 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
                 backend.fill(0.0, &mut layer.bias)?;
             }
         }
-        let levels = &self.levels;
+        let rounds = &self.rounds;
         self.pass.backward_supervised(
             backend,
             &self.net,
             lowest,
-            |level, _, g_flow| backend.upload(&levels[level].gradient, g_flow),
+            |round, _, g_flow| backend.upload(&rounds[round].gradient, g_flow),
             &mut self.grads,
         )?;
         self.update(lowest)?;
@@ -140,27 +145,31 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
     /// Flow of the finest level for a batch, `[B,2,h,w]`; nothing is trained.
     pub fn flow(&mut self, batch: &Batch) -> Result<Vec<f32>> {
         self.forward(batch)?;
-        self.backend.to_vec(self.pass.level_flow(self.stage.trained.top()))
+        self.backend.to_vec(self.pass.round_flow(self.rounds.len() - 1))
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<()> {
         let backend = self.backend;
         backend.upload(&batch.first, &mut self.first)?;
         backend.upload(&batch.second, &mut self.second)?;
-        if let Some(finest) = self.levels.last_mut() {
+        if let Some(finest) = self.rounds.last_mut() {
             check_len("flow training", "true flow", batch.flow.len(), finest.truth.len())?;
             finest.truth.copy_from_slice(&batch.flow);
         }
         self.pass.forward_levels(backend, &self.net, &self.first, &self.second)
     }
 
-    /// Each coarser level's truth: the mean over four pixels, in pixels twice as large.
+    /// Each coarser level's truth: the mean over four pixels, in pixels twice as large. Rounds of a level have the same.
     fn halve_truths(&mut self) {
-        let sizes: Vec<_> = self.pass.level_sizes().collect();
-        for level in (1..sizes.len()).rev() {
-            let (coarser, finer) = self.levels.split_at_mut(level);
-            let (height, width) = sizes[level];
-            halve(height, width, 0.5, &finer[0].truth, &mut coarser[level - 1].truth);
+        for number in (1..self.rounds.len()).rev() {
+            let (before, own) = self.rounds.split_at_mut(number);
+            let (before, own) = (&mut before[number - 1], &own[0]);
+            let Round { level, height, width } = own.round;
+            if before.round.level == level {
+                before.truth.copy_from_slice(&own.truth);
+            } else {
+                halve(height, width, 0.5, &own.truth, &mut before.truth);
+            }
         }
     }
 
@@ -174,7 +183,7 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
             weight_decay: 0.0,
             step: self.iteration + 1,
         };
-        for level in lowest..self.levels.len() {
+        for level in lowest..=self.stage.trained.top() {
             let moments = self.first_moments.levels_mut()[level]
                 .iter_mut()
                 .zip(&mut self.second_moments.levels_mut()[level]);

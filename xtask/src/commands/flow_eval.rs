@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use image::RgbImage;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
@@ -29,6 +29,7 @@ use spynet::{
 use crate::backend::{BackendArgs, Job};
 use crate::flags::FlowMethodArgs;
 use crate::output::print_line;
+use crate::progress::bar_style;
 
 /// Say what a flow estimator is worth, beside the classical one and none at all
 ///
@@ -243,8 +244,7 @@ impl Job for Evaluate<'_> {
         let steps = Kind::ALL.len() as u64 * synthetic
             + self.data.len() as u64
             + (self.exhibits.len() * DISTANCES.len()) as u64;
-        let style = ProgressStyle::with_template("{prefix:12} {bar:30.cyan} {pos}/{len}  {eta} left");
-        let bar = ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::new(steps).with_style(bar_style("{prefix:12} {bar:30.cyan} {pos}/{len}  {eta} left"));
         bar.set_prefix("errors");
         // Files may be damaged: that should be said before the long part.
         let files = self.files(&estimators, &bar)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_train::exemplar::Exemplar;
@@ -13,6 +13,7 @@ use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOpt
 
 use crate::backend::{BackendArgs, Job};
 use crate::output::print_line;
+use crate::progress::bar_style;
 
 /// Train the flow network that comes with the project, from pairs of frames it makes itself
 ///
@@ -32,6 +33,10 @@ pub(crate) struct FlowTrainArgs {
     /// training ended
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame
+    /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', requires = "from")]
+    rounds: Option<Vec<usize>>,
     /// Iterations of all stages together, shared out as the budget does
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
@@ -77,12 +82,30 @@ const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
 
 impl FlowTrainArgs {
     fn recipe(&self) -> nca_core::Result<Recipe> {
-        let mut recipe = match (&self.from, self.budget) {
-            (None, Budget::Quick) => Recipe::quick(self.seed),
-            (None, Budget::Full) => Recipe::full(self.seed),
-            (Some(path), Budget::Quick) => Recipe::refine(self.seed, Start::load(path)?).scaled(QUICK_REFINEMENT),
-            (Some(path), Budget::Full) => Recipe::refine(self.seed, Start::load(path)?),
+        let mut recipe = match (&self.from, &self.rounds, self.budget) {
+            (None, _, Budget::Quick) => Recipe::quick(self.seed),
+            (None, _, Budget::Full) => Recipe::full(self.seed),
+            (Some(path), None, _) => Recipe::refine(self.seed, Start::load(path)?),
+            (Some(path), Some(rounds), _) => {
+                let recipe = Recipe::in_rounds(self.seed, Start::load(path)?, rounds.clone());
+                let recipe = recipe.map_err(|e| match e {
+                    Error::Invalid { found, expected, .. } => Error::invalid("--rounds", found, expected),
+                    other => other,
+                })?;
+                let levels = self.levels.map_or(usize::MAX, usize::from);
+                if !recipe.stages.iter().any(|stage| stage.trained.top() < levels) {
+                    return Err(Error::invalid(
+                        "--rounds",
+                        format!("{rounds:?}"),
+                        "several rounds of a level to train, 3 or 4",
+                    ));
+                }
+                recipe
+            }
         };
+        if self.from.is_some() && self.budget == Budget::Quick {
+            recipe = recipe.scaled(QUICK_REFINEMENT);
+        }
         if let Some(levels) = self.levels {
             recipe = recipe.up_to(usize::from(levels));
         }
@@ -187,10 +210,8 @@ struct Progress {
 impl Progress {
     fn new() -> Self {
         let template = "{prefix:16} {bar:30.cyan} {pos}/{len}  {eta} left  {msg}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self {
-            bar: ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
-                .with_style(style.progress_chars("━╸─")),
+            bar: ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(bar_style(template)),
         }
     }
 

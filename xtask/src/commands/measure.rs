@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use nca_core::backend::Backend;
 use nca_core::{Error, Nca, Precision, Preset};
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
@@ -13,6 +13,7 @@ use spynet::FlowChoice;
 use crate::backend::{BackendArgs, Job};
 use crate::flags::FlowMethodArgs;
 use crate::output::{print_json, print_line};
+use crate::progress::bar_style;
 
 /// Measure how strongly a trained automaton moves by itself (Ψ, pixels per frame)
 ///
@@ -135,8 +136,7 @@ impl Job for Measure<'_> {
         } else {
             ProgressBar::new(args.frames as u64)
         };
-        let style = ProgressStyle::with_template("measuring  {bar:30.cyan} frame {pos}/{len}  {eta} left");
-        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = bar.with_style(bar_style("measuring  {bar:30.cyan} frame {pos}/{len}  {eta} left"));
         let motion = measure_motion(backend, self.nca, &settings, flow.as_ref(), |index, _| {
             bar.set_position(index as u64);
         })?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use image::RgbImage;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use nca_core::backend::Backend;
 use nca_core::{Error, Grid, Nca, Preset, Simulation};
 use nca_train::animation::{Animation, AnimationSettings, Format};
@@ -14,6 +14,7 @@ use spynet::{FlowChoice, FlowEstimator, FlowField, flow_to_rgb};
 
 use crate::backend::{BackendArgs, Job};
 use crate::flags::{FlowMethodArgs, Size};
+use crate::progress::bar_style;
 
 /// Run automata from their seed state and save what they look like
 ///
@@ -173,8 +174,7 @@ impl Job for Render<'_> {
             (false, View::Rgb) => args.steps,
         };
         let bar = ProgressBar::new(u64::from(args.steps));
-        let style = ProgressStyle::with_template("rendering  {bar:30.cyan} step {pos}/{len}  {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(bar_style("rendering  {bar:30.cyan} step {pos}/{len}  {eta} left"));
         let mut step = first;
         loop {
             let mut pictures = Vec::new();

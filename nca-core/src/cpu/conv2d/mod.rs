@@ -189,7 +189,7 @@ struct Work {
     lanes: usize,
 }
 
-/// Transformed filters that are worth their memory: 64 MiB.
+/// Spectra of filters that are worth their memory: 64 MiB.
 const MOST_FILTER_FLOATS: usize = 16 << 20;
 
 impl Cpu {
@@ -251,9 +251,7 @@ impl Cpu {
                 if by_fft && fft::cost(work) < best.0 {
                     best = (fft::cost(work), ConvAlgorithm::Fft);
                 }
-                let by_winograd =
-                    by_winograd && winograd::is_accurate(work) && winograd::filter_floats(work) <= MOST_FILTER_FLOATS;
-                if by_winograd && winograd::cost(work) < best.0 {
+                if by_winograd && winograd::is_accurate(work) && winograd::cost(work) < best.0 {
                     best = (winograd::cost(work), ConvAlgorithm::Winograd);
                 }
                 best.1
@@ -304,17 +302,19 @@ mod tests {
         let direct = Cpu::builder().threads(1).simd(Simd::Portable);
         let direct = direct.conv(ConvAlgorithm::Direct).build().unwrap();
         let cases = [
-            (ConvAlgorithm::Fft, 3, 18, 7),
-            (ConvAlgorithm::Fft, 17, 2, 7),
-            (ConvAlgorithm::Fft, 32, 16, 3),
-            (ConvAlgorithm::Winograd, 32, 17, 3),
-            (ConvAlgorithm::Winograd, 5, 48, 3),
+            (ConvAlgorithm::Fft, 2, 3, 18, 7),
+            (ConvAlgorithm::Fft, 2, 17, 2, 7),
+            (ConvAlgorithm::Fft, 2, 32, 16, 3),
+            (ConvAlgorithm::Winograd, 2, 32, 17, 3),
+            (ConvAlgorithm::Winograd, 2, 5, 48, 3),
+            // By tiles both ways.
+            (ConvAlgorithm::Winograd, 4, 35, 40, 3),
         ];
-        for (conv, inputs, outputs, kernel) in cases {
+        for (conv, batch, inputs, outputs, kernel) in cases {
             let wide = Cpu::builder().threads(1).conv(conv);
             let wide = wide.build_emulated(Simd::Avx512).unwrap();
             let shape = ConvShape {
-                batch: 2,
+                batch,
                 inputs,
                 outputs,
                 height: 23,

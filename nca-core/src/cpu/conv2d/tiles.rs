@@ -102,12 +102,12 @@ impl Costs {
 }
 
 impl Cpu {
-    /// Runs the kernels that transform the filters of each input to memory of the layout `filters`, then those
-    /// of the tasks, which read it.
+    /// Runs the kernels that transform groups of filters to memory of the layout `filters`, then those of the tasks, which
+    /// read it.
     pub(super) fn filters_then_tiles<F, T>(
         &self,
         filters: Layout,
-        inputs: usize,
+        groups: usize,
         tasks: usize,
         filter: impl Fn(Shared<f32>, usize) -> F + Sync,
         tiles: impl Fn(Shared<f32>, usize) -> T + Sync,
@@ -117,8 +117,8 @@ impl Cpu {
     {
         let pieces = |carver: &mut Carver| Shared(carver.take::<f32>(filters.len()));
         let call = |memory: Shared<f32>| {
-            let filter = |input| dispatch(self.simd, usize::MAX, filter(memory, input));
-            (0..inputs).into_par_iter().for_each(filter);
+            let filter = |group| dispatch(self.simd, usize::MAX, filter(memory, group));
+            (0..groups).into_par_iter().for_each(filter);
             let tiles = |task| dispatch(self.simd, usize::MAX, tiles(memory, task));
             (0..tasks).into_par_iter().for_each(tiles);
         };

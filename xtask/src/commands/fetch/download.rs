@@ -11,12 +11,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use nca_core::Error;
 use nca_core::checkpoint::write_atomic;
 use serde::{Deserialize, Serialize};
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body};
+
+use crate::progress::bar_style;
 
 /// Limit for reaching the server, and for its answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -190,14 +192,10 @@ fn agent() -> Agent {
 }
 
 fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left");
     ProgressBar::new(0)
-        .with_style(
-            style
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━╸─"),
-        )
+        .with_style(bar_style(
+            "{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+        ))
         .with_message("downloading")
 }
 

@@ -9,9 +9,11 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use nca_core::{Error, Result};
 use tar::{Archive, Entry, EntryType};
+
+use crate::progress::bar_style;
 
 /// Folder of the pictures, at the top of the archive or one below.
 const IMAGES: &str = "images";
@@ -88,13 +90,8 @@ fn unpack(path: &Path, to: &Path) -> Result<usize> {
 }
 
 fn bar(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {eta} left");
     ProgressBar::new(length)
-        .with_style(
-            style
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━╸─"),
-        )
+        .with_style(bar_style("{msg:11} {bar:30.cyan} {bytes} of {total_bytes}  {eta} left"))
         .with_message("unpacking")
 }
 

@@ -17,16 +17,27 @@ use super::{POINTS, layout};
 
 /// Tiles that are summed up at a time, at most: filters are transformed again for others.
 const MOST_TILES: usize = 96;
-/// Inputs whose filters are multiplied at a time: with the sums of a task they stay in L2.
+/// Inputs whose filters are multiplied at a time: with the sums of a task they take at most 0.9 MB, and less than half of that for
+/// the 16 tiles of an image of 16 × 16.
 const INPUTS: usize = 32;
-/// Outputs of a task: what a register tile takes of the widest vectors, less where that makes few tasks.
-const OUTPUTS: (usize, usize) = (32, 48);
-/// Outputs from which on they are many.
-const MANY_OUTPUTS: usize = 192;
+/// Outputs of a task: what a register tile takes of the widest vectors.
+const OUTPUTS: usize = 48;
+/// As [`OUTPUTS`], where that would make fewer than four tasks.
+const FEW_OUTPUTS: usize = 32;
 
 /// How often all filters are transformed for this many tiles.
 pub(super) fn passes(tiles: usize) -> usize {
     tiles.div_ceil(MOST_TILES)
+}
+
+/// Most outputs of a task, of so many.
+fn task_outputs(outputs: usize) -> usize {
+    if outputs > 3 * OUTPUTS { OUTPUTS } else { FEW_OUTPUTS }
+}
+
+/// Whether outputs are dealt to more than one task.
+pub(super) fn has_several_tasks(outputs: usize) -> bool {
+    outputs > task_outputs(outputs)
 }
 
 /// A convolution, and how it is done.
@@ -60,7 +71,7 @@ impl Cpu {
         let count = images.tiling.count();
         let chunk = count.div_ceil(passes(count).max(1));
         let (inputs, outputs) = (of.filters.inputs, of.filters.outputs);
-        let most = if outputs < MANY_OUTPUTS { OUTPUTS.0 } else { OUTPUTS.1 };
+        let most = task_outputs(outputs);
         let job = &Job {
             images,
             chunk,

@@ -5,10 +5,10 @@
 //! instead of 144. Rows of tiles are transposed once, so that channels are lanes, and written back the
 //! same way ([`images`]).
 //!
-//! Filters are four times as large when transformed. Where a cache holds them all they are transformed first, and
-//! each task has some tiles and all channels ([`by_tiles`]). Otherwise the inputs are transformed first, and each
-//! task has some outputs and transforms their filters, some inputs at a time ([`by_outputs`]): memory never sees
-//! a transformed filter. The sums are the same ones in the same order.
+//! Filters are four times as large when transformed. Where a cache holds them all, and tiles are many, they are
+//! transformed first, and each task has some tiles and all channels ([`by_tiles`]). Otherwise the inputs are transformed
+//! first, and each task has some outputs and transforms their filters, some inputs at a time ([`by_outputs`]): memory
+//! never sees a transformed filter. The sums are the same ones in the same order.
 //!
 //! # Rounding
 //! With |·| taken of every element of the matrices and numbers, an output differs from the exact one by at
@@ -65,7 +65,7 @@ pub(super) fn is_accurate(work: Work) -> bool {
 pub(super) fn cost(work: Work) -> usize {
     let tiles = Tiling::new(work.batch, STEP, work.out).count();
     let again = if is_by_outputs(work) {
-        by_outputs::passes(tiles) - 1
+        by_outputs::passes(tiles).saturating_sub(1)
     } else {
         0
     };
@@ -73,14 +73,16 @@ pub(super) fn cost(work: Work) -> usize {
 }
 
 /// Floats of all transformed filters.
-pub(super) fn filter_floats(work: Work) -> usize {
+fn filter_floats(work: Work) -> usize {
     POINTS * work.inputs * work.outputs.next_multiple_of(work.lanes)
 }
 
-/// Whether tasks have outputs, rather than tiles: where filters are many, or tiles too few to be dealt out.
+/// Whether tasks have outputs, rather than tiles: where filters are many, or tiles too few to be dealt out. (Sums of
+/// nothing must be written too, which is left to tasks of tiles.)
 fn is_by_outputs(work: Work) -> bool {
     let tiles = Tiling::new(work.batch, STEP, work.out).count();
-    work.inputs > 0 && (filter_floats(work) > CACHED_FLOATS || by_outputs::passes(tiles) <= 1)
+    let few = by_outputs::passes(tiles) <= 1 && by_outputs::has_several_tasks(work.outputs);
+    work.inputs > 0 && (few || filter_floats(work) > CACHED_FLOATS)
 }
 
 impl Cpu {
