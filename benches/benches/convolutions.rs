@@ -36,6 +36,7 @@ fn spynet(criterion: &mut Criterion) {
 }
 
 fn vgg(criterion: &mut Criterion) {
+    // The deeper ones never meet images of these sizes.
     layers(criterion, "vgg", &VGG[..5]);
 }
 

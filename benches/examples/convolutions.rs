@@ -1,8 +1,9 @@
 //! Direct convolutions against those by transforms.
 //!
 //! `cargo run --release -p benches --example convolutions [THREADS [SIZE…]]` runs the algorithms in turn on the
-//! layers of SpyNet and of VGG, those that images of the size meet in pictures of up to 128×128, and prints for each pass the best time of direct sums in milliseconds, and how many times
-//! as fast are Fourier transforms, Winograd's algorithm (where there is one) and the automatic choice.
+//! layers of SpyNet and on those of VGG that images of the size meet in pictures of up to 128×128. It prints for each
+//! pass the best time of direct sums in milliseconds, and how many times as fast are Fourier transforms, Winograd's
+//! algorithm (where there is one) and the automatic choice.
 
 use std::time::{Duration, Instant};
 

@@ -129,6 +129,22 @@ fn a_round_starts_from_the_flow_of_the_one_before() {
     assert!(three[1] != three[0] && three[2] != three[1]);
 }
 
+/// A pass has buffers for the rounds of the network it was made for.
+#[test]
+fn a_pass_is_for_its_rounds() {
+    let backend = Oracle::new();
+    let grid = Grid::square(32);
+    let net = |rounds: usize| SpyNet::new(&backend, &narrow().with_rounds(vec![rounds, 1, 1]).unwrap()).unwrap();
+    let mut pass = FlowPass::new(&backend, &net(2), grid, false).unwrap();
+    let frame = vec![0.0; 3 * grid.cells()];
+    pass.forward(&backend, &net(2), &frame, &frame).unwrap();
+    let refused = pass.forward(&backend, &net(1), &frame, &frame).unwrap_err().to_string();
+    assert!(
+        refused.contains("1 rounds") && refused.contains("the 2 rounds"),
+        "{refused}"
+    );
+}
+
 /// Weight gradients are added to what is there; those of frames replace it.
 #[test]
 fn backward_accumulates_weights_alone() {

@@ -307,7 +307,8 @@ mod tests {
             (ConvAlgorithm::Fft, 2, 32, 16, 3),
             (ConvAlgorithm::Winograd, 2, 32, 17, 3),
             (ConvAlgorithm::Winograd, 2, 5, 48, 3),
-            // By tiles both ways.
+            // By outputs both ways, and by tiles.
+            (ConvAlgorithm::Winograd, 2, 70, 100, 3),
             (ConvAlgorithm::Winograd, 4, 35, 40, 3),
         ];
         for (conv, batch, inputs, outputs, kernel) in cases {

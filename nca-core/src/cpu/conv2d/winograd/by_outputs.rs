@@ -17,8 +17,8 @@ use super::{POINTS, layout};
 
 /// Tiles that are summed up at a time, at most: filters are transformed again for others.
 const MOST_TILES: usize = 96;
-/// Inputs whose filters are multiplied at a time: with the sums of a task they take at most 0.9 MB, and less than half of that for
-/// the 16 tiles of an image of 16 × 16.
+/// Inputs whose filters are multiplied at a time: with the sums of a task they take at most 0.9 MB, and less than half of
+/// that for the 16 tiles of an image of 16 × 16.
 const INPUTS: usize = 32;
 /// Outputs of a task: what a register tile takes of the widest vectors.
 const OUTPUTS: usize = 48;
