@@ -388,6 +388,31 @@ fn trained_weights_are_refined() {
     assert!(refused.contains("another recipe"), "{refused}");
 }
 
+/// Every round has a loss of its own on the same truth, the last one a full one, others half: an untrained network
+/// answers with no flow in each of them.
+#[test]
+fn rounds_are_supervised() {
+    let backend = Cpu::with_threads(1).unwrap();
+    let loss = |rounds: usize| {
+        let recipe = Recipe {
+            rounds: Some(vec![rounds, 1, 1]),
+            ..tiny()
+        };
+        let stage = &recipe.stages[0];
+        let mut batch = Batch::zeros(stage);
+        batch.fill(&Waves::new(99), stage, 1, 0).unwrap();
+        let start = recipe.initial_weights().unwrap();
+        StageTrainer::new(&backend, stage, &start)
+            .unwrap()
+            .step(&batch)
+            .unwrap()
+    };
+    let one = loss(1);
+    assert!(one > 0.1);
+    assert!((loss(2) - 1.5 * one).abs() < 1e-12 * one);
+    assert!((loss(3) - 2.0 * one).abs() < 1e-12 * one);
+}
+
 /// A training in rounds trains another level than one without, is taken up to the bit where it stopped, and leaves weights
 /// whose file tells of the rounds.
 #[test]
