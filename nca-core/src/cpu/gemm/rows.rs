@@ -25,7 +25,19 @@ impl Matrix {
     }
 }
 
-/// `C += A·B` (`C = A·B` if `fresh`): `B` has `depth` rows of `vectors` vectors, `panels` are the rows of `A` and `C`.
+/// How a product enters its result.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) enum Start {
+    /// `C = A·B`.
+    Fresh,
+    /// `C += A·B`, where `C` holds the first terms of the same sums: what comes out does not depend on where they are cut.
+    Onto,
+    /// `C += A·B`, the product by itself first: many short sums round less than a long one.
+    Beside,
+}
+
+/// `A·B`, entered into `C` as `start` says: `B` has `depth` rows of `vectors` vectors, `panels` are the rows of `A` and
+/// `C`.
 ///
 /// # Safety
 /// The operands must be valid in these shapes, `a` and `c` with the padded number of rows.
@@ -38,17 +50,17 @@ pub(in crate::cpu) unsafe fn multiply_rows<S: Isa>(
     b: Matrix,
     vectors: usize,
     c: Matrix,
-    fresh: bool,
+    start: Start,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         for (column, vectors) in Blocks::new::<S>(vectors) {
             if S::VECTORS == 3 && vectors == 3 {
-                rows_block::<S, 3>(s, panels, depth, a, b, column, c, fresh);
+                rows_block::<S, 3>(s, panels, depth, a, b, column, c, start);
             } else if vectors == 2 {
-                rows_block::<S, 2>(s, panels, depth, a, b, column, c, fresh);
+                rows_block::<S, 2>(s, panels, depth, a, b, column, c, start);
             } else {
-                rows_block::<S, 1>(s, panels, depth, a, b, column, c, fresh);
+                rows_block::<S, 1>(s, panels, depth, a, b, column, c, start);
             }
         }
     }
@@ -63,21 +75,21 @@ unsafe fn rows_block<S: Isa, const N: usize>(
     b: Matrix,
     column: usize,
     c: Matrix,
-    fresh: bool,
+    start: Start,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         let mut row = 0;
         for _ in 0..panels.tall {
             match S::ROWS {
-                8 => rows_tile::<S, 8, N>(s, row, depth, a, b, column, c, fresh),
-                6 => rows_tile::<S, 6, N>(s, row, depth, a, b, column, c, fresh),
-                _ => rows_tile::<S, 4, N>(s, row, depth, a, b, column, c, fresh),
+                8 => rows_tile::<S, 8, N>(s, row, depth, a, b, column, c, start),
+                6 => rows_tile::<S, 6, N>(s, row, depth, a, b, column, c, start),
+                _ => rows_tile::<S, 4, N>(s, row, depth, a, b, column, c, start),
             }
             row += S::ROWS;
         }
         for _ in 0..panels.short {
-            rows_tile::<S, SHORT, N>(s, row, depth, a, b, column, c, fresh);
+            rows_tile::<S, SHORT, N>(s, row, depth, a, b, column, c, start);
             row += SHORT;
         }
     }
@@ -94,12 +106,12 @@ unsafe fn rows_tile<S: Isa, const M: usize, const N: usize>(
     b: Matrix,
     column: usize,
     c: Matrix,
-    fresh: bool,
+    start: Start,
 ) {
     // SAFETY: the caller's condition.
     unsafe {
         let mut sums = [[s.splat(0.0); N]; M];
-        if !fresh {
+        if matches!(start, Start::Onto) {
             for r in 0..M {
                 for v in 0..N {
                     sums[r][v] = s.load(c.at(row + r, column + v * S::LANES));
@@ -126,7 +138,11 @@ unsafe fn rows_tile<S: Isa, const M: usize, const N: usize>(
         }
         for r in 0..M {
             for v in 0..N {
-                s.store(c.at(row + r, column + v * S::LANES), sums[r][v]);
+                let to = c.at(row + r, column + v * S::LANES);
+                if matches!(start, Start::Beside) {
+                    sums[r][v] = s.add(s.load(to), sums[r][v]);
+                }
+                s.store(to, sums[r][v]);
             }
         }
     }

@@ -112,8 +112,10 @@ pub(super) unsafe fn adjoint_tile<S: Isa>(
             for row in 0..tile.height {
                 let from = spread.sums.add((row + 1) * spread.pitch + 1);
                 let at = at + row * plan.grid.width;
-                prefetch(g_x.wrapping_add(at + plane), tile.width);
-                prefetch(base.wrapping_add(at + plane), tile.width);
+                if plan.ahead {
+                    prefetch(g_x.wrapping_add(at + plane), tile.width);
+                    prefetch(base.wrapping_add(at + plane), tile.width);
+                }
                 add_row(s, from, base.add(at), g_x.add(at), tile.width);
             }
             write_ring(tile, spread, ring.add(channel * ring_len(&plan.backward)));

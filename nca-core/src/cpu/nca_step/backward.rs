@@ -4,9 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{
-    Bias, Blocks, Gate, Outer, Panels, Plain, Strided, dots, most_padded, most_padded_columns, multiply,
-};
+use super::super::gemm::{Bias, Blocks, Gate, OverCells, Panels, Plain, Strided, multiply, multiply_over_cells};
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::active::{Active, leading};
@@ -19,8 +17,8 @@ use super::weights::Weights;
 
 /// Where the parts of a group's parameter gradients lie.
 pub(super) struct GradLayout {
-    pub(super) w1: Outer,
-    pub(super) w2: Outer,
+    pub(super) w1: OverCells,
+    pub(super) w2: OverCells,
     pub(super) w2_start: usize,
     pub(super) b1_start: usize,
     pub(super) b2_start: usize,
@@ -29,8 +27,9 @@ pub(super) struct GradLayout {
 
 impl GradLayout {
     pub(super) fn new<S: Isa>(plan: &Plan) -> Self {
-        let w1 = Outer::new::<S>(plan.hidden, plan.inputs());
-        let w2 = Outer::new::<S>(plan.stencil.channels, plan.hidden);
+        let vectors = plan.backward_active().div_ceil(S::LANES);
+        let w1 = OverCells::new::<S>(plan.hidden, plan.inputs(), vectors);
+        let w2 = OverCells::new::<S>(plan.stencil.channels, plan.hidden, vectors);
         let w2_start = w1.len().next_multiple_of(16);
         let b1_start = w2_start + w2.len().next_multiple_of(16);
         let b2_start = b1_start + plan.hidden.next_multiple_of(16);
@@ -77,15 +76,16 @@ pub(super) struct Pieces<S: Isa> {
     dx: *mut f32,
     /// Gradient of the update, `[C, active cells]`.
     g_dx: *mut f32,
+    /// What [`multiply_over_cells`] transposes.
+    turned: *mut f32,
 }
 
 impl<S: Isa> Pieces<S> {
     pub(super) fn carve(carver: &mut Carver, plan: &Plan) -> Self {
         let tiling = &plan.backward;
         let ld = leading::<S>(tiling.max_height() * tiling.max_width());
-        let channels = most_padded(plan.stencil.channels);
-        let inputs = most_padded_columns(most_padded(plan.inputs()));
-        let hidden = most_padded_columns(most_padded(plan.hidden));
+        let [channels, inputs, hidden] =
+            [plan.stencil.channels, plan.inputs(), plan.hidden].map(OverCells::padded_rows::<S>);
         Self {
             active: Active::carve(carver, tiling),
             spread: Spread::carve(carver, tiling, plan.stencil.kernels),
@@ -93,6 +93,7 @@ impl<S: Isa> Pieces<S> {
             h: carver.take(hidden * ld),
             dx: carver.take(if plan.clamped() { channels * ld } else { 0 }),
             g_dx: carver.take(channels * ld),
+            turned: carver.take(OverCells::scratch()),
         }
     }
 }
@@ -258,20 +259,9 @@ unsafe fn parameters<S: Isa>(
     let grads = job.grads.get();
     // SAFETY: the caller's condition; `grads` holds `layout.len` floats.
     unsafe {
-        let h = Strided {
-            start: pieces.h,
-            stride: ld,
-        };
-        dots(
-            s,
-            layout.w2,
-            pieces.g_dx,
-            ld,
-            h,
-            vectors,
-            grads.add(layout.w2_start),
-            fresh,
-        );
+        let (g_w1, g_w2) = (grads, grads.add(layout.w2_start));
+        let turned = pieces.turned;
+        multiply_over_cells(s, layout.w2, pieces.g_dx, pieces.h, ld, vectors, turned, g_w2, fresh);
         row_sums(s, pieces.g_dx, ld, channels, vectors, grads.add(layout.b2_start), fresh);
         for (column, vectors) in Blocks::new::<S>(vectors) {
             let g_dx = Strided {
@@ -291,11 +281,7 @@ unsafe fn parameters<S: Isa>(
                 Gate,
             );
         }
-        let z = Strided {
-            start: pieces.z,
-            stride: ld,
-        };
-        dots(s, layout.w1, pieces.h, ld, z, vectors, grads, fresh);
+        multiply_over_cells(s, layout.w1, pieces.h, pieces.z, ld, vectors, turned, g_w1, fresh);
         row_sums(s, pieces.h, ld, plan.hidden, vectors, grads.add(layout.b1_start), fresh);
     }
 }

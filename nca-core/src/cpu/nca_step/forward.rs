@@ -125,8 +125,10 @@ unsafe fn update_tile<S: Isa>(
         for channel in 0..plan.stencil.channels {
             for row in 0..tile.height {
                 let at = channel * plan.grid.plane() + (tile.y + row) * plan.grid.width + tile.x;
-                prefetch(x_next.wrapping_add(at + plan.grid.plane()), tile.width);
-                prefetch(x.wrapping_add(at + plan.grid.plane()), tile.width);
+                if plan.ahead {
+                    prefetch(x_next.wrapping_add(at + plan.grid.plane()), tile.width);
+                    prefetch(x.wrapping_add(at + plan.grid.plane()), tile.width);
+                }
                 for group in (0..active.groups()).rev() {
                     let (lanes, number) = active.group(row, group);
                     let at = at + active.column(group);

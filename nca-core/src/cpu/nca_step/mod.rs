@@ -59,7 +59,7 @@ const FORWARD_FLOATS: usize = 32 * 1024;
 /// processors that have them have a second-level cache of 1 MiB or more.
 const BACKWARD_FLOATS: usize = 64 * 1024;
 /// Active cells a tile is made for, if vectors have eight lanes or fewer: at least so many that blocks of vectors fill
-/// it well and that the sums over its cells outweigh adding up the lanes once a tile. Twice that for sixteen lanes.
+/// it well and that the sums over its cells outweigh entering them once a tile. Twice that for sixteen lanes.
 const ACTIVE_CELLS: (usize, usize) = (128, 256);
 /// Tiles that a grid is cut into before they become larger than must be, so that cores have some each.
 const MANY_TILES: f64 = 8.0;
@@ -73,6 +73,9 @@ const SMALL_HIDDEN: usize = 32;
 const PART_CHANNELS: usize = 8;
 /// Most cells of a tile, however few of them are active.
 const MOST_CELLS: usize = 2048;
+/// Floats of a state that the second-level caches keep from step to step, so that nothing of it needs to be asked for:
+/// 512 KiB.
+const NEAR_FLOATS: usize = 128 * 1024;
 /// Most groups of tiles that have parameter gradients of their own, and the bytes these may take.
 const GROUPS: (usize, usize) = (8, 32);
 const GROUP_BYTES: usize = 4 << 20;
@@ -90,6 +93,8 @@ struct Plan {
     part: usize,
     /// Channels that are multiplied at a time.
     depth: usize,
+    /// Whether the next channel's rows are asked for ahead.
+    ahead: bool,
     forward: Tiling,
     backward: Tiling,
     /// Groups of backward tiles.
@@ -126,10 +131,18 @@ impl Plan {
             threshold: fire_threshold(config.fire_rate),
             part,
             depth,
+            ahead: channels * grid.cells() > NEAR_FLOATS,
             forward: Tiling::new(grid, cells(FORWARD_FLOATS, inputs)),
             backward,
             groups: groups.min(backward.len()),
         }
+    }
+
+    /// Active cells to expect in a backward tile, at least one.
+    fn backward_active(&self) -> usize {
+        let rate = self.threshold as f64 / 2.0_f64.powi(32);
+        let cells = self.backward.max_height() * self.backward.max_width();
+        ((cells as f64 * rate) as usize).max(1)
     }
 
     /// Length of the perception vector, KC.

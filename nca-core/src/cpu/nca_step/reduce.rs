@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::Buffer;
-use super::super::gemm::Outer;
+use super::super::gemm::OverCells;
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::backward::GradLayout;
@@ -52,15 +52,15 @@ fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut 
     }
 }
 
-/// Adds a product in register tiles to a row-major matrix: column `i·kernels + k` of the product to column
+/// Adds a product to a row-major matrix: column `i·kernels + k` of the product to column
 /// `k·inputs + i` of the matrix.
-fn add_matrix(outer: Outer, sums: &[f32], kernels: usize, inputs: usize, to: &mut [f32]) {
+fn add_matrix(product: OverCells, sums: &[f32], kernels: usize, inputs: usize, to: &mut [f32]) {
     to.par_chunks_exact_mut(kernels * inputs)
         .enumerate()
         .for_each(|(row, to)| {
             for (kernel, to) in to.chunks_exact_mut(inputs).enumerate() {
                 for (input, to) in to.iter_mut().enumerate() {
-                    *to += sums[outer.index(row, input * kernels + kernel)];
+                    *to += sums[product.index(row, input * kernels + kernel)];
                 }
             }
         });

@@ -229,8 +229,10 @@ unsafe fn perceive_by<S: Isa, F: Filters<S>>(
         for (i, channel) in channels.clone().enumerate() {
             let x = x.add(channel * height * width);
             let next = x.wrapping_add((height + tile.y) * width + tile.x);
-            for row in 0..=tile.height {
-                prefetch(next.wrapping_add(row * width), tile.width);
+            if plan.ahead {
+                for row in 0..=tile.height {
+                    prefetch(next.wrapping_add(row * width), tile.width);
+                }
             }
             let walk = Walk {
                 above: above.map_or(zeros, |y| x.add(y * width)),

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::super::Cpu;
 use super::super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::super::gemm::{Panels, most_padded, multiply_rows};
+use super::super::super::gemm::{Panels, Start, most_padded, multiply_rows};
 use super::super::super::simd::{Isa, Kernel, dispatch, lanes};
 use super::super::Correlation;
 use super::super::tiles::Layout;
@@ -182,11 +182,12 @@ impl Kernel for Outputs<'_> {
                     transform_filters(s, filters, inputs.clone(), output, memory.taps, to);
                 }
                 let sources = self.sources.get().add(start / INPUTS * job.sources.len());
+                let onto = if start == 0 { Start::Fresh } else { Start::Onto };
                 for point in 0..POINTS {
                     let source = job.sources.at_point(sources, point);
                     let filters = job.filters.at_point(memory.filters, point);
                     let results = job.results.at_point(memory.results, point);
-                    multiply_rows(s, panels, inputs.len(), source, filters, vectors, results, start == 0);
+                    multiply_rows(s, panels, inputs.len(), source, filters, vectors, results, onto);
                 }
             }
             for vector in 0..vectors {

@@ -5,7 +5,7 @@
 
 use super::super::super::Cpu;
 use super::super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::super::gemm::{Panels, most_padded, multiply_rows};
+use super::super::super::gemm::{Panels, Start, most_padded, multiply_rows};
 use super::super::super::simd::{Isa, Kernel, lanes};
 use super::super::Correlation;
 use super::super::tiles::Layout;
@@ -148,7 +148,7 @@ impl Kernel for Tiles<'_> {
                 let source = job.sources.at_point(memory.sources, point);
                 let filters = job.filters.at_point(self.filters.get(), point);
                 let results = job.results.at_point(memory.results, point);
-                multiply_rows(s, panels, inputs, source, filters, vectors, results, true);
+                multiply_rows(s, panels, inputs, source, filters, vectors, results, Start::Fresh);
             }
             for block in 0..vectors {
                 let from = |at| job.results.grid::<S>(memory.results, at, block);
