@@ -5,11 +5,11 @@
 //! * [`multiply`], `C = A·B` with `A` packed in panels of 4 or 8 rows and the columns of `B` and `C`
 //!   (cells) in vector lanes: a register tile of `ROWS × 3` vectors, one broadcast of `A` for three
 //!   fused multiply-adds. `B` is read where it lies, row by row, so a convolution needs no im2col.
-//! * [`dots`], `C += A·Bᵀ` over long rows, for gradients of filters: the lanes hold partial sums
+//! * [`dots`], `C += A·Bᵀ` over long rows, for gradients of filters and of narrow layers: the lanes hold partial sums
 //!   over positions, which are added up once a task, so neither operand is transposed.
 //! * [`multiply_rows`], the first with `A` as it lies, for tiles that have been transformed; and
-//!   [`multiply_over_cells`] on top of it, for gradients of weights of the update network: sums over the cells of two
-//!   panels, of which one is transposed.
+//!   [`multiply_over_cells`] on top of it, for gradients of the update network's weights: sums over the cells of two
+//!   panels, one of which is transposed where that is cheaper than `dots`.
 //! * [`multiply_complex`], a product of complex matrices for spectra, lanes along columns; also of the
 //!   transpose of `A`, which is read in place.
 
