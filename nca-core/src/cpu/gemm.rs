@@ -588,7 +588,7 @@ mod tests {
             .filter(|&simd| simd.available() || simd == Simd::Avx512)
         {
             for (rows, columns) in [(1, 1), (5, 20), (12, 37), (96, 48), (20, 130)] {
-                for vectors in [1, 3, 17, 50] {
+                for vectors in [0, 1, 3, 17, 50] {
                     let check = CheckOverCells { rows, columns, vectors };
                     dispatch(simd, 64, check);
                 }

@@ -12,12 +12,11 @@ use super::{Blocks, Panels, Strided};
 const TURNED_FLOATS: usize = 6 * 1024;
 /// Cells that are summed up one after the other: the sums of so many are then added to the others.
 const MOST_CELLS: usize = 256;
-/// What takes as long as a multiply-add of two vectors for each cell: to transpose an eighth of a vector, so
-/// that many times; and to add up the lanes of a sum once for so many vectors of cells.
+/// What costs as much as so many multiply-adds of vectors: to transpose a vector,
 const TRANSPOSITION: f64 = 8.0;
+/// to add up the lanes of a vector,
 const ADDING_LANES: f64 = 7.0;
-/// Multiply-adds of a block of a single vector take so many times as long: each needs a load, and waits for the one
-/// before.
+/// and a multiply-add in a block of a single vector, for it needs a load and waits for the one before.
 const SINGLE: f64 = 1.25;
 
 /// `C = A·Bᵀ` for panels `A` of `rows` and `B` of `columns` rows, whose columns are cells: how it is computed, and how
@@ -52,7 +51,7 @@ impl Turned {
         }
     }
 
-    /// Multiply-adds of lanes for each cell.
+    /// Multiply-adds of vectors, for each vector of cells.
     #[inline(always)]
     fn cost<S: Isa>(self) -> f64 {
         let blocks = Blocks::new::<S>(self.lanes / S::LANES);
@@ -155,7 +154,8 @@ unsafe fn multiply_turned<S: Isa>(
     fresh: bool,
 ) {
     let most = (TURNED_FLOATS / (S::VECTORS * S::LANES)).min(MOST_CELLS) / S::LANES;
-    for start in (0..vectors).step_by(most) {
+    // Once at least: without cells the product is zero all the same.
+    for start in (0..vectors.max(1)).step_by(most) {
         let cells = most.min(vectors - start) * S::LANES;
         let start = start * S::LANES;
         for (lane, lanes) in Blocks::new::<S>(way.lanes / S::LANES) {
