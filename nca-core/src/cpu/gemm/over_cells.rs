@@ -12,6 +12,8 @@ use super::{Blocks, Panels, Strided};
 const TURNED_FLOATS: usize = 6 * 1024;
 /// Cells that are summed up one after the other: the sums of so many are then added to the others.
 const MOST_CELLS: usize = 256;
+/// Fewest lanes with which transposing was seen to pay; fewer were not measured well enough to tell.
+const TURNING_LANES: usize = 16;
 /// What costs as much as so many multiply-adds of vectors: to transpose a vector,
 const TRANSPOSITION: f64 = 8.0;
 /// to add up the lanes of a vector,
@@ -66,11 +68,10 @@ impl OverCells {
     pub(in crate::cpu) fn new<S: Isa>(rows: usize, columns: usize, vectors: usize) -> Self {
         let outer = Outer::new::<S>(rows, columns);
         let adding = ADDING_LANES / vectors as f64;
-        let dots = Self::Dots(outer);
         let turned = [false, true].map(|first| Turned::new::<S>(rows, columns, first));
-        let (mut best, mut least) = (dots, outer.len() as f64 * (1.0 + adding));
+        let (mut best, mut least) = (Self::Dots(outer), outer.len() as f64 * (1.0 + adding));
         for way in turned {
-            if way.cost::<S>() < least {
+            if S::LANES >= TURNING_LANES && way.cost::<S>() < least {
                 (best, least) = (Self::Turned(way), way.cost::<S>());
             }
         }
