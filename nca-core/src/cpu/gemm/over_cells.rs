@@ -44,7 +44,7 @@ pub(in crate::cpu) struct Turned {
 
 impl Turned {
     #[inline(always)]
-    pub(super) fn new<S: Isa>(rows: usize, columns: usize, first: bool) -> Self {
+    fn new<S: Isa>(rows: usize, columns: usize, first: bool) -> Self {
         let (kept, lanes) = if first { (columns, rows) } else { (rows, columns) };
         Self {
             first,
@@ -184,6 +184,87 @@ unsafe fn multiply_turned<S: Isa>(
                     Start::Beside
                 };
                 multiply_rows(s, way.kept, cells, kept, turned, lanes, c, begin);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Simd;
+    use super::super::super::simd::{Kernel, dispatch};
+    use super::*;
+
+    /// Small integers, whose sums f32 represents exactly.
+    fn entry(row: usize, cell: usize) -> f32 {
+        ((row * 7 + cell * 3) % 11) as f32 - 5.0
+    }
+
+    /// Both ways to multiply over cells, and the one that is chosen, against plain sums of integers.
+    struct CheckOverCells {
+        rows: usize,
+        columns: usize,
+        vectors: usize,
+    }
+
+    impl Kernel for CheckOverCells {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self, s: S) {
+            let cells = self.vectors * S::LANES;
+            // Rows lie further apart than they are long, and what lies between must not count.
+            let ld = cells + 5;
+            let panel = |rows: usize, shift: usize| -> Vec<f32> {
+                let at = |i: usize| (i / ld, i % ld);
+                (0..OverCells::padded_rows::<S>(rows) * ld)
+                    .map(at)
+                    .map(|(row, cell)| {
+                        if row < rows && cell < cells {
+                            entry(row + shift, cell)
+                        } else {
+                            f32::NAN
+                        }
+                    })
+                    .collect()
+            };
+            let (mut a, mut b) = (panel(self.rows, 1), panel(self.columns, 4));
+            let mut scratch = vec![f32::NAN; OverCells::scratch()];
+            let turned = [false, true].map(|first| Turned::new::<S>(self.rows, self.columns, first));
+            let ways = [
+                OverCells::new::<S>(self.rows, self.columns, self.vectors),
+                OverCells::Dots(Outer::new::<S>(self.rows, self.columns)),
+                OverCells::Turned(turned[0]),
+                OverCells::Turned(turned[1]),
+            ];
+            for (number, way) in ways.into_iter().enumerate() {
+                let mut c = vec![f32::NAN; way.len()];
+                for fresh in [true, false] {
+                    let (a, b) = (a.as_mut_ptr(), b.as_mut_ptr());
+                    let (scratch, c) = (scratch.as_mut_ptr(), c.as_mut_ptr());
+                    // SAFETY: the vectors above have these shapes.
+                    unsafe { multiply_over_cells(s, way, a, b, ld, self.vectors, scratch, c, fresh) };
+                }
+                for row in 0..self.rows {
+                    for column in 0..self.columns {
+                        let sum: f32 = (0..cells).map(|i| entry(row + 1, i) * entry(column + 4, i)).sum();
+                        assert_eq!(c[way.index(row, column)], 2.0 * sum, "way {number}: {row}, {column}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_exact_on_integers() {
+        for simd in Simd::ALL
+            .into_iter()
+            .filter(|&simd| simd.available() || simd == Simd::Avx512)
+        {
+            for (rows, columns) in [(1, 1), (5, 20), (12, 37), (96, 48), (20, 130)] {
+                for vectors in [0, 1, 3, 17, 50] {
+                    let check = CheckOverCells { rows, columns, vectors };
+                    dispatch(simd, 64, check);
+                }
             }
         }
     }

@@ -105,15 +105,22 @@ impl Kernel for BackwardGroup<'_> {
         let plan = self.plan;
         let mut memory = self.arenas.thread();
         let mut pieces = carve(&mut memory, |carver| Pieces::<S>::carve(carver, plan));
+        let layout = GradLayout::new::<S>(plan);
         for index in self.tiles.clone() {
             // SAFETY: the pieces were carved for this plan; buffers are as long as the grid says.
-            unsafe { backward_tile(s, &self, &mut pieces, index) };
+            unsafe { backward_tile(s, &self, &layout, &mut pieces, index) };
         }
     }
 }
 
 #[inline(always)]
-unsafe fn backward_tile<S: Isa>(s: S, job: &BackwardGroup<'_>, pieces: &mut Pieces<S>, index: usize) {
+unsafe fn backward_tile<S: Isa>(
+    s: S,
+    job: &BackwardGroup<'_>,
+    layout: &GradLayout,
+    pieces: &mut Pieces<S>,
+    index: usize,
+) {
     let (plan, weights) = (job.plan, job.weights);
     let tile = plan.backward.tile(index);
     let channels = plan.stencil.channels;
@@ -137,7 +144,7 @@ unsafe fn backward_tile<S: Isa>(s: S, job: &BackwardGroup<'_>, pieces: &mut Piec
             g_next
         };
         gather(s, plan, &tile, active, base, pieces.g_dx, ld);
-        parameters(s, job, pieces, ld, vectors, index == job.tiles.start);
+        parameters(s, job, layout, pieces, ld, vectors, index == job.tiles.start);
         let (inputs, hidden) = (Panels::new::<S>(plan.inputs()), plan.hidden);
         for (column, vectors) in Blocks::new::<S>(vectors) {
             let h = Strided {
@@ -249,12 +256,13 @@ unsafe fn clamp_backward<S: Isa>(
 unsafe fn parameters<S: Isa>(
     s: S,
     job: &BackwardGroup<'_>,
+    layout: &GradLayout,
     pieces: &Pieces<S>,
     ld: usize,
     vectors: usize,
     fresh: bool,
 ) {
-    let (plan, layout) = (job.plan, GradLayout::new::<S>(job.plan));
+    let plan = job.plan;
     let (hidden, channels) = (Panels::new::<S>(plan.hidden), plan.stencil.channels);
     let grads = job.grads.get();
     // SAFETY: the caller's condition; `grads` holds `layout.len` floats.

@@ -435,7 +435,7 @@ mod tests {
     use crate::config::Preset;
     use crate::params::HostParams;
 
-    /// `x'`, `g_x` and the gradient of w1.
+    /// `x'`, `g_x` and the gradients of w1 and w2.
     fn outputs(cpu: &Cpu, config: &NcaConfig, grid: Grid) -> Vec<Vec<f32>> {
         let len = config.channels * grid.cells();
         let wave = |len: usize, f: f32| (0..len).map(|i| (i as f32 * f).sin()).collect::<Vec<_>>();
@@ -453,13 +453,19 @@ mod tests {
             .unwrap();
         cpu.nca_step_backward(config, grid, &params, key, &x, &g_next, &mut g_x, &mut grads, &mut [])
             .unwrap();
-        [x_next, g_x, grads.w1].map(|buffer| buffer.to_vec()).to_vec()
+        [x_next, g_x, grads.w1, grads.w2].map(|buffer| buffer.to_vec()).to_vec()
     }
 
     /// The lanes and the register tile of AVX-512, if need be on arrays, against those of the baseline.
     #[test]
     fn wide_vectors_agree_with_narrow_ones() {
-        for (channels, hidden, grid) in [(5, 13, Grid::new(2, 6, 37)), (12, 40, Grid::new(1, 20, 64))] {
+        let cases = [
+            (5, 13, Grid::new(2, 6, 37)),
+            // The gradient of w1 by transposing the perception, and by transposing that of the hidden layer.
+            (12, 40, Grid::new(1, 20, 64)),
+            (33, 48, Grid::new(1, 20, 32)),
+        ];
+        for (channels, hidden, grid) in cases {
             let config = NcaConfig::preset(Preset::Distill, channels, hidden).unwrap();
             let wide = Cpu::builder().threads(1).build_emulated(Simd::Avx512).unwrap();
             let narrow = Cpu::builder().threads(1).simd(Simd::Portable).build().unwrap();
