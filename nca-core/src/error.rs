@@ -104,6 +104,16 @@ impl Error {
             expected: expected.into(),
         }
     }
+
+    /// This error about something inside the file `path`: an [`Error::Invalid`] keeps what was expected, with any other
+    /// it is `whole`, what the file as a whole should be.
+    #[must_use]
+    pub fn in_file(self, path: impl AsRef<Path>, whole: &str) -> Self {
+        match self {
+            Self::Invalid { what, found, expected } => Self::format(path, format!("{what} {found}"), expected),
+            other => Self::format(path, other, whole),
+        }
+    }
 }
 
 /// `Ok` if `found == expected`, else [`Error::Length`].

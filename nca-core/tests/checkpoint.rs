@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nca_core::checkpoint::{
     KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER, TensorView, read_tensors, write_atomic, write_tensors,
 };
+use nca_core::testkit::real_data;
 use nca_core::{Error, Nca, NcaConfig, Preset, SeedState};
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -358,26 +359,13 @@ fn bare_files_of_another_kind_are_refused() {
 
 #[test]
 fn a_model_trained_by_others_loads() {
-    let Some(path) = nca_data("models/distill_bubbly_0101.safetensors") else {
+    let Some(path) = real_data("models/distill_bubbly_0101.safetensors") else {
         return;
     };
     let nca = Nca::load(&path, Some(Preset::Distill)).unwrap();
     assert_eq!(nca.config, NcaConfig::preset(Preset::Distill, 12, 96).unwrap());
     nca.validate().unwrap();
     refused(&path, None, &["--perception"]);
-}
-
-/// A file of the shared data set, if it is there.
-fn nca_data(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let path = std::env::var_os("NCA_DATA")
-        .map_or_else(beside, PathBuf::from)
-        .join(name);
-    if !path.exists() {
-        eprintln!("skipped: no {name} (set NCA_DATA to the data directory)");
-        return None;
-    }
-    Some(path)
 }
 
 #[test]

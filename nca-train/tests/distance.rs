@@ -1,9 +1,8 @@
 //! What the texture distance says of pictures whose likeness is known.
 
-use std::path::{Path, PathBuf};
-
 use nca_core::cpu::Cpu;
 use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::testkit::real_data;
 use nca_core::{Grid, Nca, Preset, Simulation};
 use nca_train::Texture;
 use nca_train::distance::{TextureDistance, texture_distance};
@@ -141,16 +140,11 @@ fn wrong_sizes_are_refused() {
 /// An automaton that others trained, with a loss of their own, on what this scale has not seen.
 #[test]
 fn a_trained_automaton_is_near_its_exemplar() {
-    let data = std::env::var_os("NCA_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let model = data.join("models/distill_bubbly_0101.safetensors");
-    let picture = data.join("textures/bubbly_0101.jpg");
-    if !(model.is_file() && picture.is_file()) {
-        eprintln!("skipped: no real data at {}", data.display());
+    let model = real_data("models/distill_bubbly_0101.safetensors");
+    let picture = real_data("textures/bubbly_0101.jpg");
+    let (Some(model), Some(picture)) = (model, picture) else {
         return;
-    }
+    };
     let backend = Cpu::new().unwrap();
     let nca = Nca::load(model, Some(Preset::Distill)).unwrap();
     let mut simulation = Simulation::new(&backend, &nca, Grid::square(64), 0).unwrap();

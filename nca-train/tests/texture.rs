@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use nca_core::Error;
+use nca_core::testkit::real_data;
 use nca_train::Texture;
 use nca_train::texture::{rgb_image, rgb8};
 use proptest::prelude::*;
@@ -28,19 +29,6 @@ fn write(dir: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, bytes).unwrap();
     path
-}
-
-/// The directory of real data, or `None` (said on stderr) where there is none.
-fn real_data() -> Option<PathBuf> {
-    let dir = std::env::var_os("NCA_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    eprintln!("skipped: no real data at {}", dir.display());
-    None
 }
 
 #[test]
@@ -239,12 +227,14 @@ fn pictures_clip_and_round() {
 
 #[test]
 fn the_papers_textures() {
-    let Some(data) = real_data() else { return };
+    let Some(textures) = real_data("textures") else {
+        return;
+    };
     for name in ["bubbly_0101", "chequered_0121", "interlaced_0172"] {
-        let texture = Texture::resolve(name, Some(&data.join("textures")), 64).unwrap();
+        let texture = Texture::resolve(name, Some(&textures), 64).unwrap();
         assert_eq!((texture.name.as_str(), texture.rgb.len()), (name, 3 * 64 * 64));
     }
-    assert!(Texture::load(data.join("textures/cracked_0085_128.png"), 64).is_ok());
+    assert!(Texture::load(textures.join("cracked_0085_128.png"), 64).is_ok());
 }
 
 proptest! {

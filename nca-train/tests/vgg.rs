@@ -3,13 +3,12 @@
 mod narrow;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 
 use narrow::{Named, VGG16, VGG19, download, pictures, tensors, upload};
 use nca_core::backend::Device;
 use nca_core::cpu::Cpu;
 use nca_core::reference::Reference;
-use nca_core::testkit::check_gradient;
+use nca_core::testkit::{check_gradient, real_data};
 use nca_train::vgg::{Features, Vgg};
 
 type Host = Reference<f64>;
@@ -172,25 +171,13 @@ fn gradients_agree_with_differences() {
     }
 }
 
-/// `NCA_DATA`, or `shared/data` beside the repository.
-fn real_file() -> Option<PathBuf> {
-    let dir = std::env::var_os("NCA_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = dir.join("vgg19-conv1_1-conv3_4.safetensors");
-    if path.is_file() {
-        return Some(path);
-    }
-    eprintln!("skipped: no VGG weights at {}", path.display());
-    None
-}
-
 /// The published weights load, and give activations of the size their documentation states: a mean
 /// of about 570 in relu3_4. That of a given picture is taken to be within a factor of four.
 #[test]
 fn published_weights_load() {
-    let Some(path) = real_file() else { return };
+    let Some(path) = real_data("vgg19-conv1_1-conv3_4.safetensors") else {
+        return;
+    };
     let backend = Cpu::with_threads(2).unwrap();
     let vgg = Vgg::load(&backend, path).unwrap();
     assert_eq!(vgg.names().last().unwrap(), "relu3_4");

@@ -3,14 +3,14 @@
 mod narrow;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use narrow::{VGG16, VGG19, download, exemplar, load, pictures, upload};
 use nca_core::backend::{Adam, AdamStep, Backend, Device};
 use nca_core::cpu::Cpu;
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
-use nca_core::testkit::check_gradient;
+use nca_core::testkit::{check_gradient, real_data};
 use nca_train::Texture;
 use nca_train::loss::{APPEARANCES, AppearanceLoss, OtSettings, SlwSettings, VggGram, VggOt, VggSlw, appearance};
 use nca_train::vgg::Vgg;
@@ -213,7 +213,9 @@ fn number_of_threads_does_not_matter() {
 fn pixels_can_be_optimised() {
     const SIZE: usize = 32;
     const ITERATIONS: u64 = 24;
-    let Some(vgg) = real_file() else { return };
+    let Some(vgg) = real_data("vgg19-conv1_1-conv3_4.safetensors") else {
+        return;
+    };
     let backend = Cpu::with_threads(2).unwrap();
     let exemplar = Texture::resolve("bubbly", None, SIZE).unwrap();
     let mut rng = PhiloxRng::new(1, Stream::Test, 0);
@@ -243,18 +245,4 @@ fn pixels_can_be_optimised() {
         eprintln!("{name}: {first} to {last}");
         assert!(last < 0.5 * first, "{name}: {values:?}");
     }
-}
-
-/// `NCA_DATA`, or `shared/data` beside the repository.
-fn real_file() -> Option<PathBuf> {
-    let dir = std::env::var_os("NCA_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = dir.join("vgg19-conv1_1-conv3_4.safetensors");
-    if path.is_file() {
-        return Some(path);
-    }
-    eprintln!("skipped: no VGG weights at {}", path.display());
-    None
 }

@@ -111,7 +111,7 @@ fn parse_body(height: usize, width: usize, body: &[u8], path: &Path) -> Result<F
         *u = f32::from_le_bytes([a, b, c, d]);
         *v = f32::from_le_bytes([e, f, g, h]);
     }
-    FlowField::new(height, width, data).map_err(|e| Error::format(path, e, "numbers"))
+    FlowField::new(height, width, data).map_err(|e| e.in_file(path, "a flow"))
 }
 
 /// The bytes of a `.flo` file.

@@ -199,7 +199,7 @@ impl SpyNetWeights {
                 weights.with_rounds(rounds.map_err(wrong)?)
             }
         });
-        weights.map_err(|e| Error::format(path, e, "the weights of a SpyNet"))
+        weights.map_err(|e| e.in_file(path, "the weights of a SpyNet"))
     }
 
     /// Writes the weights as safetensors, atomically; `metadata` tells where they come from.

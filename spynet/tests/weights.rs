@@ -73,6 +73,7 @@ fn rounds_are_kept() {
             refused.contains("weights.safetensors") && refused.contains(expected),
             "{refused}"
         );
+        assert_eq!(refused.matches("expected").count(), 1, "{refused}");
     }
 }
 

@@ -176,20 +176,12 @@ fn stated_config(tensors: &Tensors) -> Result<Option<NcaConfig>> {
             "a configuration",
         )
     })?;
-    config.validate().map_err(|e| inside(path, &e))?;
+    config.validate().map_err(|e| e.in_file(path, "a valid model"))?;
     Ok(Some(config))
 }
 
 fn missing_key(path: &Path, key: &str) -> Error {
     Error::format(path, format!("metadata without {key}"), format!("a key {key}"))
-}
-
-/// `error` about something inside the file `path`.
-fn inside(path: &Path, error: &Error) -> Error {
-    match error {
-        Error::Invalid { what, found, expected } => Error::format(path, format!("{what} {found}"), expected),
-        other => Error::format(path, other, "a valid model"),
-    }
 }
 
 /// The column order in the metadata; a file that states its configuration must state it too.
@@ -230,7 +222,8 @@ fn bare_config(tensors: &Tensors, preset: Option<Preset>) -> Result<NcaConfig> {
         ));
     };
     let rows = |shape: &[usize]| shape.first().copied().unwrap_or(0);
-    let mut config = NcaConfig::preset(preset, rows(&w2.shape), rows(&w1.shape)).map_err(|e| inside(path, &e))?;
+    let mut config =
+        NcaConfig::preset(preset, rows(&w2.shape), rows(&w1.shape)).map_err(|e| e.in_file(path, "a valid model"))?;
     config.output_bias = b2.is_some();
     Ok(config)
 }

@@ -14,6 +14,10 @@ impl Resize for Cpu {
         shape.validate()?;
         check_len("resize", "x", x.len(), shape.input_len())?;
         check_len("resize", "y", y.len(), shape.output_len())?;
+        if same_size(shape) {
+            y.copy_from_slice(x);
+            return Ok(());
+        }
         let (rows, columns) = taps(shape);
         self.interpolate((shape.height, shape.width), &rows, &columns, 1.0, x, y);
         Ok(())
@@ -23,10 +27,19 @@ impl Resize for Cpu {
         shape.validate()?;
         check_len("resize_backward", "g_x", g_x.len(), shape.input_len())?;
         check_len("resize_backward", "g_y", g_y.len(), shape.output_len())?;
+        if same_size(shape) {
+            g_x.copy_from_slice(g_y);
+            return Ok(());
+        }
         let (rows, columns) = taps(shape);
         self.interpolate_backward((shape.height, shape.width), &rows, &columns, 1.0, g_y, g_x);
         Ok(())
     }
+}
+
+/// Whether nothing lies between pixels: every output is one input.
+fn same_size(shape: &ResizeShape) -> bool {
+    (shape.height, shape.width) == (shape.out_height, shape.out_width)
 }
 
 fn taps(shape: &ResizeShape) -> (Taps, Taps) {
@@ -56,16 +69,16 @@ impl Cpu {
             return;
         }
         self.install(|| {
-            y.par_chunks_exact_mut(rows.len() * columns.len())
-                .zip(x.par_chunks_exact(height * width))
-                .for_each(|(y, x)| {
-                    for (y, &(top, bottom, s)) in y.chunks_exact_mut(columns.len()).zip(rows) {
-                        let (top, bottom) = (&x[top * width..][..width], &x[bottom * width..][..width]);
-                        for (y, &(left, right, t)) in y.iter_mut().zip(columns) {
-                            let above = (1.0 - t) * top[left] + t * top[right];
-                            let below = (1.0 - t) * bottom[left] + t * bottom[right];
-                            *y = factor * ((1.0 - s) * above + s * below);
-                        }
+            y.par_chunks_exact_mut(columns.len())
+                .enumerate()
+                .for_each(|(index, y)| {
+                    let x = &x[index / rows.len() * height * width..][..height * width];
+                    let (top, bottom, s) = rows[index % rows.len()];
+                    let (top, bottom) = (&x[top * width..][..width], &x[bottom * width..][..width]);
+                    for (y, &(left, right, t)) in y.iter_mut().zip(columns) {
+                        let above = (1.0 - t) * top[left] + t * top[right];
+                        let below = (1.0 - t) * bottom[left] + t * bottom[right];
+                        *y = factor * ((1.0 - s) * above + s * below);
                     }
                 });
         });

@@ -25,18 +25,18 @@ impl Warp for Cpu {
             return Ok(());
         }
         self.install(|| {
-            y.par_chunks_exact_mut(plane)
-                .zip(x.par_chunks_exact(plane))
-                .enumerate()
-                .for_each(|(index, (y, x))| {
-                    let flow = &flow[index / channels * 2 * plane..][..2 * plane];
-                    for (p, y) in y.iter_mut().enumerate() {
-                        let column = Tap::new(p % width, flow[p], width);
-                        let row = Tap::new(p / width, flow[plane + p], height);
-                        let along = |p: usize| column.mix(x[p * width + column.low], x[p * width + column.high]);
-                        *y = row.mix(along(row.low), along(row.high));
-                    }
-                });
+            y.par_chunks_exact_mut(width).enumerate().for_each(|(index, y)| {
+                let (image, row) = (index / height, index % height);
+                let x = &x[image * plane..][..plane];
+                let flow = &flow[image / channels * 2 * plane + row * width..];
+                let (u, v) = (&flow[..width], &flow[plane..][..width]);
+                for (column, y) in y.iter_mut().enumerate() {
+                    let across = Tap::new(column, u[column], width);
+                    let down = Tap::new(row, v[column], height);
+                    let along = |p: usize| across.mix(x[p * width + across.low], x[p * width + across.high]);
+                    *y = down.mix(along(down.low), along(down.high));
+                }
+            });
         });
         Ok(())
     }
@@ -120,7 +120,8 @@ impl Tap {
         let (position, last) = (at as f32 + displacement, (len - 1) as f32);
         // NaN goes to the border.
         let clamped = position.max(0.0).min(last);
-        let low = clamped as usize;
+        // Over i32, which is one instruction: no line of pixels is longer.
+        let low = clamped as i32 as usize;
         Self {
             low,
             high: (low + 1).min(len - 1),

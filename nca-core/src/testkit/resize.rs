@@ -11,18 +11,19 @@ use crate::error::Result;
 
 fn resize_cases() -> impl Strategy<Value = (ResizeShape, u64)> {
     let side = || prop_oneof![1..=9_usize, 30..=35_usize];
-    (1..=3_usize, side(), side(), side(), side(), any::<u64>()).prop_map(
-        |(planes, height, width, out_height, out_width, seed)| {
-            let shape = ResizeShape {
-                planes,
-                height,
-                width,
-                out_height,
-                out_width,
-            };
-            (shape, seed)
-        },
-    )
+    // One in four keeps its size.
+    let out = prop::option::weighted(0.75, (side(), side()));
+    (1..=3_usize, side(), side(), out, any::<u64>()).prop_map(|(planes, height, width, out, seed)| {
+        let (out_height, out_width) = out.unwrap_or((height, width));
+        let shape = ResizeShape {
+            planes,
+            height,
+            width,
+            out_height,
+            out_width,
+        };
+        (shape, seed)
+    })
 }
 
 /// Roundings of an output: three of each of its weights, four products, three sums.

@@ -1,18 +1,9 @@
 //! Photographed textures, where they are at hand, and noise.
 
-use std::path::{Path, PathBuf};
-
 use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::testkit::real_data;
 use spynet::evaluate::Exhibit;
 use spynet::synth::Raster;
-
-/// Folder of real data: `NCA_DATA`, or `shared/data` beside the repository.
-fn data() -> PathBuf {
-    std::env::var_os("NCA_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    )
-}
 
 /// Photographs of textures, where they are at hand.
 pub(super) fn photographs() -> Vec<Exhibit> {
@@ -25,11 +16,7 @@ pub(super) fn photographs() -> Vec<Exhibit> {
     names
         .iter()
         .filter_map(|name| {
-            let path = data().join("textures").join(name);
-            if !path.exists() {
-                eprintln!("skipped: {name} is not at hand");
-                return None;
-            }
+            let path = real_data(&format!("textures/{name}"))?;
             let image = image::open(&path).unwrap();
             // As a model would be trained on it: the central square at 128×128.
             let side = image.width().min(image.height());

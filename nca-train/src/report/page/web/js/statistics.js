@@ -138,7 +138,9 @@ function answer(rows, texture) {
   const known = rows.filter((row) => row.spearman_interval);
   if (known.length === 0) return `${where} there are too few models, or too little variation, to tell.`;
   const clear = known.filter(({ spearman_interval: { low, high } }) => low > 0 || high < 0);
-  if (clear.length === 0) return `${where} no quantity goes with Ψ more clearly than chance would have it.`;
+  if (clear.length === 0) {
+    return `${where} no quantity goes with Ψ more clearly than chance would have it: every interval of Spearman's ρ holds 0.`;
+  }
   const best = clear.reduce((a, b) => (Math.abs(b.spearman) > Math.abs(a.spearman) ? b : a));
   return `${where} Ψ ${best.spearman > 0 ? 'rises' : 'falls'} with ${best.quantity} most clearly: Spearman ρ = ${signed(best.spearman)}, `
     + `95 % interval ${interval(best.spearman_interval)}, ${best.n} models.`;
