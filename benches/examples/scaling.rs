@@ -16,7 +16,7 @@ const SIDES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 /// Numbers of grids of [`BATCH_SIDE`].
 const BATCHES: [usize; 3] = [2, 4, 8];
 const BATCH_SIDE: usize = 128;
-/// Most steps of a rollout, and the bytes of their states: few enough that none is computed again.
+/// Most steps of a rollout, and the bytes that their states should not exceed, or some would be computed again.
 const STEPS: usize = 16;
 const STATE_BYTES: usize = 1 << 30;
 /// Seconds spent on each figure, in turns of a quarter of a second.
@@ -37,23 +37,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<14} {:>9} {:>9} {:>7}   {:>9} {:>9} {:>7}",
         "grid, batch", "forward", "1 thread", "ratio", "gradient", "1 thread", "ratio"
     );
-    let sides = SIDES.map(|side| Grid::square(side));
+    let sides = SIDES.map(Grid::square);
     let batches = BATCHES.map(|batch| Grid::new(batch, BATCH_SIDE, BATCH_SIDE));
     for grid in sides.into_iter().chain(batches) {
         let case = Case { channels, hidden, grid };
         let state = 4 * case.len();
         let steps = (STATE_BYTES / state).clamp(2, STEPS) as u32;
         let cells = grid.cells() as f64 * f64::from(steps) / 1e6;
-        let mut many = Through::new(&all, case, 0.5, steps)?;
-        let mut single = Through::new(&one, case, 0.5, steps)?;
-        let forward = race(
-            |turn| many.setup.run(&all, turn, steps),
-            |turn| single.setup.run(&one, turn, steps),
-        )?;
-        let gradient = race(
-            |turn| many.run(&all, u64::from(turn), steps),
-            |turn| single.run(&one, u64::from(turn), steps),
-        )?;
+        let mut through = Through::new(&all, case, 0.5, steps)?;
+        let forward = race([&all, &one], |cpu, turn| through.setup.run(cpu, turn, steps))?;
+        let gradient = race([&all, &one], |cpu, turn| through.run(cpu, u64::from(turn), steps))?;
         print!("{:<14}", format!("{}², {}", grid.height, grid.batch));
         for [many, single] in [forward, gradient] {
             print!(
@@ -68,23 +61,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Shortest times of two calls that take turns, in seconds.
-fn race<E>(
-    mut first: impl FnMut(u32) -> Result<(), E>,
-    mut second: impl FnMut(u32) -> Result<(), E>,
-) -> Result<[f64; 2], E> {
+/// Shortest times of a call on two backends that take turns, in seconds.
+fn race<E>(backends: [&Cpu; 2], mut call: impl FnMut(&Cpu, u32) -> Result<(), E>) -> Result<[f64; 2], E> {
     let start = Instant::now();
     let mut best = [f64::INFINITY; 2];
-    let mut turn = 0;
-    while turn == 0 || start.elapsed().as_secs_f64() < SECONDS {
-        let mut calls: [&mut dyn FnMut(u32) -> Result<(), E>; 2] = [&mut first, &mut second];
-        for (call, best) in calls.iter_mut().zip(&mut best) {
-            let begun = Instant::now();
-            while begun.elapsed().as_secs_f64() < TURN {
+    let mut number = 0;
+    while number == 0 || start.elapsed().as_secs_f64() < SECONDS {
+        for (cpu, best) in backends.into_iter().zip(&mut best) {
+            let turn = Instant::now();
+            while turn.elapsed().as_secs_f64() < TURN {
                 let before = Instant::now();
-                call(turn)?;
+                call(cpu, number)?;
                 *best = best.min(before.elapsed().as_secs_f64());
-                turn += 1;
+                number += 1;
             }
         }
     }
