@@ -15,8 +15,8 @@ use crate::progress::SweepProgress;
 
 /// Train a grid of automata and measure how strongly each moves
 ///
-/// Without arguments: the paper's experiment in miniature, nine models of a built-in texture, about
-/// ten minutes on two cores, nothing to download. The result is a directory with report.html, a page in
+/// Without arguments: the paper's experiment in miniature, nine models of a built-in texture, ten to
+/// fifteen minutes on two cores, nothing to download. The result is a directory with report.html, a page in
 /// which every trained model runs, results.csv, a heat map of the motion strength over (C, D), curves, a
 /// contact sheet and the models.
 #[derive(Args)]
