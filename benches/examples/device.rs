@@ -198,7 +198,7 @@ impl Bench {
     fn training(&mut self) {
         let cuda = self.cuda.clone();
         for case in THROUGH {
-            let seconds = Through::new(&cuda, case, FIRE_RATE, THROUGH_STEPS)
+            let seconds = Through::new(&cuda, case, FIRE_RATE, THROUGH_STEPS, Through::<Cuda>::BUDGET)
                 .and_then(|mut through| best(&cuda, |draw| through.run(&cuda, u64::from(draw), THROUGH_STEPS)));
             let of = format!("{}, {THROUGH_STEPS} steps", case.name());
             self.show("through", &of, through(&case, THROUGH_STEPS), seconds);

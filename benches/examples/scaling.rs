@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let state = 4 * case.len();
         let steps = (STATE_BYTES / state).clamp(2, STEPS) as u32;
         let cells = grid.cells() as f64 * f64::from(steps) / 1e6;
-        let mut through = Through::new(&all, case, 0.5, steps)?;
+        let mut through = Through::new(&all, case, 0.5, steps, STATE_BYTES)?;
         let forward = race([&all, &one], |cpu, turn| through.setup.run(cpu, turn, steps))?;
         let gradient = race([&all, &one], |cpu, turn| through.run(cpu, u64::from(turn), steps))?;
         print!("{:<14}", format!("{}², {}", grid.height, grid.batch));

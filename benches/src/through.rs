@@ -20,14 +20,14 @@ pub struct Through<B: Backend> {
 }
 
 impl<B: Backend> Through<B> {
-    /// Bytes of states kept: all of them in every case of the table.
-    const BUDGET: usize = 1 << 30;
+    /// Bytes that the trainer gives a rollout by default. All states of every case of the table fit.
+    pub const BUDGET: usize = 1 << 30;
 
-    /// Room for `steps` steps of `case`.
-    pub fn new(backend: &B, case: Case, fire_rate: f64, steps: u32) -> Result<Self> {
+    /// Room for `steps` steps of `case` that keep at most `budget` bytes.
+    pub fn new(backend: &B, case: Case, fire_rate: f64, steps: u32, budget: usize) -> Result<Self> {
         let setup = Setup::new(backend, case, fire_rate)?;
         Ok(Self {
-            rollout: Rollout::new(backend, &setup.config, setup.grid, steps, Self::BUDGET)?,
+            rollout: Rollout::new(backend, &setup.config, setup.grid, steps, budget)?,
             setup,
         })
     }

@@ -152,18 +152,15 @@ impl<B: Backend> Rollout<B> {
         backend.copy(&self.last, 0, &mut self.states[0], 0, len)?;
         // The first descent of the schedule is the forward pass itself; it also passes every frame.
         while at < steps {
-            let top = self.kept.len() - 1;
-            let from = self.kept[top];
-            let free = self.slots - self.kept.len();
-            let stop = match steps - from {
-                n if n > 1 && free > 0 => from + advance(n, free),
-                _ => steps,
-            };
-            backend.copy(&self.states[top], 0, &mut self.last, 0, len)?;
+            let (left, free) = (steps - at, self.slots - self.kept.len());
+            if left as usize - 1 <= free {
+                return self.walk_through_slots(backend, params, at, &mut frames, &mut visit);
+            }
+            let stop = if free > 0 { at + advance(left, free) } else { steps };
             self.walk(backend, params, &mut at, stop, &mut frames, &mut visit)?;
             if stop < steps {
                 self.keep(backend, stop)?;
-                backend.copy(&self.last, 0, &mut self.states[top + 1], 0, len)?;
+                backend.copy(&self.last, 0, &mut self.states[self.kept.len() - 1], 0, len)?;
             }
         }
         Ok(())
@@ -228,10 +225,7 @@ impl<B: Backend> Rollout<B> {
             let run = run.min((at - floor) as usize);
             let low = self.kept.len() - run;
             let first = self.kept[low];
-            let key = MaskKey {
-                seed: self.seed,
-                step: first,
-            };
+            let key = self.key(first);
             backend.rollout_backward(
                 &self.config,
                 self.grid,
@@ -264,35 +258,20 @@ impl<B: Backend> Rollout<B> {
                 return Ok(());
             }
             if steps as usize - 1 <= free {
-                for step in from + 1..end {
-                    self.keep(backend, step)?;
-                }
-                return backend.rollout_states(
-                    &self.config,
-                    self.grid,
-                    params,
-                    MaskKey {
-                        seed: self.seed,
-                        step: from,
-                    },
-                    &mut self.states[top..self.kept.len()],
-                    &mut self.scratch,
-                );
+                return self.fill(backend, params, end - 1);
             }
             // `free ≥ 1` always: the forward pass ends with the state before the last step kept, and
             // each backward step frees the slot of its state.
             let distance = advance(steps, free);
             self.keep(backend, from + distance)?;
+            let key = self.key(from);
             let (below, above) = self.states.split_at_mut(top + 1);
             backend.copy(&below[top], 0, &mut above[0], 0, len)?;
             backend.rollout(
                 &self.config,
                 self.grid,
                 params,
-                MaskKey {
-                    seed: self.seed,
-                    step: from,
-                },
+                key,
                 distance,
                 &mut above[0],
                 &mut self.spare,
@@ -322,18 +301,57 @@ impl<B: Backend> Rollout<B> {
         Ok(())
     }
 
+    /// Advances from the state kept last, that before step `at`, to the end of the rollout, pausing at
+    /// frames on the way. Each state is written where it is kept: a copy of it would take as long as a
+    /// tenth of a step.
+    fn walk_through_slots(
+        &mut self,
+        backend: &B,
+        params: &Params<B::Buffer>,
+        mut at: u32,
+        frames: &mut Peekable<impl Iterator<Item = u32>>,
+        visit: &mut impl FnMut(u32, &B::Buffer) -> Result<()>,
+    ) -> Result<()> {
+        let final_step = self.steps - 1;
+        while at < final_step {
+            let stop = frames.peek().map_or(final_step, |&frame| frame.min(final_step));
+            self.fill(backend, params, stop)?;
+            at = stop;
+            if frames.next_if_eq(&at).is_some() {
+                visit(at, &self.states[self.kept.len() - 1])?;
+            }
+        }
+        let (config, grid, key) = (&self.config, self.grid, self.key(at));
+        let (x, scratch) = (&self.states[self.kept.len() - 1], &mut self.scratch);
+        backend.nca_step(config, grid, params, key, x, &mut self.last, scratch)?;
+        if frames.next_if_eq(&self.steps).is_some() {
+            visit(self.steps, &self.last)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps all states between the one kept last and that before step `stop`, and that one.
+    fn fill(&mut self, backend: &B, params: &Params<B::Buffer>, stop: u32) -> Result<()> {
+        let top = self.kept.len() - 1;
+        let from = self.kept[top];
+        for step in from + 1..=stop {
+            self.keep(backend, step)?;
+        }
+        let (config, grid, key) = (&self.config, self.grid, self.key(from));
+        let states = &mut self.states[top..self.kept.len()];
+        backend.rollout_states(config, grid, params, key, states, &mut self.scratch)
+    }
+
+    /// The masks of the rollout from `step` on.
+    fn key(&self, step: u32) -> MaskKey {
+        MaskKey { seed: self.seed, step }
+    }
+
     /// Advances `last` by `steps` from the state before `step`.
     fn run(&mut self, backend: &B, params: &Params<B::Buffer>, step: u32, steps: u32) -> Result<()> {
-        backend.rollout(
-            &self.config,
-            self.grid,
-            params,
-            MaskKey { seed: self.seed, step },
-            steps,
-            &mut self.last,
-            &mut self.spare,
-            &mut self.scratch,
-        )
+        let (config, grid, key) = (&self.config, self.grid, self.key(step));
+        let (x, spare, scratch) = (&mut self.last, &mut self.spare, &mut self.scratch);
+        backend.rollout(config, grid, params, key, steps, x, spare, scratch)
     }
 
     /// Marks the next slot as holding the state before `step`, allocating it the first time.

@@ -204,7 +204,7 @@ impl Work {
                 })
             }
             Self::Train(case, steps) => {
-                let through = Through::new(cpu, case, 0.5, steps)?;
+                let through = Through::new(cpu, case, 0.5, steps, Through::<Cpu>::BUDGET)?;
                 write_setup(cpu, &through.setup, inputs)?;
                 Box::new(Gradient {
                     cpu,
@@ -271,7 +271,7 @@ struct Gradient<'c> {
 
 impl Ours for Gradient<'_> {
     fn check(&mut self) -> Result<Results> {
-        let mut through = Through::new(self.cpu, self.case, 1.0, STEPS_CHECKED)?;
+        let mut through = Through::new(self.cpu, self.case, 1.0, STEPS_CHECKED, Through::<Cpu>::BUDGET)?;
         through.run(self.cpu, 0, STEPS_CHECKED)?;
         let mut found = results(self.cpu, [("x", through.grad())])?;
         let grads = &through.setup.grads;
