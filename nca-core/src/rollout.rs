@@ -1,6 +1,7 @@
 //! Many steps, and the gradient through them, within a memory budget.
 
 use std::iter::Peekable;
+use std::ops::Range;
 
 use crate::backend::{Backend, MaskKey};
 use crate::config::{Grid, NcaConfig};
@@ -16,8 +17,13 @@ use crate::schedule::{advance, least_steps};
 /// 2000): a budget of half the states costs about half a forward pass more, √(2T) states one forward
 /// pass more, and rollouts of any length fit in a handful of states at a few passes more.
 ///
-/// Memory: `(slots + 4) · B·C·H·W` elements and the backend's scratch, where
-/// `slots = clamp(budget / bytes of a state, 2, T)`.
+/// Where all states fit, what is left of the budget keeps activations of as many of the last steps as it can, if the
+/// backend has a use for them ([`RolloutSteps::activations_len`]): its backward then computes less again.
+///
+/// Memory: `(slots + 4) · B·C·H·W` elements, the activations and the backend's scratch, where
+/// `slots = clamp(budget / bytes of a state, 2, T)`. None of this changes a bit of the results.
+///
+/// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
 ///
 /// The gradient of the loss may enter after any step, not only the last: see
 /// [`Rollout::backward`].
@@ -30,6 +36,11 @@ pub struct Rollout<B: Backend> {
     kept: Vec<u32>,
     /// Most states kept.
     slots: usize,
+    /// Activations of the steps [`Self::activated`].
+    activations: Vec<B::Buffer>,
+    /// Most of them.
+    most_activations: usize,
+    activated: Range<u32>,
     /// Step that the gradient stops at.
     from: u32,
     steps: u32,
@@ -45,9 +56,9 @@ impl<B: Backend> Rollout<B> {
     /// Fewest states kept, whatever the budget.
     pub const MIN_SLOTS: usize = 2;
 
-    /// Room for rollouts of up to `max_steps` steps that keeps at most `budget_bytes` of states.
+    /// Room for rollouts of up to `max_steps` steps that keeps at most `budget_bytes` of states and activations.
     ///
-    /// States are allocated when a rollout first needs them.
+    /// They are allocated when a rollout first needs them.
     pub fn new(backend: &B, config: &NcaConfig, grid: Grid, max_steps: u32, budget_bytes: usize) -> Result<Self> {
         config.validate()?;
         let len = config.channels * grid.cells();
@@ -60,12 +71,22 @@ impl<B: Backend> Rollout<B> {
         }
         let bytes = len * size_of::<B::Elem>();
         let most = (max_steps as usize).max(Self::MIN_SLOTS);
+        let slots = (budget_bytes / bytes).clamp(Self::MIN_SLOTS, most);
+        let left = if slots == most {
+            budget_bytes.saturating_sub(slots * bytes)
+        } else {
+            0
+        };
+        let activation_bytes = backend.activations_len(config, grid) * size_of::<B::Elem>();
         Ok(Self {
             config: config.clone(),
             grid,
             states: Vec::new(),
             kept: Vec::new(),
-            slots: (budget_bytes / bytes).clamp(Self::MIN_SLOTS, most),
+            slots,
+            activations: Vec::new(),
+            most_activations: left.checked_div(activation_bytes).unwrap_or(0).min(max_steps as usize),
+            activated: 0..0,
             from: 0,
             steps: 0,
             seed: 0,
@@ -144,6 +165,7 @@ impl<B: Backend> Rollout<B> {
         self.from = from;
         self.steps = steps;
         self.kept.clear();
+        self.activated = steps..steps;
         backend.copy(x0, 0, &mut self.last, 0, len)?;
         let mut frames = frames.iter().copied().peekable();
         let mut at = 0;
@@ -226,12 +248,14 @@ impl<B: Backend> Rollout<B> {
             let low = self.kept.len() - run;
             let first = self.kept[low];
             let key = self.key(first);
+            let activations = self.activations_of(first..at);
             backend.rollout_backward(
                 &self.config,
                 self.grid,
                 params,
                 key,
                 &self.states[low..self.kept.len()],
+                &self.activations[activations],
                 &mut self.grad,
                 &mut self.spare,
                 grads,
@@ -302,8 +326,7 @@ impl<B: Backend> Rollout<B> {
     }
 
     /// Advances from the state kept last, that before step `at`, to the end of the rollout, pausing at
-    /// frames on the way. Each state is written where it is kept: a copy of it would take as long as a
-    /// tenth of a step.
+    /// frames on the way. Each state is written where it is kept: to copy it takes a good part of the time of a step.
     fn walk_through_slots(
         &mut self,
         backend: &B,
@@ -312,34 +335,57 @@ impl<B: Backend> Rollout<B> {
         frames: &mut Peekable<impl Iterator<Item = u32>>,
         visit: &mut impl FnMut(u32, &B::Buffer) -> Result<()>,
     ) -> Result<()> {
-        let final_step = self.steps - 1;
-        while at < final_step {
-            let stop = frames.peek().map_or(final_step, |&frame| frame.min(final_step));
+        let activated = (self.steps - at).min(self.most_activations as u32);
+        self.activated = self.steps - activated..self.steps;
+        while at < self.steps {
+            let stop = frames.peek().copied().unwrap_or(self.steps);
             self.fill(backend, params, stop)?;
             at = stop;
             if frames.next_if_eq(&at).is_some() {
-                visit(at, &self.states[self.kept.len() - 1])?;
+                let kept = self.kept.len() - 1;
+                visit(
+                    at,
+                    if at < self.steps {
+                        &self.states[kept]
+                    } else {
+                        &self.last
+                    },
+                )?;
             }
-        }
-        let (config, grid, key) = (&self.config, self.grid, self.key(at));
-        let (x, scratch) = (&self.states[self.kept.len() - 1], &mut self.scratch);
-        backend.nca_step(config, grid, params, key, x, &mut self.last, scratch)?;
-        if frames.next_if_eq(&self.steps).is_some() {
-            visit(self.steps, &self.last)?;
         }
         Ok(())
     }
 
-    /// Keeps all states between the one kept last and that before step `stop`, and that one.
+    /// Runs from the state kept last to that after `stop` steps and keeps each, but the last one of the rollout in
+    /// `last`.
     fn fill(&mut self, backend: &B, params: &Params<B::Buffer>, stop: u32) -> Result<()> {
         let top = self.kept.len() - 1;
         let from = self.kept[top];
-        for step in from + 1..=stop {
+        for step in from + 1..=stop.min(self.steps - 1) {
             self.keep(backend, step)?;
         }
+        let run = self.activations_of(from..stop);
+        while self.activations.len() < run.end {
+            let len = backend.activations_len(&self.config, self.grid);
+            self.activations.push(backend.zeros(len)?);
+        }
         let (config, grid, key) = (&self.config, self.grid, self.key(from));
-        let states = &mut self.states[top..self.kept.len()];
-        backend.rollout_states(config, grid, params, key, states, &mut self.scratch)
+        let slots = &mut self.states[top..self.kept.len()];
+        let (states, last) = match slots.split_last_mut() {
+            Some((last, states)) if stop < self.steps => (states, last),
+            _ => (slots, &mut self.last),
+        };
+        if states.is_empty() {
+            return Ok(());
+        }
+        let (activations, scratch) = (&mut self.activations[run], &mut self.scratch);
+        backend.rollout_states(config, grid, params, key, states, last, activations, scratch)
+    }
+
+    /// Where the activations of those of the `steps` are that have some: always the last ones.
+    fn activations_of(&self, steps: Range<u32>) -> Range<usize> {
+        let first = self.activated.start;
+        (steps.start.max(first) - first) as usize..(steps.end.max(first) - first) as usize
     }
 
     /// The masks of the rollout from `step` on.

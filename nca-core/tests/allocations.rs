@@ -124,11 +124,15 @@ fn convolutions(cpu: &Cpu) {
 }
 
 fn steps_and_rollouts(cpu: &Cpu) {
-    let config = NcaConfig::preset(Preset::Distill, 12, 40).unwrap();
+    let config = NcaConfig::preset(Preset::Distill, 24, 40).unwrap();
     let grid = Grid::new(2, 48, 48);
     let len = config.channels * grid.cells();
     let params = upload_params(cpu, &HostParams::init(&config, 1)).unwrap();
     let mut grads = zero_params(cpu, &config).unwrap();
+    let activations_len = cpu.activations_len(&config, grid);
+    assert!(activations_len > 0);
+    let mut activations = [cpu.zeros(activations_len).unwrap(), cpu.zeros(activations_len).unwrap()];
+    let mut last = cpu.zeros(len).unwrap();
     let mut states: Vec<_> = (0..4).map(|_| cpu.zeros(len).unwrap()).collect();
     let (mut x, mut spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
     let (mut g, mut g_spare) = (cpu.zeros(len).unwrap(), cpu.zeros(len).unwrap());
@@ -140,14 +144,24 @@ fn steps_and_rollouts(cpu: &Cpu) {
             .unwrap();
         cpu.rollout(&config, grid, &params, key, 3, &mut x, &mut spare, &mut [])
             .unwrap();
-        cpu.rollout_states(&config, grid, &params, key, &mut states, &mut [])
-            .unwrap();
+        cpu.rollout_states(
+            &config,
+            grid,
+            &params,
+            key,
+            &mut states,
+            &mut last,
+            &mut activations,
+            &mut [],
+        )
+        .unwrap();
         cpu.rollout_backward(
             &config,
             grid,
             &params,
             key,
             &states,
+            &activations,
             &mut g,
             &mut g_spare,
             &mut grads,

@@ -61,7 +61,8 @@ fn declared() -> BTreeSet<String> {
         let source = std::fs::read_to_string(path).unwrap();
         for (start, _) in source.match_indices("    fn ") {
             let (name, arguments) = source[start + 7..].split_once('(').unwrap();
-            if arguments.trim_start().starts_with("&self") && !name.ends_with("_scratch") {
+            let writes = !name.ends_with("_scratch") && !name.ends_with("_len");
+            if arguments.trim_start().starts_with("&self") && writes {
                 ops.insert(name.to_owned());
             }
         }

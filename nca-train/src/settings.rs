@@ -48,7 +48,7 @@ pub struct TrainSettings {
     pub normalize_gradient: bool,
     /// Factor of the overflow loss Σ|x − clamp(x, −1, 1)|.
     pub overflow_weight: f64,
-    /// Most bytes of states and frames kept for the backward pass; states beyond it are recomputed.
+    /// Most bytes of states, activations and frames kept for the backward pass; what does not fit is recomputed.
     pub memory_budget: usize,
 }
 

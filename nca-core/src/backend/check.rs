@@ -61,6 +61,24 @@ pub fn operand(op: &'static str, what: &'static str, found: usize, batch: usize,
     Ok(len)
 }
 
+/// Activations belong to the last of `steps` steps and have `expected` elements each; `len` tells how many one has.
+/// Returns the first step that has some.
+pub fn activations<B>(
+    op: &'static str,
+    steps: usize,
+    activations: &[B],
+    len: impl Fn(&B) -> usize,
+    expected: usize,
+) -> Result<usize> {
+    for one in activations {
+        check_len(op, "activations", len(one), expected)?;
+    }
+    steps.checked_sub(activations.len()).ok_or_else(|| {
+        let what = format!("{op}: number of activations");
+        Error::invalid(what, activations.len(), format!("at most {steps}, one for each step"))
+    })
+}
+
 /// A matrix of which minima are taken must have something in it.
 pub fn matrix(op: &'static str, rows: usize, columns: usize) -> Result<()> {
     if rows > 0 && columns > 0 {
@@ -101,6 +119,20 @@ mod tests {
         ] {
             assert_eq!(samples("op", found, sample).unwrap_err().to_string(), words);
         }
+    }
+
+    #[test]
+    fn activations_are_those_of_the_last_steps() {
+        let first = |steps, lengths: &[usize]| activations("op", steps, lengths, |&len| len, 7);
+        assert_eq!(first(3, &[7, 7]).unwrap(), 1);
+        assert_eq!(first(0, &[]).unwrap(), 0);
+        let error = first(1, &[7, 7]).unwrap_err().to_string();
+        assert!(
+            error.contains("op: number of activations") && error.contains("at most 1"),
+            "{error}"
+        );
+        let error = first(2, &[7, 6]).unwrap_err().to_string();
+        assert_eq!(error, "op: activations has 6 elements, expected 7");
     }
 
     #[test]

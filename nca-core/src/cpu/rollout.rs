@@ -1,7 +1,7 @@
 //! Several steps in one call: the weights are packed once and the threads stay awake between steps.
 
 use super::{Buffer, Cpu};
-use crate::backend::{MaskKey, RolloutSteps};
+use crate::backend::{MaskKey, RolloutSteps, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::Result;
 use crate::params::Params;
@@ -20,11 +20,15 @@ impl RolloutSteps for Cpu {
     ) -> Result<()> {
         self.with_forward("rollout", config, grid, params, |forward| {
             for step in 0..steps {
-                forward.step(key.after(step), x, spare)?;
+                forward.step(key.after(step), x, spare, None)?;
                 std::mem::swap(x, spare);
             }
             Ok(())
         })
+    }
+
+    fn activations_len(&self, config: &NcaConfig, grid: Grid) -> usize {
+        self.activations_len_of(config, grid)
     }
 
     fn rollout_states(
@@ -34,12 +38,18 @@ impl RolloutSteps for Cpu {
         params: &Params<Buffer>,
         key: MaskKey,
         states: &mut [Buffer],
+        last: &mut Buffer,
+        activations: &mut [Buffer],
         _: &mut [Buffer],
     ) -> Result<()> {
+        let expected = self.activations_len(config, grid);
+        let first = check::activations("rollout_states", states.len(), activations, |a| a.len(), expected)?;
         self.with_forward("rollout_states", config, grid, params, |forward| {
-            for step in 1..states.len() {
-                let (done, rest) = states.split_at_mut(step);
-                forward.step(key.after(step as u32 - 1), &done[step - 1], &mut rest[0])?;
+            for step in 0..states.len() {
+                let (x, rest) = states[step..].split_at_mut(1);
+                let x_next = rest.first_mut().unwrap_or(&mut *last);
+                let activations = step.checked_sub(first).map(|i| &mut activations[i]);
+                forward.step(key.after(step as u32), &x[0], x_next, activations)?;
             }
             Ok(())
         })
@@ -52,14 +62,18 @@ impl RolloutSteps for Cpu {
         params: &Params<Buffer>,
         key: MaskKey,
         states: &[Buffer],
+        activations: &[Buffer],
         g: &mut Buffer,
         spare: &mut Buffer,
         grads: &mut Params<Buffer>,
         _: &mut [Buffer],
     ) -> Result<()> {
+        let expected = self.activations_len(config, grid);
+        let first = check::activations("rollout_backward", states.len(), activations, |a| a.len(), expected)?;
         self.with_backward("rollout_backward", config, grid, params, |backward| {
-            for (i, x) in states.iter().enumerate().rev() {
-                backward.step(config, key.after(i as u32), x, g, spare, grads)?;
+            for (step, x) in states.iter().enumerate().rev() {
+                let activations = step.checked_sub(first).map(|i| &activations[i]);
+                backward.step(config, key.after(step as u32), x, activations, g, spare, grads)?;
                 std::mem::swap(g, spare);
             }
             Ok(())

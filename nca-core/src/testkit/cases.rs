@@ -155,6 +155,12 @@ pub fn tiny_nca_cases() -> impl Strategy<Value = NcaCase> {
     cases_of(3..=6, 1..=9, (1..=2, 1..=4), 1..=5_usize)
 }
 
+/// As [`nca_cases`], with more channels: backends may go about wide layers in other ways.
+pub fn wide_nca_cases() -> impl Strategy<Value = NcaCase> {
+    let width = prop_oneof![1..=9_usize, 15..=35_usize, 61..=67_usize];
+    cases_of(24..=40, 30..=50, (1..=2, 1..=6), width)
+}
+
 type Range = std::ops::RangeInclusive<usize>;
 
 fn cases_of(

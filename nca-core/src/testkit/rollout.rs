@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::cases::{NcaCase, first_of_seeds, for_all, tiny_nca_cases};
+use super::cases::{NcaCase, first_of_seeds, for_all, tiny_nca_cases, wide_nca_cases};
 use super::compare::{Mismatch, Tolerance, compare, compare_bits};
 use super::derivative::check_gradient;
 use super::host::{
@@ -45,9 +45,9 @@ pub struct RolloutCase {
     pub frames: Vec<u32>,
 }
 
-fn rollout_cases() -> impl Strategy<Value = RolloutCase> {
+fn rollout_cases(automata: impl Strategy<Value = NcaCase>, most_steps: u32) -> impl Strategy<Value = RolloutCase> {
     // Each bit says whether a step is a frame; two words together make frames rare.
-    (tiny_nca_cases(), 1..=MAX_STEPS, any::<u32>(), any::<u32>()).prop_map(|(nca, steps, a, b)| RolloutCase {
+    (automata, 1..=most_steps, any::<u32>(), any::<u32>()).prop_map(|(nca, steps, a, b)| RolloutCase {
         nca: NcaCase {
             key: MaskKey {
                 seed: nca.key.seed,
@@ -84,16 +84,22 @@ impl RolloutCase {
     fn clear(&self) -> Result<(Self, Inputs), Mismatch> {
         first_of_seeds(self.nca.seed, "rollout", |seed| {
             let nca = self.nca.with_seed(seed);
-            let inputs = Inputs {
-                params: nca.params(GAIN),
-                x0: nca.numbers(0, nca.state_len()),
-                g_states: nca.numbers(1, (self.frames.len() + 1) * nca.state_len()),
-                grads: nca.param_numbers(2),
-            };
+            let case = Self { nca, ..self.clone() };
+            let (nca, inputs) = (&case.nca, case.inputs());
             let distance =
                 step_distance(&nca.config, nca.grid, &inputs.params, nca.key, self.steps, &inputs.x0).ok()?;
-            (distance >= STEP_MARGIN).then_some((Self { nca, ..self.clone() }, inputs))
+            (distance >= STEP_MARGIN).then_some((case, inputs))
         })
+    }
+
+    fn inputs(&self) -> Inputs {
+        let nca = &self.nca;
+        Inputs {
+            params: nca.params(GAIN),
+            x0: nca.numbers(0, nca.state_len()),
+            g_states: nca.numbers(1, (self.frames.len() + 1) * nca.state_len()),
+            grads: nca.param_numbers(2),
+        }
     }
 
     /// Forward and backward with room for `slots` states.
@@ -149,28 +155,45 @@ fn elements<T: crate::real::Real>(values: &[f64]) -> Vec<T> {
 /// The same bits for every budget and for steps taken one by one; the oracle's values to within
 /// [`OTHER_ORDER`] times the error that f32 makes along the chain.
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
-    for_all(&rollout_cases(), |case| {
+    for_all(&rollout_cases(tiny_nca_cases(), MAX_STEPS), |case| {
         let (case, inputs) = case.clear()?;
-        let [fewest, others @ ..] = case.slots();
-        let got = case.run(backend, &inputs, fewest)?;
-        for slots in others {
-            let other = case.run(backend, &inputs, slots)?;
-            compare_bits("Rollout with another budget", "states", &other.states, &got.states)?;
-            compare_bits("Rollout with another budget", "g_x0", &other.g_x0, &got.g_x0)?;
-            for (name, (other, got)) in HostParams::NAMES
-                .into_iter()
-                .zip(other.grads.iter().zip(got.grads.iter()))
-            {
-                compare_bits("Rollout with another budget", name, other, got)?;
-            }
-        }
+        let got = whatever_the_budget(backend, &case, &inputs, &case.slots())?;
         compare_with_oracle(&case, &inputs, backend.precision(), &got)
     })?;
-    for_all(&rollout_cases(), |case| {
+    for_all(&rollout_cases(tiny_nca_cases(), MAX_STEPS), |case| {
         let (case, inputs) = case.clear()?;
         one_by_one(backend, &case, &inputs)?;
         lengths(backend, &case.nca)
+    })?;
+    // Wide enough that a backend may keep activations: of no step, of some, of all.
+    for_all(&rollout_cases(wide_nca_cases(), 5), |case| {
+        let (inputs, most) = (case.inputs(), MAX_STEPS as usize);
+        whatever_the_budget(backend, case, &inputs, &[0, most, most + 2, 4 * most])?;
+        one_by_one(backend, case, &inputs)?;
+        lengths(backend, &case.nca)
     })
+}
+
+/// The same bits with room for as many states as each of `slots` says; returns those of the first.
+fn whatever_the_budget<B: Backend>(
+    backend: &B,
+    case: &RolloutCase,
+    inputs: &Inputs,
+    slots: &[usize],
+) -> Result<Outputs, Mismatch> {
+    const OP: &str = "Rollout with another budget";
+    let (fewest, others) = slots.split_first().unwrap_or((&0, &[]));
+    let got = case.run(backend, inputs, *fewest)?;
+    for slots in others {
+        let other = case.run(backend, inputs, *slots)?;
+        compare_bits(OP, "states", &other.states, &got.states)?;
+        compare_bits(OP, "g_x0", &other.g_x0, &got.g_x0)?;
+        let pairs = other.grads.iter().zip(got.grads.iter());
+        for (name, (other, got)) in HostParams::NAMES.into_iter().zip(pairs) {
+            compare_bits(OP, name, other, got)?;
+        }
+    }
+    Ok(got)
 }
 
 fn compare_with_oracle(
@@ -239,7 +262,14 @@ fn one_by_one<B: Backend<Elem = f32>>(backend: &B, case: &RolloutCase, inputs: &
     for _ in 0..case.steps {
         run.push(poisoned(backend, len)?);
     }
-    backend.rollout_states(config, grid, &params, key, &mut run, &mut scratch)?;
+    let activations_len = backend.activations_len(config, grid);
+    let mut activations = Vec::new();
+    for _ in 0..case.steps.div_ceil(2) {
+        activations.push(poisoned(backend, activations_len)?);
+    }
+    if let Some((end, run)) = run.split_last_mut() {
+        backend.rollout_states(config, grid, &params, key, run, end, &mut activations, &mut scratch)?;
+    }
     for (got, want) in run.iter().zip(&states) {
         compare_bits(
             "rollout_states",
@@ -261,23 +291,27 @@ fn one_by_one<B: Backend<Elem = f32>>(backend: &B, case: &RolloutCase, inputs: &
         backend.nca_step_backward(config, grid, &params, key, x, &g, &mut g_x, &mut grads, scratch)?;
         g = g_x;
     }
-    let mut g_run = upload(backend, &inputs.g_states[..len])?;
-    let mut grads_run = upload_all(backend, &inputs.grads)?;
     let before = &states[..case.steps as usize];
-    backend.rollout_backward(
-        config,
-        grid,
-        &params,
-        key,
-        before,
-        &mut g_run,
-        &mut spare,
-        &mut grads_run,
-        scratch,
-    )?;
-    compare_bits("rollout_backward", "g", &backend.to_vec(&g_run)?, &backend.to_vec(&g)?)?;
-    for (name, (got, want)) in HostParams::NAMES.into_iter().zip(grads_run.iter().zip(grads.iter())) {
-        compare_bits("rollout_backward", name, &backend.to_vec(got)?, &backend.to_vec(want)?)?;
+    for activations in [&activations[..], &[]] {
+        let mut g_run = upload(backend, &inputs.g_states[..len])?;
+        let mut grads_run = upload_all(backend, &inputs.grads)?;
+        let (g_run, grads_run) = (&mut g_run, &mut grads_run);
+        backend.rollout_backward(
+            config,
+            grid,
+            &params,
+            key,
+            before,
+            activations,
+            g_run,
+            &mut spare,
+            grads_run,
+            scratch,
+        )?;
+        compare_bits("rollout_backward", "g", &backend.to_vec(g_run)?, &backend.to_vec(&g)?)?;
+        for (name, (got, want)) in HostParams::NAMES.into_iter().zip(grads_run.iter().zip(grads.iter())) {
+            compare_bits("rollout_backward", name, &backend.to_vec(got)?, &backend.to_vec(want)?)?;
+        }
     }
     Ok(())
 }
@@ -291,15 +325,21 @@ fn lengths<B: Backend>(backend: &B, case: &NcaCase) -> Result<(), Mismatch> {
         let (mut x, mut spare) = (buffer(0)?, backend.zeros(len)?);
         backend.rollout(config, grid, &params, key, 2, &mut x, &mut spare, &mut scratch()?)
     })?;
-    refuses_wrong_lengths("rollout_states", 3, |wrong| {
+    let activations_len = backend.activations_len(config, grid);
+    refuses_wrong_lengths("rollout_states", 4, |wrong| {
         let buffer = |i| backend.zeros(len + usize::from(i == wrong));
-        let mut states = [buffer(0)?, buffer(1)?, buffer(2)?];
-        backend.rollout_states(config, grid, &params, key, &mut states, &mut scratch()?)
+        let (mut states, mut last) = ([buffer(0)?, buffer(1)?], buffer(2)?);
+        let mut activations = [backend.zeros(activations_len + usize::from(wrong == 3))?];
+        let (last, scratch) = (&mut last, &mut scratch()?);
+        backend.rollout_states(config, grid, &params, key, &mut states, last, &mut activations, scratch)
     })?;
-    refuses_wrong_lengths("rollout_backward", 3, |wrong| {
+    refuses_wrong_lengths("rollout_backward", 4, |wrong| {
         let buffer = |i| backend.zeros(len + usize::from(i == wrong));
         let states = [buffer(0)?, buffer(1)?];
         let (mut g, mut spare, mut grads) = (buffer(2)?, backend.zeros(len)?, zero_params(backend, config)?);
+        let activations = [backend.zeros(activations_len + usize::from(wrong == 3))?];
+        // Those of no step: nothing of what they hold may be believed.
+        let (g, spare, grads) = (&mut g, &mut spare, &mut grads);
         let mut scratch = backend.scratch(&backend.nca_step_backward_scratch(config, grid))?;
         backend.rollout_backward(
             config,
@@ -307,9 +347,10 @@ fn lengths<B: Backend>(backend: &B, case: &NcaCase) -> Result<(), Mismatch> {
             &params,
             key,
             &states,
-            &mut g,
-            &mut spare,
-            &mut grads,
+            &activations,
+            g,
+            spare,
+            grads,
             &mut scratch,
         )
     })
@@ -318,7 +359,7 @@ fn lengths<B: Backend>(backend: &B, case: &NcaCase) -> Result<(), Mismatch> {
 /// Backward through time against differences with respect to the initial state and each parameter
 /// tensor; losses at several frames. Kinks are avoided as in parity.
 pub fn gradient<B: Backend<Elem = f64>>(backend: &B) -> Result<(), Mismatch> {
-    for_all(&rollout_cases(), |case| {
+    for_all(&rollout_cases(tiny_nca_cases(), MAX_STEPS), |case| {
         let (case, mut inputs) = case.clear()?;
         for tensor in inputs.grads.iter_mut() {
             tensor.fill(0.0);

@@ -43,21 +43,25 @@ impl RolloutSteps for Cuda {
         params: &Params<Buffer>,
         key: MaskKey,
         states: &mut [Buffer],
+        last: &mut Buffer,
+        activations: &mut [Buffer],
         scratch: &mut [Buffer],
     ) -> Result<()> {
         let lengths = self.nca_step_scratch(config, grid);
-        let named: Vec<_> = states.iter().map(|state| ("state", state)).collect();
+        check::activations("rollout_states", states.len(), activations, Buffer::len, 0)?;
+        let mut named: Vec<_> = states.iter().map(|state| ("state", state)).collect();
+        named.push(("last", &*last));
         self.check_step("rollout_states", config, grid, &[params], &named, (scratch, &lengths))?;
         let fused = match self.plan(config, grid) {
             Some(plan) => Some(Steps::new(self, config, grid, plan, params, &scratch[0])?),
             None => None,
         };
-        for step in 1..states.len() {
-            let (done, rest) = states.split_at_mut(step);
-            let (x, x_next, key) = (&done[step - 1], &mut rest[0], key.after(step as u32 - 1));
+        for step in 0..states.len() {
+            let (x, rest) = states[step..].split_at_mut(1);
+            let (x_next, key) = (rest.first_mut().unwrap_or(&mut *last), key.after(step as u32));
             match &fused {
-                Some(fused) => fused.forward(key, x, x_next)?,
-                None => self.nca_step(config, grid, params, key, x, x_next, scratch)?,
+                Some(fused) => fused.forward(key, &x[0], x_next)?,
+                None => self.nca_step(config, grid, params, key, &x[0], x_next, scratch)?,
             }
         }
         Ok(())
@@ -70,12 +74,14 @@ impl RolloutSteps for Cuda {
         params: &Params<Buffer>,
         key: MaskKey,
         states: &[Buffer],
+        activations: &[Buffer],
         g: &mut Buffer,
         spare: &mut Buffer,
         grads: &mut Params<Buffer>,
         scratch: &mut [Buffer],
     ) -> Result<()> {
         const OP: &str = "rollout_backward";
+        check::activations(OP, states.len(), activations, Buffer::len, 0)?;
         let lengths = self.nca_step_backward_scratch(config, grid);
         let mut named: Vec<_> = states.iter().map(|state| ("state", state)).collect();
         named.extend([("g", &*g), ("spare", &*spare)]);

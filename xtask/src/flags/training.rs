@@ -53,7 +53,7 @@ pub(crate) struct TrainingArgs {
     /// Factor of the loss on states beyond ±1
     #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) overflow_weight: Option<f64>,
-    /// MiB of states and frames of motion kept for the backward pass; states that do not fit are
+    /// MiB of states, activations and frames of motion kept for the backward pass; what does not fit is
     /// recomputed
     #[arg(long, value_name = "MIB", help_heading = TRAINING)]
     pub(crate) memory_budget: Option<usize>,

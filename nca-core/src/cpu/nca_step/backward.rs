@@ -7,6 +7,7 @@ use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, Blocks, Gate, OverCells, Panels, Plain, Strided, multiply, multiply_over_cells};
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
+use super::activations::{Activations, copy_rows};
 use super::active::{Active, leading};
 use super::adjoint::{Spread, adjoint_tile, ring_len};
 use super::hidden::hidden_block;
@@ -54,6 +55,8 @@ pub(super) struct BackwardGroup<'a> {
     pub(super) tiles: std::ops::Range<usize>,
     /// State before the step, `[B,C,H,W]`.
     pub(super) x: &'a [f32],
+    /// Hidden layers kept by the step, if any.
+    pub(super) activations: Option<Activations>,
     /// Gradient after the step, `[B,C,H,W]`.
     pub(super) g_next: &'a [f32],
     /// Gradient before the step; each tile writes its own cells.
@@ -136,7 +139,8 @@ unsafe fn backward_tile<S: Isa>(
         let g_x = job.g_x.get().add(sample);
         let panel = Panel { start: pieces.z, ld };
         perceive_tile(s, plan, &tile, active, x, weights.zeros, 0..channels, panel);
-        hidden_layer(s, plan, weights, pieces, ld, vectors);
+        let kept = job.activations.and_then(|kept| kept.get(index, vectors));
+        hidden_layer(s, plan, weights, pieces, kept, ld, vectors);
         let base = if plan.clamped() {
             clamp_backward(s, plan, &tile, active, x, pieces.dx, ld, g_next, g_x);
             g_x.cast_const()
@@ -169,9 +173,17 @@ unsafe fn backward_tile<S: Isa>(
     }
 }
 
-/// `h = relu(W1·z + b1)`, and `dx = W2·h + b2` where the clamp will ask for it.
+/// `h = relu(W1·z + b1)`, or what was kept of it, and `dx = W2·h + b2` where the clamp will ask for it.
 #[inline(always)]
-unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pieces<S>, ld: usize, vectors: usize) {
+unsafe fn hidden_layer<S: Isa>(
+    s: S,
+    plan: &Plan,
+    weights: &Weights,
+    pieces: &Pieces<S>,
+    kept: Option<*const f32>,
+    ld: usize,
+    vectors: usize,
+) {
     let channels = Panels::new::<S>(plan.stencil.channels);
     // SAFETY: the caller's condition.
     unsafe {
@@ -181,7 +193,12 @@ unsafe fn hidden_layer<S: Isa>(s: S, plan: &Plan, weights: &Weights, pieces: &Pi
                 stride: ld,
             };
             let h = pieces.h.add(column);
-            hidden_block(s, plan, weights, 0..plan.stencil.channels, z, vectors, h, ld);
+            if let Some(kept) = kept {
+                let (start, stride) = (kept.add(column * plan.hidden), vectors * S::LANES);
+                copy_rows(s, plan.hidden, vectors, Strided { start, stride }, h, ld);
+            } else {
+                hidden_block(s, plan, weights, 0..plan.stencil.channels, z, vectors, h, ld);
+            }
             if plan.clamped() {
                 let (h, dx) = (Strided { start: h, stride: ld }, pieces.dx.add(column));
                 multiply(

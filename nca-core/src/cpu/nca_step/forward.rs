@@ -6,11 +6,12 @@
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, Blocks, Panels, Strided, multiply};
 use super::super::simd::{Isa, Kernel, prefetch};
+use super::activations::{Activations, copy_rows};
 use super::active::{Active, leading};
 use super::hidden::hidden_block;
 use super::mask::Mask;
 use super::stencil::{Panel, perceive_tile};
-use super::tiling::Tile;
+use super::tiling::{Tile, Tiling};
 use super::weights::Weights;
 use super::{Plan, parts};
 
@@ -20,8 +21,11 @@ pub(super) struct ForwardTile<'a> {
     pub(super) arenas: &'a Arenas,
     pub(super) weights: &'a Weights,
     pub(super) mask: Mask,
-    /// Number of the tile in the forward tiling.
+    /// The tiling ([`Plan::forward_tiling`]) and the number of the tile in it.
+    pub(super) tiling: &'a Tiling,
     pub(super) index: usize,
+    /// Where the hidden layer is kept, if it is.
+    pub(super) activations: Option<Activations>,
     /// State, `[B,C,H,W]`.
     pub(super) x: &'a [f32],
     /// Next state; each tile writes its own cells.
@@ -40,8 +44,7 @@ pub(super) struct Pieces<S: Isa> {
 }
 
 impl<S: Isa> Pieces<S> {
-    pub(super) fn carve(carver: &mut Carver, plan: &Plan) -> Self {
-        let tiling = &plan.forward;
+    pub(super) fn carve(carver: &mut Carver, plan: &Plan, tiling: &Tiling) -> Self {
         let ld = leading::<S>(tiling.max_height() * tiling.max_width());
         Self {
             active: Active::carve(carver, tiling),
@@ -58,7 +61,7 @@ impl Kernel for ForwardTile<'_> {
     fn run<S: Isa>(self, s: S) {
         let plan = self.plan;
         let mut memory = self.arenas.thread();
-        let pieces = carve(&mut memory, |carver| Pieces::<S>::carve(carver, plan));
+        let pieces = carve(&mut memory, |carver| Pieces::<S>::carve(carver, plan, self.tiling));
         // SAFETY: the pieces were carved for this plan; the state is as long as the grid says.
         unsafe { forward_tile(s, &self, pieces) };
     }
@@ -67,15 +70,18 @@ impl Kernel for ForwardTile<'_> {
 #[inline(always)]
 unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S>) {
     let (plan, weights) = (job.plan, job.weights);
-    let tile = plan.forward.tile(job.index);
+    let tile = job.tiling.tile(job.index);
     let sample = tile.sample * plan.stencil.channels * plan.grid.plane();
     pieces.active.draw(s, &job.mask, &tile, plan.grid.width);
     let active = &pieces.active;
     let ld = leading::<S>(active.count);
-    // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`).
+    let vectors = active.count.div_ceil(S::LANES);
+    // SAFETY: panels have the rows and columns these kernels ask for (`Pieces::carve`), as has the room for
+    // activations, which are only kept of layers that are not summed up part by part (`Layout::new`).
     unsafe {
         let x = job.x.as_ptr().add(sample);
         let channels = Panels::new::<S>(plan.stencil.channels);
+        let kept = job.activations.and_then(|kept| kept.take(job.index, vectors));
         let whole = plan.part == plan.stencil.channels;
         let ldh = if whole { S::VECTORS * S::LANES } else { ld };
         for part in parts(0..plan.stencil.channels, plan.part) {
@@ -85,7 +91,7 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
             let panel = Panel { start: pieces.z, ld };
             perceive_tile(s, plan, &tile, active, x, weights.zeros, part.clone(), panel);
             let last = part.end == plan.stencil.channels;
-            for (column, vectors) in Blocks::new::<S>(active.count.div_ceil(S::LANES)) {
+            for (column, vectors) in Blocks::new::<S>(vectors) {
                 let z = Strided {
                     start: pieces.z.add(column),
                     stride: ld,
@@ -94,6 +100,10 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
                 hidden_block(s, plan, weights, part.clone(), z, vectors, h, ldh);
                 if last {
                     let h = Strided { start: h, stride: ldh };
+                    if let Some(kept) = kept {
+                        let kept = kept.add(column * plan.hidden);
+                        copy_rows(s, plan.hidden, vectors, h, kept, vectors * S::LANES);
+                    }
                     let (dx, bias) = (pieces.dx.add(column), Bias(weights.b2));
                     multiply(s, channels, plan.hidden, weights.w2, h, vectors, dx, ld, bias);
                 }

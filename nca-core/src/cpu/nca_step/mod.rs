@@ -10,7 +10,7 @@
 //!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
 //!
-//! Backward recomputes 1–3 instead of storing anything ([`backward`]): the gradient is gathered at the
+//! Backward recomputes 1–3 ([`backward`]), of which a rollout may have kept `h` ([`activations`]): the gradient is gathered at the
 //! active cells, goes back through both layers, and the gradient of the perception is spread and
 //! sent through the mirrored stencil ([`adjoint`]). Gradients of the weights are summed in a fixed
 //! number of groups of tiles, group by group: no result depends on the number of threads.
@@ -18,6 +18,7 @@
 // Runs kernels on buffers whose lengths have been checked here.
 #![allow(unsafe_code)]
 
+mod activations;
 mod active;
 mod adjoint;
 mod backward;
@@ -33,6 +34,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::activations::Layout;
 use self::adjoint::{add_rings, ring_len};
 use self::backward::{BackwardGroup, GradLayout};
 use self::forward::ForwardTile;
@@ -138,16 +140,25 @@ impl Plan {
         }
     }
 
+    /// Share of the cells that are active.
+    fn fire_rate(&self) -> f64 {
+        self.threshold as f64 / 2.0_f64.powi(32)
+    }
+
     /// Active cells to expect in a backward tile, at least one.
     fn backward_active(&self) -> usize {
-        let rate = self.threshold as f64 / 2.0_f64.powi(32);
         let cells = self.backward.max_height() * self.backward.max_width();
-        ((cells as f64 * rate) as usize).max(1)
+        ((cells as f64 * self.fire_rate()) as usize).max(1)
     }
 
     /// Length of the perception vector, KC.
     fn inputs(&self) -> usize {
         self.stencil.kernels * self.stencil.channels
+    }
+
+    /// Tiles of a step forward. Who keeps activations for the backward pass works on its tiles.
+    fn forward_tiling(&self, keep: bool) -> &Tiling {
+        if keep { &self.backward } else { &self.forward }
     }
 
     fn clamped(&self) -> bool {
@@ -207,6 +218,15 @@ impl BackwardMemory {
 }
 
 impl Cpu {
+    /// Floats of the activations of a step ([`activations`]), 0 where none are kept.
+    pub(super) fn activations_len_of(&self, config: &NcaConfig, grid: Grid) -> usize {
+        if grid.cells() == 0 {
+            return 0;
+        }
+        let lanes = lanes(self.simd, grid.width);
+        Layout::new(&Plan::new(config, grid, lanes), lanes).map_or(0, |layout| layout.len())
+    }
+
     /// Runs `steps` with the plan and the packed weights, on the backend's threads.
     pub(super) fn with_forward(
         &self,
@@ -293,22 +313,34 @@ pub(super) struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// `x → x_next`, one step with the mask of `key`.
-    pub(super) fn step(&self, key: MaskKey, x: &Buffer, x_next: &mut Buffer) -> Result<()> {
-        check_len(self.op, "x", x.len(), self.plan.len())?;
-        check_len(self.op, "x_next", x_next.len(), self.plan.len())?;
+    /// `x → x_next`, one step with the mask of `key`; keeps its activations, if there is a buffer for them.
+    pub(super) fn step(
+        &self,
+        key: MaskKey,
+        x: &Buffer,
+        x_next: &mut Buffer,
+        activations: Option<&mut Buffer>,
+    ) -> Result<()> {
+        let (plan, width) = (self.plan, self.plan.grid.width);
+        check_len(self.op, "x", x.len(), plan.len())?;
+        check_len(self.op, "x_next", x_next.len(), plan.len())?;
+        let layout = Layout::new(plan, lanes(self.cpu.simd, width));
+        let activations = layout.zip(activations).map(|(layout, buffer)| layout.clear(buffer));
         let x_next = Shared(x_next.as_mut_ptr());
-        (0..self.plan.forward.len()).into_par_iter().for_each(|index| {
+        let tiling = plan.forward_tiling(activations.is_some());
+        (0..tiling.len()).into_par_iter().for_each(|index| {
             let tile = ForwardTile {
-                plan: self.plan,
+                plan,
+                tiling,
+                activations,
                 arenas: &self.cpu.arenas,
                 weights: &self.weights,
-                mask: self.plan.mask(key),
+                mask: plan.mask(key),
                 index,
                 x,
                 x_next,
             };
-            dispatch(self.cpu.simd, self.plan.grid.width, tile);
+            dispatch(self.cpu.simd, width, tile);
         });
         Ok(())
     }
@@ -324,12 +356,14 @@ pub(super) struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// `g_next → g_x` through the step with the mask of `key` from the state `x`; adds to `grads`.
+    /// `g_next → g_x` through the step with the mask of `key` from the state `x`, of which the activations may
+    /// have been kept; adds to `grads`.
     pub(super) fn step(
         &self,
         config: &NcaConfig,
         key: MaskKey,
         x: &Buffer,
+        activations: Option<&Buffer>,
         g_next: &Buffer,
         g_x: &mut Buffer,
         grads: &mut Params<Buffer>,
@@ -340,6 +374,8 @@ impl Backward<'_> {
         check_len(self.op, "g_next", g_next.len(), plan.len())?;
         check_len(self.op, "g_x", g_x.len(), plan.len())?;
         let (simd, width) = (self.cpu.simd, plan.grid.width);
+        let layout = Layout::new(plan, lanes(simd, width));
+        let activations = layout.zip(activations).map(|(layout, buffer)| layout.find(buffer));
         let (rings, group_grads) = (self.memory.rings, self.memory.grads);
         let g_x_start = Shared(g_x.as_mut_ptr());
         (0..plan.groups).into_par_iter().for_each(|group| {
@@ -351,6 +387,7 @@ impl Backward<'_> {
                 mask: plan.mask(key),
                 tiles: cut(group)..cut(group + 1),
                 x,
+                activations,
                 g_next,
                 g_x: g_x_start,
                 rings,
@@ -402,7 +439,9 @@ impl NcaStep for Cpu {
         x_next: &mut Buffer,
         _: &mut [Buffer],
     ) -> Result<()> {
-        self.with_forward("nca_step", config, grid, params, |forward| forward.step(key, x, x_next))
+        self.with_forward("nca_step", config, grid, params, |forward| {
+            forward.step(key, x, x_next, None)
+        })
     }
 
     fn nca_step_backward_scratch(&self, _: &NcaConfig, _: Grid) -> Vec<usize> {
@@ -422,7 +461,7 @@ impl NcaStep for Cpu {
         _: &mut [Buffer],
     ) -> Result<()> {
         self.with_backward("nca_step_backward", config, grid, params, |backward| {
-            backward.step(config, key, x, g_next, g_x, grads)
+            backward.step(config, key, x, None, g_next, g_x, grads)
         })
     }
 }

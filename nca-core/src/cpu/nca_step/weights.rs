@@ -7,6 +7,7 @@ use super::super::Buffer;
 use super::super::arena::{Arenas, Carver};
 use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
+use super::activations::Layout;
 use super::{Plan, backward, forward, parts};
 use crate::params::Params;
 
@@ -119,7 +120,10 @@ impl Kernel for Pack<'_> {
                 w2[column * hidden + row]
             });
         } else {
-            arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan));
+            for keep in [false, Layout::new(plan, S::LANES).is_some()] {
+                let tiling = plan.forward_tiling(keep);
+                arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling));
+            }
         }
         // SAFETY: `Weights::carve` took a row of cells.
         unsafe { weights.zeros.cast_mut().write_bytes(0, plan.grid.width) };

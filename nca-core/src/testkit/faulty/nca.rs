@@ -140,6 +140,10 @@ impl<B: Backend> RolloutSteps for Faulty<B> {
         call!(self.rollout(config, grid, params, key, steps, x, spare, scratch); InPlace "x" x)
     }
 
+    fn activations_len(&self, config: &NcaConfig, grid: Grid) -> usize {
+        self.inner.activations_len(config, grid)
+    }
+
     fn rollout_states(
         &self,
         config: &NcaConfig,
@@ -147,19 +151,15 @@ impl<B: Backend> RolloutSteps for Faulty<B> {
         params: &Params<B::Buffer>,
         key: MaskKey,
         states: &mut [B::Buffer],
+        last: &mut B::Buffer,
+        activations: &mut [B::Buffer],
         scratch: &mut [B::Buffer],
     ) -> Result<()> {
-        let steps = states.len().saturating_sub(1);
-        self.steps.fetch_add(steps as u64, Ordering::Relaxed);
-        let before = match states {
-            [_, .., last] => self.before("rollout_states", "states", last)?,
-            _ => None,
-        };
-        self.inner.rollout_states(config, grid, params, key, states, scratch)?;
-        match states {
-            [_, .., last] => self.after("rollout_states", "states", Rule::Overwrites, before, last),
-            _ => Ok(()),
-        }
+        self.steps.fetch_add(states.len() as u64, Ordering::Relaxed);
+        call!(
+            self.rollout_states(config, grid, params, key, states, last, activations, scratch);
+            Overwrites "last" last
+        )
     }
 
     fn rollout_backward(
@@ -169,6 +169,7 @@ impl<B: Backend> RolloutSteps for Faulty<B> {
         params: &Params<B::Buffer>,
         key: MaskKey,
         states: &[B::Buffer],
+        activations: &[B::Buffer],
         g: &mut B::Buffer,
         spare: &mut B::Buffer,
         grads: &mut Params<B::Buffer>,
@@ -176,7 +177,7 @@ impl<B: Backend> RolloutSteps for Faulty<B> {
     ) -> Result<()> {
         self.backward_steps.fetch_add(states.len() as u64, Ordering::Relaxed);
         call_with_grads!(
-            self.rollout_backward(config, grid, params, key, states, g, spare, grads, scratch), grads;
+            self.rollout_backward(config, grid, params, key, states, activations, g, spare, grads, scratch), grads;
             InPlace "g" g
         )
     }
