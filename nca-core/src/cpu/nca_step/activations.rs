@@ -135,18 +135,35 @@ impl Activations {
     }
 }
 
-/// Copies `rows` rows of `vectors` vectors.
+/// Stores the rows of a block of `vectors` vectors as activations.
 ///
 /// # Safety
-/// The rows must be valid and must not overlap.
+/// The rows must be valid and must not overlap; `to` must come from [`Activations::take`].
 #[inline(always)]
-pub(super) unsafe fn copy_rows<S: Isa>(s: S, rows: usize, vectors: usize, from: Strided, to: *mut f32, stride: usize) {
-    for row in 0..rows {
-        for lane in (0..vectors * S::LANES).step_by(S::LANES) {
-            // SAFETY: the caller's condition.
-            unsafe {
-                let v = s.load(from.start.add(row * from.stride + lane));
-                s.store(to.add(row * stride + lane), v);
+pub(super) unsafe fn store_block<S: Isa>(s: S, rows: usize, vectors: usize, from: Strided, to: *mut f32) {
+    // SAFETY: the caller's condition.
+    unsafe {
+        for row in 0..rows {
+            for v in 0..vectors {
+                let value = s.load(from.start.add(row * from.stride + v * S::LANES));
+                s.store(to.add((row * vectors + v) * S::LANES), value);
+            }
+        }
+    }
+}
+
+/// Loads what [`store_block`] stored.
+///
+/// # Safety
+/// As there, with `from` from [`Activations::get`].
+#[inline(always)]
+pub(super) unsafe fn load_block<S: Isa>(s: S, rows: usize, vectors: usize, from: *const f32, to: *mut f32, ld: usize) {
+    // SAFETY: the caller's condition.
+    unsafe {
+        for row in 0..rows {
+            for v in 0..vectors {
+                let value = s.load(from.add((row * vectors + v) * S::LANES));
+                s.store(to.add(row * ld + v * S::LANES), value);
             }
         }
     }

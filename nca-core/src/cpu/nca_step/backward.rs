@@ -7,7 +7,7 @@ use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, Blocks, Gate, OverCells, Panels, Plain, Strided, multiply, multiply_over_cells};
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
-use super::activations::{Activations, copy_rows};
+use super::activations::{Activations, load_block};
 use super::active::{Active, leading};
 use super::adjoint::{Spread, adjoint_tile, ring_len};
 use super::hidden::hidden_block;
@@ -194,8 +194,7 @@ unsafe fn hidden_layer<S: Isa>(
             };
             let h = pieces.h.add(column);
             if let Some(kept) = kept {
-                let (start, stride) = (kept.add(column * plan.hidden), vectors * S::LANES);
-                copy_rows(s, plan.hidden, vectors, Strided { start, stride }, h, ld);
+                load_block(s, plan.hidden, vectors, kept.add(column * plan.hidden), h, ld);
             } else {
                 hidden_block(s, plan, weights, 0..plan.stencil.channels, z, vectors, h, ld);
             }

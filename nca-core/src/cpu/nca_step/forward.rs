@@ -6,7 +6,7 @@
 use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::gemm::{Bias, Blocks, Panels, Strided, multiply};
 use super::super::simd::{Isa, Kernel, prefetch};
-use super::activations::{Activations, copy_rows};
+use super::activations::{Activations, store_block};
 use super::active::{Active, leading};
 use super::hidden::hidden_block;
 use super::mask::Mask;
@@ -101,8 +101,7 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
                 if last {
                     let h = Strided { start: h, stride: ldh };
                     if let Some(kept) = kept {
-                        let kept = kept.add(column * plan.hidden);
-                        copy_rows(s, plan.hidden, vectors, h, kept, vectors * S::LANES);
+                        store_block(s, plan.hidden, vectors, h, kept.add(column * plan.hidden));
                     }
                     let (dx, bias) = (pieces.dx.add(column), Bias(weights.b2));
                     multiply(s, channels, plan.hidden, weights.w2, h, vectors, dx, ld, bias);
