@@ -7,9 +7,8 @@
 
 use std::time::Instant;
 
-use benches::{THROUGH, THROUGH_STEPS, Through};
+use benches::{Arguments, THROUGH, THROUGH_STEPS, Through};
 use nca_core::backend::Device as _;
-use nca_core::cpu::Cpu;
 
 /// Budgets, in MiB.
 const BUDGETS: [usize; 4] = [2048, 1024, 256, 64];
@@ -17,29 +16,22 @@ const BUDGETS: [usize; 4] = [2048, 1024, 256, 64];
 const RUNS: u64 = 4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let cpu = match arguments.first() {
-        Some(threads) => Cpu::with_threads(threads.parse()?)?,
-        None => Cpu::new()?,
-    };
-    let wanted = arguments.get(1..).unwrap_or_default();
+    let arguments = Arguments::read()?;
+    let cpu = &arguments.cpu;
     println!("{}, {THROUGH_STEPS} steps forward and back, seconds", cpu.describe());
     print!("{:<20}", "case");
     BUDGETS.iter().for_each(|mib| print!(" {mib:>5} MiB"));
     println!();
-    for case in THROUGH {
-        if !wanted.is_empty() && !wanted.iter().any(|name| case.name().starts_with(name)) {
-            continue;
-        }
+    for case in THROUGH.into_iter().filter(|case| arguments.want(case)) {
         let mut best = [f64::INFINITY; BUDGETS.len()];
         let mut rollouts = Vec::new();
         for mib in BUDGETS {
-            rollouts.push(Through::new(&cpu, case, 0.5, THROUGH_STEPS, mib << 20)?);
+            rollouts.push(Through::new(cpu, case, 0.5, THROUGH_STEPS, mib << 20)?);
         }
         for run in 0..RUNS {
             for (rollout, best) in rollouts.iter_mut().zip(&mut best) {
                 let start = Instant::now();
-                rollout.run(&cpu, run, THROUGH_STEPS)?;
+                rollout.run(cpu, run, THROUGH_STEPS)?;
                 *best = best.min(start.elapsed().as_secs_f64());
             }
         }

@@ -7,9 +7,8 @@
 
 use std::time::Instant;
 
-use benches::{BACKWARD, STEPS, Setup, fma_peak};
-use nca_core::backend::Device;
-use nca_core::cpu::Cpu;
+use benches::{Arguments, BACKWARD, STEPS, Setup, fma_peak};
+use nca_core::backend::Device as _;
 
 /// Fire rates measured.
 const FIRE_RATES: [f64; 2] = [0.5, 1.0];
@@ -17,12 +16,8 @@ const FIRE_RATES: [f64; 2] = [0.5, 1.0];
 const SECONDS: f64 = 0.4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let cpu = match arguments.first() {
-        Some(threads) => Cpu::with_threads(threads.parse()?)?,
-        None => Cpu::new()?,
-    };
-    let wanted = arguments.get(1..).unwrap_or_default();
+    let arguments = Arguments::read()?;
+    let cpu = &arguments.cpu;
     let threads = cpu.threads();
     let peak = fma_peak(threads);
     println!("{}: {:.1} GFLOP/s peak", cpu.describe(), peak / 1e9);
@@ -30,16 +25,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<20} {:>4}  {:>9} {:>6}  {:>9} {:>6}",
         "case", "rate", "forward/s", "peak", "backward/s", "peak"
     );
-    for case in STEPS {
-        if !wanted.is_empty() && !wanted.iter().any(|name| case.name().starts_with(name)) {
-            continue;
-        }
+    for case in STEPS.into_iter().filter(|case| arguments.want(case)) {
         for fire_rate in FIRE_RATES {
-            let mut setup = Setup::new(&cpu, case, fire_rate)?;
+            let mut setup = Setup::new(cpu, case, fire_rate)?;
             let cells = case.grid.cells() as f64;
             let flop = case.flop_per_cell() * fire_rate * cells;
-            let forward = best(|step| setup.forward(&cpu, step))?;
-            let backward = best(|step| setup.backward(&cpu, step))?;
+            let forward = best(|step| setup.forward(cpu, step))?;
+            let backward = best(|step| setup.backward(cpu, step))?;
             println!(
                 "{:<20} {fire_rate:>4}  {:>8.2}M {:>5.1}%  {:>8.2}M {:>5.1}%",
                 case.name(),

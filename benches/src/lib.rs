@@ -1,9 +1,11 @@
 //! What the benchmarks run: one table of cases, and the set-up they share.
 
+mod arguments;
 mod networks;
 mod peak;
 mod through;
 
+pub use arguments::Arguments;
 pub use networks::{FLOW_PAIRS, FlowPair, PICTURES, Pair, Picture, VggPass, write_vgg};
 pub use peak::fma_peak;
 pub use through::{THROUGH, THROUGH_STEPS, Through};

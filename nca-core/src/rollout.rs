@@ -7,7 +7,7 @@ use crate::backend::{Backend, MaskKey};
 use crate::config::{Grid, NcaConfig};
 use crate::error::{Error, Result, check_len};
 use crate::params::Params;
-use crate::schedule::{advance, least_steps};
+use crate::schedule::{Split, advance, least_steps};
 
 /// The states of a rollout and its backward through time.
 ///
@@ -17,11 +17,12 @@ use crate::schedule::{advance, least_steps};
 /// 2000): a budget of half the states costs about half a forward pass more, √(2T) states one forward
 /// pass more, and rollouts of any length fit in a handful of states at a few passes more.
 ///
-/// Where all states fit, what is left of the budget keeps activations of as many of the last steps as it can, if the
-/// backend has a use for them ([`RolloutSteps::activations_len`]): its backward then computes less again.
+/// Where the backend has a use for them ([`RolloutSteps::activations_len`]), activations of the steps whose states are
+/// all stored are kept too, so that their backward computes less again: with what the states leave of the budget if all
+/// of them fit, else in the place of as many states as makes the whole cheapest.
 ///
 /// Memory: `(slots + 4) · B·C·H·W` elements, the activations and the backend's scratch, where
-/// `slots = clamp(budget / bytes of a state, 2, T)`. None of this changes a bit of the results.
+/// `slots = clamp(budget / bytes of a state, 2, T)` less those given up for activations. None of this changes a bit of the results.
 ///
 /// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
 ///
@@ -70,22 +71,16 @@ impl<B: Backend> Rollout<B> {
             ));
         }
         let bytes = len * size_of::<B::Elem>();
-        let most = (max_steps as usize).max(Self::MIN_SLOTS);
-        let slots = (budget_bytes / bytes).clamp(Self::MIN_SLOTS, most);
-        let left = if slots == most {
-            budget_bytes.saturating_sub(slots * bytes)
-        } else {
-            0
-        };
         let activation_bytes = backend.activations_len(config, grid) * size_of::<B::Elem>();
+        let split = Split::new(budget_bytes, bytes, activation_bytes, max_steps, Self::MIN_SLOTS);
         Ok(Self {
             config: config.clone(),
             grid,
             states: Vec::new(),
             kept: Vec::new(),
-            slots,
+            slots: split.slots,
             activations: Vec::new(),
-            most_activations: left.checked_div(activation_bytes).unwrap_or(0).min(max_steps as usize),
+            most_activations: split.activations,
             activated: 0..0,
             from: 0,
             steps: 0,
@@ -282,6 +277,9 @@ impl<B: Backend> Rollout<B> {
                 return Ok(());
             }
             if steps as usize - 1 <= free {
+                // Those kept before have been used: their steps came after `end`.
+                let activated = (steps - 1).min(self.most_activations as u32);
+                self.activated = end - 1 - activated..end - 1;
                 return self.fill(backend, params, end - 1);
             }
             // `free ≥ 1` always: the forward pass ends with the state before the last step kept, and

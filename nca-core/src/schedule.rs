@@ -57,6 +57,67 @@ pub(crate) fn least_steps(steps: u32, free: usize) -> u64 {
     repeats * n - reach(checkpoints + 1, repeats - 1)
 }
 
+/// What a rollout's budget is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// Most states stored.
+    pub(crate) slots: usize,
+    /// Most activations kept at a time.
+    pub(crate) activations: usize,
+}
+
+/// Share of a step that its backward saves where the activations were kept: the first of two layers on four kernels,
+/// `8·C·D` of `10·C·D`.
+const SAVED: f64 = 0.8;
+/// Most activations for which states are given up. They are kept for a run of steps whose states are all stored, and
+/// runs are short where not all states are.
+const MOST_FOR_STATES: usize = 64;
+
+impl Split {
+    /// The cheapest one of `budget` bytes for rollouts of `steps` steps, of which at least `least` states are stored.
+    /// `state` and `activations` are the bytes of one of each, the latter 0 where none are kept.
+    pub(crate) fn new(budget: usize, state: usize, activations: usize, steps: u32, least: usize) -> Self {
+        let most = (steps as usize).max(least);
+        let with = |count: usize| Self {
+            slots: (budget.saturating_sub(count * activations) / state).clamp(least, most),
+            activations: count,
+        };
+        let left = budget
+            .saturating_sub(most * state)
+            .checked_div(activations)
+            .unwrap_or(0);
+        if left > 0 {
+            return with(left.min(steps as usize));
+        }
+        let affordable = budget
+            .saturating_sub(least * state)
+            .checked_div(activations)
+            .unwrap_or(0);
+        (0..=affordable.min(MOST_FOR_STATES))
+            .map(with)
+            .min_by(|a, b| a.cost(steps).total_cmp(&b.cost(steps)))
+            .unwrap_or(with(0))
+    }
+
+    /// What depends on the split of the time of `steps` steps and back, in steps.
+    fn cost(self, steps: u32) -> f64 {
+        let (run, saved) = self.reverse(steps, self.slots - 1);
+        run as f64 - SAVED * saved as f64
+    }
+
+    /// Steps run to reverse `steps` steps from a stored state with room for `free` more, and how many of them then
+    /// have activations.
+    fn reverse(self, steps: u32, free: usize) -> (u64, u64) {
+        let runs = u64::from(steps.saturating_sub(1));
+        if runs <= free as u64 {
+            return (runs, runs.min(self.activations as u64));
+        }
+        let distance = advance(steps, free);
+        let (right, left) = (self.reverse(steps - distance, free - 1), self.reverse(distance, free));
+        (u64::from(distance) + right.0 + left.0, right.1 + left.1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +165,48 @@ mod tests {
                 assert_eq!(planned(n, free), least_steps(n, free), "{n} steps, {free} slots");
             }
         }
+    }
+
+    #[test]
+    fn the_budget_is_split_to_advantage() {
+        let (state, activations) = (100, 50);
+        for steps in [1, 2, 20, 64, 300] {
+            for budget in [0, 99, 250, 500, 1600, 3200, 6400, 9000, 100_000] {
+                let split = Split::new(budget, state, activations, steps, 2);
+                let plain = Split::new(budget, state, 0, steps, 2);
+                let Split {
+                    slots,
+                    activations: kept,
+                } = split;
+                assert_eq!(
+                    plain,
+                    Split {
+                        slots: (budget / state).clamp(2, (steps as usize).max(2)),
+                        activations: 0
+                    }
+                );
+                assert!(kept <= steps as usize || kept <= MOST_FOR_STATES, "{split:?}");
+                assert!(
+                    kept == 0 || slots * state + kept * activations <= budget,
+                    "{split:?} in {budget}"
+                );
+                assert!(split.cost(steps) <= plain.cost(steps), "{split:?}, {plain:?}");
+                // The schedule counted is the one that is known to be optimal for the slots.
+                assert_eq!(split.reverse(steps, slots - 1).0, least_steps(steps, slots - 1));
+            }
+        }
+        // Half the states of 64 steps: some of them make room for the activations of what is recomputed.
+        let split = Split::new(32 * state, state, activations, 64, 2);
+        assert!(split.activations > 3 && split.slots > 25, "{split:?}");
+        // All states, and activations of half the steps.
+        let split = Split::new(64 * state + 32 * activations, state, activations, 64, 2);
+        assert_eq!(
+            split,
+            Split {
+                slots: 64,
+                activations: 32
+            }
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod objective;
 pub mod picture;
 mod plot;
 mod pool;
+mod read;
 pub mod report;
 mod settings;
 pub mod sweep;

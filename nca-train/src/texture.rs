@@ -1,7 +1,6 @@
 //! Target images: from files, from a DTD folder by name, or built in.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
@@ -9,6 +8,7 @@ use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbImage};
 use nca_core::{Error, Result, check_len};
 
 use crate::exemplar::Exemplar;
+use crate::read::read_at_most;
 
 /// An RGB image to be learned, `[3,H,W]`, values in `[0, 1]`.
 ///
@@ -214,7 +214,7 @@ fn list_tried(paths: &[PathBuf]) -> String {
 }
 
 /// Largest file read.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_FILE_MIB: u64 = 64;
 /// Largest side of a picture in a file.
 const MAX_SIDE: u32 = 1 << 15;
 /// Most memory a decoder may take: a few kilobytes of PNG can claim to be gigabytes.
@@ -222,15 +222,7 @@ const MAX_DECODED_BYTES: u64 = 128 << 20;
 
 /// The picture in a file, of whatever format its first bytes say.
 fn decode(path: &Path) -> Result<DynamicImage> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(path, e))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let expected = format!("an image file of at most {} MiB", MAX_FILE_BYTES >> 20);
-        return Err(Error::format(path, "a larger file", expected));
-    }
+    let bytes = read_at_most(path, MAX_FILE_MIB, "an image file")?;
     let garbage = |found: String| Error::format(path, found, "a PNG, JPEG, GIF, BMP, WebP or PPM image");
     let mut reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()

@@ -158,7 +158,7 @@ pub fn tiny_nca_cases() -> impl Strategy<Value = NcaCase> {
 /// As [`nca_cases`], with more channels: backends may go about wide layers in other ways.
 pub fn wide_nca_cases() -> impl Strategy<Value = NcaCase> {
     let width = prop_oneof![1..=9_usize, 15..=35_usize, 61..=67_usize];
-    cases_of(24..=40, 30..=50, (1..=2, 1..=6), width)
+    cases_of(24..=40, 33..=50, (1..=2, 1..=3), width)
 }
 
 type Range = std::ops::RangeInclusive<usize>;

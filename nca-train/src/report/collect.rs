@@ -1,8 +1,7 @@
 //! Reading back what a sweep has left in its directory.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nca_core::{Error, Result};
@@ -10,6 +9,7 @@ use serde::Deserialize;
 
 use super::layout::{self, ModelDir};
 use super::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile};
+use crate::read::read_at_most;
 
 /// A finished model.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,18 +214,10 @@ pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricRow>> {
 }
 
 /// Largest file read: a million iterations of metrics are less.
-const MAX_FILE_BYTES: u64 = 512 << 20;
+const MAX_FILE_MIB: u64 = 512;
 
 fn read_text(path: &Path) -> Result<String> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(path, e))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let expected = format!("a file of at most {} MiB", MAX_FILE_BYTES >> 20);
-        return Err(Error::format(path, "a larger file", expected));
-    }
+    let bytes = read_at_most(path, MAX_FILE_MIB, "a file")?;
     String::from_utf8(bytes).map_err(|_| Error::format(path, "bytes that are not UTF-8", "text in UTF-8"))
 }
 

@@ -16,7 +16,7 @@ pub enum Status {
     Ok,
     /// Left the finite numbers; there is nothing to measure.
     Diverged,
-    /// Could not be run to its end; the log says why.
+    /// Could not be run to its end; its result says why ([`ResultFile::reason`]).
     Failed,
 }
 
@@ -129,6 +129,9 @@ pub struct ResultFile {
     /// Its row of the table.
     #[serde(flatten)]
     pub record: ModelRecord,
+    /// Why it failed or diverged, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Mean flow length of every frame pair, pixels per frame; Ψ is their mean.
     pub psi_series: Vec<f64>,
 }
@@ -142,6 +145,7 @@ impl ResultFile {
             appearance: appearance.into(),
             objective: self::appearance(),
             record,
+            reason: None,
             psi_series,
         }
     }
@@ -227,6 +231,7 @@ mod tests {
     fn result_survives_json_bit_for_bit_and_drops_what_is_not_finite() {
         let written = ResultFile::new(record(), "swd", vec![0.1, 1.0 / 3.0]);
         let text = serde_json::to_string(&written).unwrap();
+        assert!(!text.contains("reason"), "{text}");
         assert!(text.contains("\"psi\":0.30000000000000004"), "{text}");
         let read: ResultFile = serde_json::from_str(&text).unwrap();
         // Results of before there was a choice do not name their objective.

@@ -123,6 +123,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         self.write_metrics(&log.rows)?;
         record.iterations = trainer.iteration();
         record.seconds = Some(log.seconds);
+        let mut reason = None;
         let psi_series = match measured {
             Ok(measured) => {
                 let motion = measured.motion;
@@ -139,14 +140,16 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
                 motion.psi_series
             }
             Err(Error::NonFinite { what, step }) => {
-                tracing::warn!("{}: {what} is not finite at step {step}", self.label());
+                let words = format!("{what} is not finite at step {step}");
+                tracing::warn!("{}: {words}", self.label());
                 record.status = Status::Diverged;
+                reason = Some(words);
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
         trainer.nca()?.save(self.directory.model(), &BTreeMap::new())?;
-        let record = self.finish(record, psi_series)?;
+        let record = self.finish(record, reason, psi_series)?;
         remove(&self.directory.path().join(STATE_FILE))?;
         Ok(Some(record))
     }
@@ -161,7 +164,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             status: Status::Failed,
             ..self.blank_record()
         };
-        let record = self.finish(record, Vec::new())?;
+        let record = self.finish(record, Some(reason.to_string()), Vec::new())?;
         if matches!(reason, Error::Format { .. }) {
             remove(&directory.join(STATE_FILE))?;
         }
@@ -169,8 +172,9 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     }
 
     /// Writes `result.json`, the sign that the model is done.
-    fn finish(&self, record: ModelRecord, psi_series: Vec<f64>) -> Result<ModelRecord> {
+    fn finish(&self, record: ModelRecord, reason: Option<String>, psi_series: Vec<f64>) -> Result<ModelRecord> {
         let result = ResultFile {
+            reason,
             objective: self.settings.train.objective.name().to_owned(),
             ..ResultFile::new(record.clone(), self.settings.appearance_name(), psi_series)
         };

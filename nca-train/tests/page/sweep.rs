@@ -20,6 +20,8 @@ use crate::parity::{MOMENTS, deviation, excess, lively, on_cpu};
 
 /// A name that would break out of the page, were it not escaped everywhere.
 const HOSTILE: &str = "z<b>&\"'</script>";
+/// Why models have been lost.
+const REASON: &str = "the state is not finite at step <7>";
 const SIZE: usize = 12;
 
 /// A made-up sweep.
@@ -116,7 +118,8 @@ impl Made {
                         write_flo(model.flow(), &FlowField::new(self.size, self.size, flow).unwrap()).unwrap();
                         self.nca(t, c, d).save(model.model(), &BTreeMap::new()).unwrap();
                     }
-                    let result = ResultFile::new(record, "patch", vec![0.1; 3]);
+                    let mut result = ResultFile::new(record, "patch", vec![0.1; 3]);
+                    result.reason = (status != Status::Ok).then(|| REASON.to_owned());
                     fs::write(model.result(), serde_json::to_string(&result).unwrap()).unwrap();
                 }
             }
@@ -239,7 +242,11 @@ fn the_grid_has_keys() {
     browser.key("End");
     let focused = "[document.activeElement.dataset.row, document.activeElement.dataset.column]";
     assert_eq!(browser.evaluate(focused), json!(["1", "2"]));
-    // It has diverged: there is nothing to run.
+    // It has diverged: there is nothing to run, and the page says why.
+    assert_eq!(
+        browser.evaluate("document.activeElement.title"),
+        json!(format!("C = 6, D = 12: diverged; {REASON}"))
+    );
     browser.key("Enter");
     assert_eq!(on_stage(&mut browser), json!([["bubbly", 6, 8]]));
     browser.key("Home");

@@ -48,8 +48,8 @@ pub(super) struct ModelData {
     pub(super) seed: String,
     /// Index of its block of weights; without one it cannot be run here.
     pub(super) weights: Option<usize>,
-    /// Why it cannot be run here although it was measured.
-    pub(super) dead: Option<&'static str>,
+    /// Why it cannot be run here.
+    pub(super) dead: Option<String>,
     /// Index of its conventions.
     pub(super) conventions: usize,
     pub(super) status: &'static str,

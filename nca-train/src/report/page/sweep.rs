@@ -176,7 +176,10 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
         None => (
             None,
             0,
-            (record.status == Status::Ok).then_some("its weights were not kept"),
+            match record.status {
+                Status::Ok => Some("its weights were not kept".to_owned()),
+                Status::Diverged | Status::Failed => model.result.reason.clone(),
+            },
         ),
     };
     let frame = Some(directory.frame()).filter(|path| path.exists());
@@ -201,12 +204,12 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
 
 /// Indices of the weights and conventions of `nca`, or why it cannot be run: it may have weights beyond
 /// 16-bit floats.
-fn add(automata: &mut Automata, nca: &Nca, directory: &ModelDir) -> (Option<usize>, usize, Option<&'static str>) {
+fn add(automata: &mut Automata, nca: &Nca, directory: &ModelDir) -> (Option<usize>, usize, Option<String>) {
     match automata.add(nca) {
         Ok((weights, conventions)) => (Some(weights), conventions, None),
         Err(error) => {
             tracing::warn!("{} cannot run on the page: {error}", directory.path().display());
-            (None, 0, Some("its weights are too large to run here"))
+            (None, 0, Some("its weights are too large to run here".to_owned()))
         }
     }
 }

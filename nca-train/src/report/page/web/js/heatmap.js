@@ -135,13 +135,13 @@ class Heatmap {
 
   #words(cell, i, j) {
     const name = `C = ${DATA.sweep.channels[i]}, D = ${DATA.sweep.hidden[j]}`;
-    if (cell.status !== 'ok') return `${name}: ${cell.status}`;
+    const reason = DATA.models[cell.model]?.dead;
+    const dead = reason ? `; ${reason}` : '';
+    if (cell.status !== 'ok') return `${name}: ${cell.status}${dead}`;
     const error = Number.isFinite(cell.psiSe) ? ` ± ${cell.psiSe.toFixed(3)}` : '';
     const floor = cell.judged === 0 ? 'its motion floor unknown'
       : cell.of > 1 ? `${cell.above} of ${cell.judged} models above their motion floor`
       : cell.above ? 'above its motion floor' : 'not above its motion floor';
-    const reason = DATA.models[cell.model]?.dead;
-    const dead = reason ? `; ${reason}` : '';
     return `${name}: Ψ ${cell.psi.toFixed(3)}${error} px/frame, ${floor}${dead}`;
   }
 

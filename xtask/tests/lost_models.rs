@@ -1,0 +1,58 @@
+//! Models that come to nothing: the sweep goes on, and their results say why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// As little as can be trained.
+const SMALL: &str = "--channels 4 --hidden 4 --texture cracked --size 8 --iterations 6 --pool 4 --batch 1 --steps-min 2 \
+                     --steps-max 3 --frames 2 --steps-per-frame 1 --warmup 1 --measure-every 0 --flow classical --backend cpu";
+
+fn sweep(flags: &str, out: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("sweep")
+        .args(flags.split_whitespace())
+        .arg("--out")
+        .arg(out)
+        .output()
+        .expect("the binary runs")
+}
+
+/// The folder of the one model.
+fn model(out: &Path) -> PathBuf {
+    let mut entries = fs::read_dir(out.join("models/cracked")).expect("the models");
+    let found = entries.find_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()));
+    found.expect("a model")
+}
+
+fn result(out: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(model(out).join("result.json")).expect("the result");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn results_say_why() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().join("sweep");
+    let ended = sweep(&format!("{SMALL} --learning-rate 1e30"), &out);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let diverged = result(&out);
+    assert_eq!(diverged["status"], "diverged");
+    let reason = diverged["reason"].as_str().expect("a reason");
+    assert!(reason.contains("is not finite at step"), "{reason}");
+
+    let out = directory.path().join("other");
+    assert!(sweep(SMALL, &out).status.success());
+    assert!(result(&out).get("reason").is_none());
+    fs::remove_file(model(&out).join("result.json")).expect("the result");
+    fs::write(model(&out).join("state.safetensors"), "not a checkpoint").expect("a checkpoint");
+    let ended = sweep("--resume", &out);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let failed = result(&out);
+    assert_eq!(failed["status"], "failed");
+    let reason = failed["reason"].as_str().expect("a reason");
+    assert!(reason.contains("state.safetensors"), "{reason}");
+    // The checkpoint was what was wrong: the next attempt starts anew.
+    assert!(sweep("--resume", &out).status.success());
+    assert_eq!(result(&out)["status"], "ok");
+}
