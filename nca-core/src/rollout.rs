@@ -239,7 +239,12 @@ impl<B: Backend> Rollout<B> {
                 .count();
             // A frame at `t` needs the state after t steps, which must then be the lowest of its run.
             let floor = frames.peek().copied().unwrap_or(0);
-            let run = run.min((at - floor) as usize);
+            let mut run = run.min((at - floor) as usize);
+            // The last step before `at` was not run again if those below it were, and has no activations: it goes first.
+            let above = at.saturating_sub(self.activated.end) as usize;
+            if above > 0 && !self.activated.is_empty() {
+                run = run.min(above);
+            }
             let low = self.kept.len() - run;
             let first = self.kept[low];
             let key = self.key(first);
@@ -380,10 +385,11 @@ impl<B: Backend> Rollout<B> {
         backend.rollout_states(config, grid, params, key, states, last, activations, scratch)
     }
 
-    /// Where the activations of those of the `steps` are that have some: always the last ones.
+    /// Where the activations of those of the `steps` are that have some: the last ones, or none.
     fn activations_of(&self, steps: Range<u32>) -> Range<usize> {
-        let first = self.activated.start;
-        (steps.start.max(first) - first) as usize..(steps.end.max(first) - first) as usize
+        let Range { start, end } = self.activated;
+        let place = |step: u32| (step.clamp(start, end) - start) as usize;
+        place(steps.start)..place(steps.end)
     }
 
     /// The masks of the rollout from `step` on.
