@@ -22,12 +22,13 @@ use crate::schedule::{Split, advance, least_steps};
 /// of them fit, else in the place of as many states as makes the whole cheapest.
 ///
 /// Memory: `(slots + 4) · B·C·H·W` elements, the activations and the backend's scratch, where
-/// `slots = clamp(budget / bytes of a state, 2, T)` less those given up for activations. None of this changes a bit of the results.
-///
-/// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
+/// `slots = clamp(budget / bytes of a state, 2, T)` less those given up for activations. None of this changes a bit of
+/// the results.
 ///
 /// The gradient of the loss may enter after any step, not only the last: see
 /// [`Rollout::backward`].
+///
+/// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
 pub struct Rollout<B: Backend> {
     config: NcaConfig,
     grid: Grid,
@@ -173,12 +174,11 @@ impl<B: Backend> Rollout<B> {
             if left as usize - 1 <= free {
                 return self.walk_through_slots(backend, params, at, &mut frames, &mut visit);
             }
-            let stop = if free > 0 { at + advance(left, free) } else { steps };
+            // `free ≥ 1`, as `advance` with one free slot leaves one step.
+            let stop = at + advance(left, free);
             self.walk(backend, params, &mut at, stop, &mut frames, &mut visit)?;
-            if stop < steps {
-                self.keep(backend, stop)?;
-                backend.copy(&self.last, 0, &mut self.states[self.kept.len() - 1], 0, len)?;
-            }
+            self.keep(backend, stop)?;
+            backend.copy(&self.last, 0, &mut self.states[self.kept.len() - 1], 0, len)?;
         }
         Ok(())
     }
@@ -240,7 +240,8 @@ impl<B: Backend> Rollout<B> {
             // A frame at `t` needs the state after t steps, which must then be the lowest of its run.
             let floor = frames.peek().copied().unwrap_or(0);
             let mut run = run.min((at - floor) as usize);
-            // The last step before `at` was not run again if those below it were, and has no activations: it goes first.
+            // The last step before `at` was not run again where those below it were, and has no activations: it goes
+            // first.
             let above = at.saturating_sub(self.activated.end) as usize;
             if above > 0 && !self.activated.is_empty() {
                 run = run.min(above);
@@ -283,9 +284,8 @@ impl<B: Backend> Rollout<B> {
             }
             if steps as usize - 1 <= free {
                 // Those kept before have been used: their steps came after `end`.
-                let activated = (steps - 1).min(self.most_activations as u32);
-                self.activated = end - 1 - activated..end - 1;
-                return self.fill(backend, params, end - 1);
+                let activated = self.first_activated(from, end - 1);
+                return self.fill(backend, params, end - 1, activated);
             }
             // `free ≥ 1` always: the forward pass ends with the state before the last step kept, and
             // each backward step frees the slot of its state.
@@ -338,36 +338,34 @@ impl<B: Backend> Rollout<B> {
         frames: &mut Peekable<impl Iterator<Item = u32>>,
         visit: &mut impl FnMut(u32, &B::Buffer) -> Result<()>,
     ) -> Result<()> {
-        let activated = (self.steps - at).min(self.most_activations as u32);
-        self.activated = self.steps - activated..self.steps;
+        let activated = self.first_activated(at, self.steps);
         while at < self.steps {
             let stop = frames.peek().copied().unwrap_or(self.steps);
-            self.fill(backend, params, stop)?;
+            self.fill(backend, params, stop, activated)?;
             at = stop;
             if frames.next_if_eq(&at).is_some() {
-                let kept = self.kept.len() - 1;
-                visit(
-                    at,
-                    if at < self.steps {
-                        &self.states[kept]
-                    } else {
-                        &self.last
-                    },
-                )?;
+                let kept = &self.states[self.kept.len() - 1];
+                visit(at, if at < self.steps { kept } else { &self.last })?;
             }
         }
         Ok(())
     }
 
+    /// First of the steps `from..stop` whose activations there is room for.
+    fn first_activated(&self, from: u32, stop: u32) -> u32 {
+        stop - (stop - from).min(self.most_activations as u32)
+    }
+
     /// Runs from the state kept last to that after `stop` steps and keeps each, but the last one of the rollout in
-    /// `last`.
-    fn fill(&mut self, backend: &B, params: &Params<B::Buffer>, stop: u32) -> Result<()> {
+    /// `last`; from step `activated` on also activations.
+    fn fill(&mut self, backend: &B, params: &Params<B::Buffer>, stop: u32, activated: u32) -> Result<()> {
         let top = self.kept.len() - 1;
         let from = self.kept[top];
         for step in from + 1..=stop.min(self.steps - 1) {
             self.keep(backend, step)?;
         }
-        let run = self.activations_of(from..stop);
+        let place = |step: u32| step.saturating_sub(activated) as usize;
+        let run = place(from)..place(stop);
         while self.activations.len() < run.end {
             let len = backend.activations_len(&self.config, self.grid);
             self.activations.push(backend.zeros(len)?);
@@ -378,11 +376,10 @@ impl<B: Backend> Rollout<B> {
             Some((last, states)) if stop < self.steps => (states, last),
             _ => (slots, &mut self.last),
         };
-        if states.is_empty() {
-            return Ok(());
-        }
         let (activations, scratch) = (&mut self.activations[run], &mut self.scratch);
-        backend.rollout_states(config, grid, params, key, states, last, activations, scratch)
+        backend.rollout_states(config, grid, params, key, states, last, activations, scratch)?;
+        self.activated = activated..stop.max(activated);
+        Ok(())
     }
 
     /// Where the activations of those of the `steps` are that have some: the last ones, or none.

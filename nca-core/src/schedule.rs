@@ -19,6 +19,16 @@ fn reach(checkpoints: u64, repeats: u64) -> u64 {
     value
 }
 
+/// How often steps must run forward for `n` of them to be reversed with that many checkpoints, at least one.
+fn repeats_for(n: u64, checkpoints: u64) -> u64 {
+    let (mut repeats, mut reach) = (1, checkpoints + 1);
+    while reach < n {
+        repeats += 1;
+        reach = reach * (checkpoints + repeats) / repeats;
+    }
+    repeats
+}
+
 /// How far to advance from a stored state before storing the next one, when `steps` steps are to
 /// be reversed and `free` more states can be kept (`steps ≥ 2`, `free ≥ 1`).
 ///
@@ -29,12 +39,12 @@ pub(crate) fn advance(steps: u32, free: usize) -> u32 {
     if n <= free as u64 + 1 {
         return 1;
     }
+    if free == 1 {
+        return steps - 1;
+    }
     // The state at the start of the segment is a checkpoint, one free slot is the working state.
     let checkpoints = free as u64;
-    let mut repeats = 1;
-    while reach(checkpoints, repeats) < n {
-        repeats += 1;
-    }
+    let repeats = repeats_for(n, checkpoints);
     // The right part is reversed with one checkpoint less and may use all repeats; the left part
     // keeps its checkpoints and has one repeat less. Any split within these bounds is optimal
     // (Griewank & Walther, proposition 1); take the shortest left part.
@@ -50,10 +60,7 @@ pub(crate) fn least_steps(steps: u32, free: usize) -> u64 {
     if n <= 1 {
         return 0;
     }
-    let mut repeats = 1;
-    while reach(checkpoints, repeats) < n {
-        repeats += 1;
-    }
+    let repeats = repeats_for(n, checkpoints);
     repeats * n - reach(checkpoints + 1, repeats - 1)
 }
 
@@ -83,7 +90,7 @@ impl Split {
             activations: count,
         };
         let left = budget
-            .saturating_sub(most * state)
+            .saturating_sub(most.saturating_mul(state))
             .checked_div(activations)
             .unwrap_or(0);
         if left > 0 {
@@ -93,28 +100,44 @@ impl Split {
             .saturating_sub(least * state)
             .checked_div(activations)
             .unwrap_or(0);
-        (0..=affordable.min(MOST_FOR_STATES))
-            .map(with)
-            .min_by(|a, b| a.cost(steps).total_cmp(&b.cost(steps)))
-            .unwrap_or(with(0))
-    }
-
-    /// What depends on the split of the time of `steps` steps and back, in steps.
-    fn cost(self, steps: u32) -> f64 {
-        let (run, saved) = self.reverse(steps, self.slots - 1);
-        run as f64 - SAVED * saved as f64
-    }
-
-    /// Steps run to reverse `steps` steps from a stored state with room for `free` more, and how many of them then
-    /// have activations.
-    fn reverse(self, steps: u32, free: usize) -> (u64, u64) {
-        let runs = u64::from(steps.saturating_sub(1));
-        if runs <= free as u64 {
-            return (runs, runs.min(self.activations as u64));
+        let mut best = with(0);
+        let mut least = best.cost(steps, f64::INFINITY);
+        for split in (1..=affordable.min(MOST_FOR_STATES)).map(with) {
+            let cost = split.cost(steps, least);
+            if cost < least {
+                (best, least) = (split, cost);
+            }
         }
-        let distance = advance(steps, free);
-        let (right, left) = (self.reverse(steps - distance, free - 1), self.reverse(distance, free));
-        (u64::from(distance) + right.0 + left.0, right.1 + left.1)
+        best
+    }
+
+    /// What depends on the split of the time of `steps` steps and back, in steps; at least `enough` where it is not
+    /// below that.
+    fn cost(self, steps: u32, enough: f64) -> f64 {
+        let run = least_steps(steps, self.slots - 1) as f64;
+        // Were all of them spared, it would not be enough; and to follow so long a schedule takes long.
+        if (1.0 - SAVED) * run >= enough {
+            return enough;
+        }
+        run - SAVED * self.activated(steps) as f64
+    }
+
+    /// Steps that have activations when they are reversed, of `steps` steps.
+    fn activated(self, steps: u32) -> u64 {
+        if self.activations == 0 {
+            return 0;
+        }
+        let (mut activated, mut segments) = (0, vec![(steps, self.slots - 1)]);
+        while let Some((steps, free)) = segments.pop() {
+            let run = (steps as usize).saturating_sub(1);
+            if run <= free {
+                activated += run.min(self.activations) as u64;
+            } else {
+                let distance = advance(steps, free);
+                segments.extend([(steps - distance, free - 1), (distance, free)]);
+            }
+        }
+        activated
     }
 }
 
@@ -170,43 +193,54 @@ mod tests {
     #[test]
     fn the_budget_is_split_to_advantage() {
         let (state, activations) = (100, 50);
-        for steps in [1, 2, 20, 64, 300] {
+        let split = |budget: usize, steps: u32| Split::new(budget, state, activations, steps, 2);
+        for steps in [1, 2, 20, 64, 300, 50_000] {
             for budget in [0, 99, 250, 500, 1600, 3200, 6400, 9000, 100_000] {
-                let split = Split::new(budget, state, activations, steps, 2);
-                let plain = Split::new(budget, state, 0, steps, 2);
                 let Split {
                     slots,
                     activations: kept,
-                } = split;
-                assert_eq!(
-                    plain,
-                    Split {
-                        slots: (budget / state).clamp(2, (steps as usize).max(2)),
-                        activations: 0
-                    }
-                );
-                assert!(kept <= steps as usize || kept <= MOST_FOR_STATES, "{split:?}");
+                } = split(budget, steps);
+                assert!(kept <= (steps as usize).max(MOST_FOR_STATES), "{kept} of {steps} steps");
                 assert!(
                     kept == 0 || slots * state + kept * activations <= budget,
-                    "{split:?} in {budget}"
+                    "{slots}, {kept} in {budget}"
                 );
-                assert!(split.cost(steps) <= plain.cost(steps), "{split:?}, {plain:?}");
-                // The schedule counted is the one that is known to be optimal for the slots.
-                assert_eq!(split.reverse(steps, slots - 1).0, least_steps(steps, slots - 1));
+                let plain = Split::new(budget, state, 0, steps, 2);
+                let fitting = (budget / state).clamp(2, (steps as usize).max(2));
+                assert_eq!((plain.slots, plain.activations), (fitting, 0));
+                let cost = |split: Split| split.cost(steps, f64::INFINITY);
+                assert!(cost(split(budget, steps)) <= cost(plain), "{budget}, {steps}");
             }
         }
         // Half the states of 64 steps: some of them make room for the activations of what is recomputed.
-        let split = Split::new(32 * state, state, activations, 64, 2);
-        assert!(split.activations > 3 && split.slots > 25, "{split:?}");
+        let Split {
+            slots,
+            activations: kept,
+        } = split(32 * state, 64);
+        assert!(kept > 3 && slots > 25, "{slots}, {kept}");
         // All states, and activations of half the steps.
-        let split = Split::new(64 * state + 32 * activations, state, activations, 64, 2);
-        assert_eq!(
-            split,
-            Split {
-                slots: 64,
-                activations: 32
+        let Split {
+            slots,
+            activations: kept,
+        } = split(64 * state + 32 * activations, 64);
+        assert_eq!((slots, kept), (64, 32));
+    }
+
+    /// By the definition of the schedule.
+    #[test]
+    fn activations_are_counted_where_all_states_are_stored() {
+        fn count(steps: u32, free: usize, most: u64) -> u64 {
+            let run = u64::from(steps) - 1;
+            if run <= free as u64 {
+                return run.min(most);
             }
-        );
+            let distance = advance(steps, free);
+            count(steps - distance, free - 1, most) + count(distance, free, most)
+        }
+        for (steps, slots, activations) in [(1, 2, 3), (9, 9, 4), (64, 20, 7), (100, 3, 1)] {
+            let split = Split { slots, activations };
+            assert_eq!(split.activated(steps), count(steps, slots - 1, activations as u64));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl RolloutSteps for Cpu {
         spare: &mut Buffer,
         _: &mut [Buffer],
     ) -> Result<()> {
-        self.with_forward("rollout", config, grid, params, |forward| {
+        self.with_forward("rollout", config, grid, params, false, |forward| {
             for step in 0..steps {
                 forward.step(key.after(step), x, spare, None)?;
                 std::mem::swap(x, spare);
@@ -44,7 +44,8 @@ impl RolloutSteps for Cpu {
     ) -> Result<()> {
         let expected = self.activations_len(config, grid);
         let first = check::activations("rollout_states", states.len(), activations, |a| a.len(), expected)?;
-        self.with_forward("rollout_states", config, grid, params, |forward| {
+        let keep = !activations.is_empty();
+        self.with_forward("rollout_states", config, grid, params, keep, |forward| {
             for step in 0..states.len() {
                 let (x, rest) = states[step..].split_at_mut(1);
                 let x_next = rest.first_mut().unwrap_or(&mut *last);

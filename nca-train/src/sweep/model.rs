@@ -164,7 +164,9 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             status: Status::Failed,
             ..self.blank_record()
         };
-        let record = self.finish(record, Some(reason.to_string()), Vec::new())?;
+        // Results move, and are shown to others.
+        let words = reason.to_string().replace(&format!("{}/", directory.display()), "");
+        let record = self.finish(record, Some(words), Vec::new())?;
         if matches!(reason, Error::Format { .. }) {
             remove(&directory.join(STATE_FILE))?;
         }

@@ -47,6 +47,8 @@ impl Layout {
         let active = (cells * rate + DEVIATIONS * (cells * rate * (1.0 - rate)).sqrt()).min(cells);
         // On average half the last vector of a tile is empty.
         let vectors = (active / lanes as f64) as usize + tiles;
+        // The numbers of all, even of those that find no room, must stay below `NOWHERE`.
+        u32::try_from(plan.grid.cells() / lanes + 2 * tiles).ok()?;
         Some(Self {
             hidden,
             lanes,
@@ -75,9 +77,8 @@ impl Layout {
 
     /// The activations in `buffer`, none of them yet.
     pub(super) fn clear(self, buffer: &mut Buffer) -> Activations {
-        let activations = self.activations(buffer.len(), buffer.as_mut_ptr());
         buffer[0] = f32::from_bits(0);
-        activations
+        self.activations(buffer.len(), buffer.as_mut_ptr())
     }
 
     /// The activations that a step has left in `buffer`, to be read only.
@@ -120,7 +121,9 @@ impl Activations {
 
     /// Whether that many vectors have room from `first` on: never from [`NOWHERE`].
     fn fits(&self, first: u32, vectors: usize) -> bool {
-        first as usize + vectors <= self.layout.vectors
+        (first as usize)
+            .checked_add(vectors)
+            .is_some_and(|end| end <= self.layout.vectors)
     }
 
     fn first(&self, tile: usize) -> *mut u32 {
@@ -196,6 +199,14 @@ mod tests {
             // SAFETY: as above.
             let found = unsafe { layout.find(&buffer).get(tile, vectors) };
             assert_eq!(found.map(<*const f32>::cast_mut), taken);
+        }
+        // Whatever the array holds, nothing beyond it is found.
+        for (value, vectors, found) in [(0.0, 10, true), (0.0, 11, false), (f32::NAN, 1, false), (1.0, 0, false)] {
+            let mut other = Buffer::zeros(layout.len());
+            other.fill(value);
+            // SAFETY: as above.
+            let place = unsafe { layout.find(&other).get(3, vectors) };
+            assert_eq!(place.is_some(), found, "{value}, {vectors}");
         }
         let start = taken[0].unwrap() as usize - buffer.as_ptr() as usize;
         assert_eq!(start, layout.head() * size_of::<f32>());

@@ -10,8 +10,8 @@
 //!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
 //!
-//! Backward recomputes 1–3 ([`backward`]), of which a rollout may have kept `h` ([`activations`]): the gradient is gathered at the
-//! active cells, goes back through both layers, and the gradient of the perception is spread and
+//! Backward recomputes 1–3 ([`backward`]), of which a rollout may have kept `h` ([`activations`]): the gradient is
+//! gathered at the active cells, goes back through both layers, and the gradient of the perception is spread and
 //! sent through the mirrored stencil ([`adjoint`]). Gradients of the weights are summed in a fixed
 //! number of groups of tiles, group by group: no result depends on the number of threads.
 
@@ -234,6 +234,7 @@ impl Cpu {
         config: &NcaConfig,
         grid: Grid,
         params: &Params<Buffer>,
+        keep: bool,
         steps: impl FnOnce(&Forward<'_>) -> Result<()> + Send,
     ) -> Result<()> {
         check_params(op, config, params)?;
@@ -251,6 +252,7 @@ impl Cpu {
                         arenas: &self.arenas,
                         weights,
                         backward: false,
+                        keep,
                     };
                     dispatch(self.simd, grid.width, pack);
                     steps(&Forward {
@@ -289,6 +291,7 @@ impl Cpu {
                         arenas: &self.arenas,
                         weights: memory.weights,
                         backward: true,
+                        keep: false,
                     };
                     dispatch(self.simd, grid.width, pack);
                     steps(&Backward {
@@ -439,7 +442,7 @@ impl NcaStep for Cpu {
         x_next: &mut Buffer,
         _: &mut [Buffer],
     ) -> Result<()> {
-        self.with_forward("nca_step", config, grid, params, |forward| {
+        self.with_forward("nca_step", config, grid, params, false, |forward| {
             forward.step(key, x, x_next, None)
         })
     }

@@ -7,7 +7,6 @@ use super::super::Buffer;
 use super::super::arena::{Arenas, Carver};
 use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
-use super::activations::Layout;
 use super::{Plan, backward, forward, parts};
 use crate::params::Params;
 
@@ -71,6 +70,8 @@ pub(super) struct Pack<'a> {
     pub(super) arenas: &'a Arenas,
     pub(super) weights: Weights,
     pub(super) backward: bool,
+    /// Whether forward steps will keep activations.
+    pub(super) keep: bool,
 }
 
 impl Kernel for Pack<'_> {
@@ -83,6 +84,7 @@ impl Kernel for Pack<'_> {
             arenas,
             weights,
             backward,
+            keep,
         } = self;
         let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
         let fill = |to: *const f32, rows: usize, depth: usize, value: &dyn Fn(usize, usize) -> f32| {
@@ -120,9 +122,11 @@ impl Kernel for Pack<'_> {
                 w2[column * hidden + row]
             });
         } else {
-            for keep in [false, Layout::new(plan, S::LANES).is_some()] {
-                let tiling = plan.forward_tiling(keep);
-                arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling));
+            let tiling = plan.forward_tiling(keep);
+            arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling));
+            if keep {
+                // Steps before those whose activations are kept.
+                arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, &plan.forward));
             }
         }
         // SAFETY: `Weights::carve` took a row of cells.
