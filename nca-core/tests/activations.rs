@@ -92,7 +92,7 @@ fn budgets_are_kept_and_change_no_bit() {
     let rollouts = [(0, PLANNED), (7, PLANNED), (0, 26), (3, 4), (5, 5)];
     let (mut plain, _) = fixture.rollout(0, 0);
     let expected = rollouts.map(|steps| fixture.run(&mut plain, steps));
-    for (states, activations) in [(3, 0), (6, 2), (12, 0), (20, 0), (20, 3), (20, 20), (40, 40)] {
+    for (states, activations) in [(3, 0), (8, 0), (12, 0), (20, 0), (20, 3), (20, 20), (40, 40)] {
         let before = fixture.backend.allocated();
         let (mut rollout, budget) = fixture.rollout(states, activations);
         for round in 0..2 {
