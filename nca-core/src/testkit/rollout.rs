@@ -165,8 +165,12 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         one_by_one(backend, &case, &inputs)?;
         lengths(backend, &case.nca)
     })?;
-    // Wide enough that a backend may keep activations: of no step, of some that are run again, of some, of all.
+    // Wide enough that a backend may keep activations: of no step, of some that are run again, of some, of all. For one
+    // that keeps none, wide automata are like others, and slow.
     for_all(&rollout_cases(wide_nca_cases(), 8), |case| {
+        if backend.activations_len(&case.nca.config, case.nca.grid) == 0 {
+            return Ok(());
+        }
         let (inputs, most) = (case.inputs(), MAX_STEPS as usize);
         whatever_the_budget(backend, case, &inputs, &[0, 5, most, most + 2, 4 * most])?;
         one_by_one(backend, case, &inputs)?;
