@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -165,7 +165,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             ..self.blank_record()
         };
         // Results move, and are shown to others.
-        let words = reason.to_string().replace(&format!("{}/", directory.display()), "");
+        let folder = format!("{}{MAIN_SEPARATOR}", directory.display());
+        let words = reason.to_string().replace(&folder, "");
         let record = self.finish(record, Some(words), Vec::new())?;
         if matches!(reason, Error::Format { .. }) {
             remove(&directory.join(STATE_FILE))?;
