@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nca_core::backend::{
     Conv2d, ConvShape, Device, L1, L2, MaskKey, NcaStep, RolloutSteps, SortRows, upload_params, zero_params,
 };
-use nca_core::cpu::{ConvAlgorithm, Cpu};
-use nca_core::{Grid, HostParams, NcaConfig, Preset};
+use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu};
+use nca_core::{Grid, HostParams, NcaConfig, Precision, Preset};
 
 /// Allocations above this are large, in bytes.
 const LARGE: usize = 4096;
@@ -55,6 +55,10 @@ fn large_allocations(job: impl FnOnce()) -> usize {
 fn hot_loops_allocate_only_once() {
     let cpu = Cpu::with_threads(2).unwrap();
     steps_and_rollouts(&cpu);
+    for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
+        steps_and_rollouts(&cpu.build().unwrap());
+    }
     distances(&cpu);
     for conv in ConvAlgorithm::ALL {
         convolutions(&Cpu::builder().threads(2).conv(conv).build().unwrap());
@@ -130,7 +134,7 @@ fn steps_and_rollouts(cpu: &Cpu) {
     let params = upload_params(cpu, &HostParams::init(&config, 1)).unwrap();
     let mut grads = zero_params(cpu, &config).unwrap();
     let activations_len = cpu.activations_len(&config, grid);
-    assert!(activations_len > 0);
+    assert_eq!(activations_len > 0, cpu.precision() == Precision::F32);
     let mut activations = [cpu.zeros(activations_len).unwrap(), cpu.zeros(activations_len).unwrap()];
     let mut last = cpu.zeros(len).unwrap();
     let mut states: Vec<_> = (0..4).map(|_| cpu.zeros(len).unwrap()).collect();
@@ -170,5 +174,10 @@ fn steps_and_rollouts(cpu: &Cpu) {
         .unwrap();
     };
     assert!(large_allocations(|| all(0)) > 0, "the counter does not count");
-    assert_eq!(large_allocations(|| (1..20).for_each(&mut all)), 0);
+    assert_eq!(
+        large_allocations(|| (1..20).for_each(&mut all)),
+        0,
+        "{}",
+        cpu.describe()
+    );
 }

@@ -1,10 +1,10 @@
 //! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
 
 use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, upload_params, zero_params};
-use nca_core::cpu::{ConvAlgorithm, Cpu, Simd};
+use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
-use nca_core::{Grid, HostParams, NcaConfig, Padding, Preset, Result};
+use nca_core::{Grid, HostParams, NcaConfig, Padding, Precision, Preset, Result};
 
 /// Machine epsilon of f32.
 const EPSILON: f64 = f32::EPSILON as f64;
@@ -159,6 +159,37 @@ fn number_of_threads_does_not_matter() {
     }
 }
 
+/// Of the same numbers in bf16, each unit makes the same, on any number of threads, but for the roundings of f32.
+#[test]
+fn bf16_agrees_with_its_definition() {
+    let reference = Reference::<f64>::new().with_precision(Precision::Bf16);
+    for (config, grid) in cases() {
+        let expected = step(&reference, &config, grid).unwrap();
+        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+            let run = |threads| {
+                let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);
+                step(&cpu.build().unwrap(), &config, grid).unwrap()
+            };
+            let found = run(1);
+            assert!(found == run(2) && found == run(3), "{unit}: {config:?} on {grid:?}");
+            for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = |f: fn(f64) -> f64| -> f64 { found.iter().zip(expected).map(|(a, b)| f(a - b)).sum() };
+                let (of, scale) = (
+                    difference(|v| v * v).sqrt(),
+                    expected.iter().map(|v| v * v).sum::<f64>().sqrt(),
+                );
+                // Few sums of f32 round to another neighbour in bf16 than those of f64; factors that are not
+                // rounded at all would make a difference of a third of the roundoff.
+                let allowed = 0.05 * Precision::Bf16.roundoff() * scale;
+                assert!(
+                    of <= allowed,
+                    "{unit}, output {output}: {of:e} of {scale:e} for {config:?} on {grid:?}"
+                );
+            }
+        }
+    }
+}
+
 /// A convolution with each of its gradients.
 fn convolution(cpu: &Cpu) -> Vec<Vec<f32>> {
     let shape = ConvShape {
@@ -213,6 +244,40 @@ fn settings_are_checked() {
         assert_eq!(conv.name().parse::<ConvAlgorithm>().unwrap(), conv);
         assert_eq!(Cpu::builder().threads(1).conv(conv).build().unwrap().conv(), conv);
     }
+    for unit in Bf16::ALL {
+        assert_eq!(unit.name().parse::<Bf16>().unwrap(), unit);
+        let cpu = Cpu::builder().threads(1).simd(Simd::Portable).bf16(unit);
+        assert_eq!(cpu.build().unwrap().bf16(), None, "f32 unless asked for");
+        match cpu.precision(Precision::Bf16).build() {
+            Ok(cpu) => {
+                assert!(unit.available());
+                assert_eq!((cpu.bf16(), cpu.precision()), (Some(unit), Precision::Bf16));
+                assert_eq!(cpu.describe(), format!("cpu (1 thread, portable, bf16 by {unit})"));
+            }
+            Err(error) => {
+                assert!(!unit.available());
+                assert!(error.to_string().contains("NCA_BF16"), "{error}");
+            }
+        }
+    }
+    match Cpu::builder().precision(Precision::Bf16).build() {
+        Ok(cpu) => assert_eq!(cpu.bf16(), Bf16::detect()),
+        Err(error) => {
+            assert_eq!(Bf16::detect(), None);
+            assert!(error.to_string().contains("NCA_BF16=portable"), "{error}");
+        }
+    }
+    let unknown = "amx2".parse::<Bf16>().unwrap_err().to_string();
+    assert!(
+        unknown.contains("NCA_BF16") && unknown.contains("portable"),
+        "{unknown}"
+    );
+    let other = Cpu::builder()
+        .precision(Precision::Tf32)
+        .build()
+        .unwrap_err()
+        .to_string();
+    assert_eq!(other, "precision is tf32, expected f32 or bf16 on the CPU");
     let unknown = "toom".parse::<ConvAlgorithm>().unwrap_err().to_string();
     assert!(
         unknown.contains("NCA_CONV") && unknown.contains("winograd"),

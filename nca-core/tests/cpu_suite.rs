@@ -1,6 +1,8 @@
 //! The fast CPU backend through the suite that every backend runs, once for each instruction set.
 
-use nca_core::cpu::{ConvAlgorithm, Cpu, Simd};
+use nca_core::Precision;
+use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu, Simd};
+use nca_core::testkit;
 
 /// The backend on `simd`; `None` where this machine lacks it, and the test reports itself skipped.
 fn cpu(simd: Simd) -> Option<Cpu> {
@@ -35,7 +37,36 @@ mod direct_convolutions {
     fn conv2d() {
         for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
             let cpu = Cpu::builder().simd(simd).threads(2).conv(ConvAlgorithm::Direct);
-            nca_core::testkit::run(cpu.build().expect("available"), nca_core::testkit::conv2d::parity);
+            testkit::run(cpu.build().expect("available"), testkit::conv2d::parity);
+        }
+    }
+}
+
+/// What is multiplied in bf16: the update network of the fused step.
+mod bf16 {
+    use super::*;
+
+    /// On each unit that this machine has; the grids of the suite are narrow and wide, so that all widths of vectors
+    /// meet it.
+    fn backends() -> impl Iterator<Item = Cpu> {
+        let available = Bf16::ALL.into_iter().filter(|unit| unit.available());
+        available.map(|unit| {
+            let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
+            cpu.build().expect("available")
+        })
+    }
+
+    #[test]
+    fn nca_step() {
+        for cpu in backends() {
+            testkit::run(cpu, testkit::nca_step::parity);
+        }
+    }
+
+    #[test]
+    fn rollout() {
+        for cpu in backends() {
+            testkit::run(cpu, testkit::rollout::parity);
         }
     }
 }

@@ -26,8 +26,8 @@ pub(crate) struct BackendArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Choice,
-    /// What the factors of products are rounded to: f32 (not at all), tf32, f16 or bf16, on tensor cores; not on
-    /// the CPU [default: f32]
+    /// What the factors of products are rounded to: f32 (not at all); tf32, f16 or bf16 on tensor cores; bf16 on
+    /// CPUs with AMX or AVX-512 BF16, in the update network [default: f32]
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<Precision>,
     /// CPU threads, for all that the CPU computes [default: one per core]
@@ -145,14 +145,14 @@ impl BackendArgs {
     }
 }
 
-/// The CPU backend, which has no tensor cores.
+/// The CPU backend, which multiplies f32 and perhaps bf16.
 fn on_cpu(precision: Precision) -> Result<Chosen> {
     match precision {
-        Precision::F32 => Cpu::new().map(Chosen::Cpu),
+        Precision::F32 | Precision::Bf16 => Cpu::builder().precision(precision).build().map(Chosen::Cpu),
         other => Err(Error::invalid(
             "--precision",
             other,
-            "f32 on the CPU, or a GPU (--backend cuda)",
+            "f32 or bf16 on the CPU, or a GPU (--backend cuda)",
         )),
     }
 }

@@ -86,7 +86,7 @@ fn a_resumed_run_keeps_its_precision() {
     }
 }
 
-/// The CPU backend has no tensor cores, and says so before anything is written.
+/// The CPU multiplies f32 and bf16 only, and says so before anything is written.
 #[test]
 fn a_precision_that_the_cpu_lacks_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -98,7 +98,7 @@ fn a_precision_that_the_cpu_lacks_is_refused() {
     ));
     assert_eq!(refused.status.code(), Some(2), "{message}");
     assert!(
-        message.contains("--precision is f16, expected f32 on the CPU"),
+        message.contains("--precision is f16, expected f32 or bf16 on the CPU"),
         "{message}"
     );
     assert!(!out.exists());

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rayon::ThreadPoolBuilder;
 
-use super::Cpu;
 use super::arena::Arenas;
+use super::{Bf16, Cpu, bf16};
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 
 /// An instruction set the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +145,8 @@ pub struct Builder {
     threads: Option<usize>,
     simd: Option<Simd>,
     conv: Option<ConvAlgorithm>,
+    precision: Precision,
+    bf16: Option<Bf16>,
 }
 
 impl Builder {
@@ -168,7 +171,21 @@ impl Builder {
         self
     }
 
-    /// The backend. Errors: no thread at all, threads the system refuses, an instruction set this
+    /// Precision of the update network: f32, or bf16 where the processor multiplies it.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// What multiplies bf16, if that is the precision; takes precedence over `NCA_BF16`.
+    #[must_use]
+    pub fn bf16(mut self, bf16: Bf16) -> Self {
+        self.bf16 = Some(bf16);
+        self
+    }
+
+    /// The backend. Errors: no thread at all, threads the system refuses, an instruction set or a precision this
     /// machine lacks.
     pub fn build(self) -> Result<Cpu> {
         let simd = match self.simd {
@@ -196,6 +213,11 @@ impl Builder {
             Some(conv) => conv,
             None => environment("NCA_CONV", EXPECTED_ALGORITHMS)?.unwrap_or_default(),
         };
+        let bf16 = match self.precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(self.unit()?),
+            other => return Err(Error::invalid("precision", other, "f32 or bf16 on the CPU")),
+        };
         let pool = match self.threads {
             Some(0) => return Err(Error::invalid("number of threads", 0, "at least 1")),
             Some(threads) => {
@@ -220,7 +242,30 @@ impl Builder {
             threads,
             simd,
             conv,
+            bf16,
             arenas,
         })
+    }
+
+    /// What multiplies bf16.
+    fn unit(self) -> Result<Bf16> {
+        let asked = match self.bf16 {
+            Some(unit) => Some(unit),
+            None => environment("NCA_BF16", bf16::EXPECTED_NAMES)?,
+        };
+        match asked {
+            Some(unit) if unit.available() => Ok(unit),
+            Some(unit) => {
+                let expected = match Bf16::detect() {
+                    Some(best) => format!("one this machine has, at best {best}"),
+                    None => format!("{}, as this machine has no other", Bf16::Portable),
+                };
+                Err(Error::invalid("what multiplies bf16 (NCA_BF16)", unit, expected))
+            }
+            None => Bf16::detect().ok_or_else(|| {
+                let expected = "f32 on this processor, which does not multiply bf16 (NCA_BF16=portable does, slowly)";
+                Error::invalid("precision", Precision::Bf16, expected)
+            }),
+        }
     }
 }

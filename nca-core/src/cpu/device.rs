@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::{Buffer, Cpu, Indices};
 use crate::backend::Device;
 use crate::error::{Result, check_len};
+use crate::precision::Precision;
 
 /// Floats a task copies: 512 KiB.
 const COPY_PART: usize = 128 * 1024;
@@ -20,7 +21,12 @@ impl Device for Cpu {
 
     fn describe(&self) -> String {
         let plural = if self.threads == 1 { "" } else { "s" };
-        format!("cpu ({} thread{plural}, {})", self.threads, self.simd)
+        let bf16 = self.bf16.map_or_else(String::new, |unit| format!(", bf16 by {unit}"));
+        format!("cpu ({} thread{plural}, {}{bf16})", self.threads, self.simd)
+    }
+
+    fn precision(&self) -> Precision {
+        self.bf16.map_or(Precision::F32, |_| Precision::Bf16)
     }
 
     fn zeros(&self, len: usize) -> Result<Buffer> {

@@ -1,9 +1,10 @@
-//! The fast CPU backend: f32, explicit SIMD chosen at run time, rayon.
+//! The fast CPU backend: f32, or bf16 in the update network; explicit SIMD chosen at run time, rayon.
 
 mod adam;
 mod arena;
 mod avg_pool2;
 mod axpy;
+mod bf16;
 mod buffer;
 mod builder;
 mod channel_affine;
@@ -34,6 +35,7 @@ mod update;
 mod upsample2;
 mod warp;
 
+pub use bf16::Bf16;
 pub use buffer::{Buffer, Indices};
 pub use builder::{Builder, ConvAlgorithm, Simd};
 
@@ -44,7 +46,7 @@ use rayon::ThreadPool;
 use self::arena::Arenas;
 use crate::error::Result;
 
-/// The CPU as a backend, in f32.
+/// The CPU as a backend, in f32, or with the factors of the fused update network in bf16.
 ///
 /// Results do not depend on the number of threads, to the bit; they may differ in the last bits
 /// between instruction sets.
@@ -63,6 +65,8 @@ pub struct Cpu {
     threads: usize,
     simd: Simd,
     conv: ConvAlgorithm,
+    /// What multiplies bf16, if that is the precision of the update network.
+    bf16: Option<Bf16>,
     arenas: Arc<Arenas>,
 }
 
@@ -104,6 +108,12 @@ impl Cpu {
     #[must_use]
     pub fn conv(&self) -> ConvAlgorithm {
         self.conv
+    }
+
+    /// What multiplies bf16, if that is the precision.
+    #[must_use]
+    pub fn bf16(&self) -> Option<Bf16> {
+        self.bf16
     }
 
     /// Runs `job` on this backend's threads.

@@ -39,6 +39,10 @@ impl Layout {
     /// For vectors of `lanes` cells; `None` where keeping does not pay.
     pub(super) fn new(plan: &Plan, lanes: usize) -> Option<Self> {
         let (channels, hidden, tiles) = (plan.stencil.channels, plan.hidden, plan.backward.len());
+        // To multiply bf16 again takes less time than memory would.
+        if plan.bf16.is_some() {
+            return None;
+        }
         // Small hidden layers are summed up part by part, by tiles of their own.
         if channels < LEAST_CHANNELS || hidden <= SMALL_HIDDEN {
             return None;
@@ -221,7 +225,7 @@ mod tests {
             let config = NcaConfig::preset(preset, 33, 41).unwrap();
             let grid = Grid::new(2, 29, 67);
             let lanes = super::super::lanes(cpu.simd(), grid.width);
-            let layout = Layout::new(&Plan::new(&config, grid, lanes), lanes).unwrap();
+            let layout = Layout::new(&cpu.plan(&config, grid), lanes).unwrap();
             assert!(layout.tiles > 3, "{layout:?}");
             let len = config.channels * grid.cells();
             let wave = |f: f32| (0..len).map(|i| (i as f32 * f).sin()).collect::<Vec<_>>();

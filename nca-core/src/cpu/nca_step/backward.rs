@@ -4,22 +4,56 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::bf16::{Turned, dispatch};
 use super::super::gemm::{Bias, Blocks, Gate, OverCells, Panels, Plain, Strided, multiply, multiply_over_cells};
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::activations::{Activations, load_block};
 use super::active::{Active, leading};
 use super::adjoint::{Spread, adjoint_tile, ring_len};
+use super::bf16;
 use super::hidden::hidden_block;
 use super::mask::Mask;
 use super::stencil::{Panel, perceive_tile};
 use super::tiling::Tile;
 use super::weights::Weights;
 
+/// How the gradients of w1 and w2 are computed and lie.
+pub(super) enum Matrices {
+    F32([OverCells; 2]),
+    Bf16([Turned; 2]),
+}
+
+impl Matrices {
+    fn new<S: Isa>(plan: &Plan) -> Self {
+        let shapes = [(plan.hidden, plan.inputs()), (plan.stencil.channels, plan.hidden)];
+        let vectors = plan.backward_active().div_ceil(S::LANES);
+        match plan.bf16 {
+            Some(_) => Self::Bf16(shapes.map(|(rows, columns)| Turned::new(rows, columns))),
+            None => Self::F32(shapes.map(|(rows, columns)| OverCells::new::<S>(rows, columns, vectors))),
+        }
+    }
+
+    /// Elements of both.
+    fn len(&self) -> [usize; 2] {
+        match self {
+            Self::F32(ways) => ways.map(OverCells::len),
+            Self::Bf16(ways) => ways.map(Turned::len),
+        }
+    }
+
+    /// Where element `(row, column)` of matrix `matrix` lies.
+    pub(super) fn index(&self, matrix: usize, row: usize, column: usize) -> usize {
+        match self {
+            Self::F32(ways) => ways[matrix].index(row, column),
+            Self::Bf16(ways) => ways[matrix].index(row, column),
+        }
+    }
+}
+
 /// Where the parts of a group's parameter gradients lie.
 pub(super) struct GradLayout {
-    pub(super) w1: OverCells,
-    pub(super) w2: OverCells,
+    pub(super) matrices: Matrices,
     pub(super) w2_start: usize,
     pub(super) b1_start: usize,
     pub(super) b2_start: usize,
@@ -28,15 +62,13 @@ pub(super) struct GradLayout {
 
 impl GradLayout {
     pub(super) fn new<S: Isa>(plan: &Plan) -> Self {
-        let vectors = plan.backward_active().div_ceil(S::LANES);
-        let w1 = OverCells::new::<S>(plan.hidden, plan.inputs(), vectors);
-        let w2 = OverCells::new::<S>(plan.stencil.channels, plan.hidden, vectors);
-        let w2_start = w1.len().next_multiple_of(16);
-        let b1_start = w2_start + w2.len().next_multiple_of(16);
+        let matrices = Matrices::new::<S>(plan);
+        let [w1, w2] = matrices.len();
+        let w2_start = w1.next_multiple_of(16);
+        let b1_start = w2_start + w2.next_multiple_of(16);
         let b2_start = b1_start + plan.hidden.next_multiple_of(16);
         Self {
-            w1,
-            w2,
+            matrices,
             w2_start,
             b1_start,
             b2_start,
@@ -81,22 +113,26 @@ pub(super) struct Pieces<S: Isa> {
     g_dx: *mut f32,
     /// What [`multiply_over_cells`] transposes.
     turned: *mut f32,
+    /// Where factors are bf16.
+    bf16: Option<bf16::Scratch>,
 }
 
 impl<S: Isa> Pieces<S> {
     pub(super) fn carve(carver: &mut Carver, plan: &Plan) -> Self {
         let tiling = &plan.backward;
-        let ld = leading::<S>(tiling.max_height() * tiling.max_width());
+        let cells = tiling.max_height() * tiling.max_width();
+        let ld = leading::<S>(cells);
         let [channels, inputs, hidden] =
             [plan.stencil.channels, plan.inputs(), plan.hidden].map(OverCells::padded_rows::<S>);
         Self {
             active: Active::carve(carver, tiling),
             spread: Spread::carve(carver, tiling, plan.stencil.kernels),
             z: carver.take(inputs * ld),
-            h: carver.take(hidden * ld),
+            h: carver.take(if plan.bf16.is_some() { 0 } else { hidden * ld }),
             dx: carver.take(if plan.clamped() { channels * ld } else { 0 }),
             g_dx: carver.take(channels * ld),
             turned: carver.take(OverCells::scratch()),
+            bf16: bf16::Scratch::carve(carver, plan, cells, true),
         }
     }
 }
@@ -139,8 +175,28 @@ unsafe fn backward_tile<S: Isa>(
         let g_x = job.g_x.get().add(sample);
         let panel = Panel { start: pieces.z, ld };
         perceive_tile(s, plan, &tile, active, x, weights.zeros, 0..channels, panel);
-        let kept = job.activations.and_then(|kept| kept.get(index, vectors));
-        hidden_layer(s, plan, weights, pieces, kept, ld, vectors);
+        let rounded = weights.bf16.as_ref().zip(pieces.bf16);
+        if let Some((rounded, scratch)) = rounded {
+            let layers = bf16::Forward {
+                weights: rounded,
+                b1: weights.b1,
+                b2: weights.b2,
+                scratch,
+                z: pieces.z,
+                dx: if plan.clamped() {
+                    pieces.dx
+                } else {
+                    std::ptr::null_mut()
+                },
+                ld,
+                cells: active.count,
+                keep: true,
+            };
+            dispatch(rounded.unit, layers);
+        } else {
+            let kept = job.activations.and_then(|kept| kept.get(index, vectors));
+            hidden_layer(s, plan, weights, pieces, kept, ld, vectors);
+        }
         let base = if plan.clamped() {
             clamp_backward(s, plan, &tile, active, x, pieces.dx, ld, g_next, g_x);
             g_x.cast_const()
@@ -148,24 +204,30 @@ unsafe fn backward_tile<S: Isa>(
             g_next
         };
         gather(s, plan, &tile, active, base, pieces.g_dx, ld);
-        parameters(s, job, layout, pieces, ld, vectors, index == job.tiles.start);
-        let (inputs, hidden) = (Panels::new::<S>(plan.inputs()), plan.hidden);
-        for (column, vectors) in Blocks::new::<S>(vectors) {
-            let h = Strided {
-                start: pieces.h.add(column),
-                stride: ld,
-            };
-            multiply(
-                s,
-                inputs,
-                hidden,
-                weights.w1_transposed,
-                h,
-                vectors,
-                pieces.z.add(column),
-                ld,
-                Plain,
-            );
+        let (grads, fresh) = (job.grads.get(), index == job.tiles.start);
+        let matrices = [grads, grads.add(layout.w2_start)];
+        let g_b1 = grads.add(layout.b1_start);
+        row_sums(s, pieces.g_dx, ld, channels, vectors, grads.add(layout.b2_start), fresh);
+        match (&layout.matrices, rounded) {
+            (&Matrices::F32(ways), _) => {
+                layers_backward(s, plan, weights, pieces, ld, vectors, ways, matrices, g_b1, fresh);
+            }
+            (&Matrices::Bf16(ways), Some((rounded, scratch))) => {
+                let layers = bf16::Backward {
+                    weights: rounded,
+                    scratch,
+                    g_dx: pieces.g_dx,
+                    g_z: pieces.z,
+                    ld,
+                    cells: active.count,
+                    ways,
+                    matrices,
+                    g_b1,
+                    fresh,
+                };
+                dispatch(rounded.unit, layers);
+            }
+            (Matrices::Bf16(_), None) => unreachable!("weights and scratch are carved for the plan"),
         }
         pieces.spread.clear(&tile);
         let ring = job.rings.get().add(index * channels * ring_len(&plan.backward));
@@ -267,46 +329,41 @@ unsafe fn clamp_backward<S: Isa>(
     }
 }
 
-/// Gradients of the parameters; `h` turns from the hidden layer into the gradient before its ReLU.
+/// Gradients of w1, w2 and b1, computed in the given `ways`; `h` turns from the hidden layer into the gradient before
+/// its ReLU, and `z` from the perception into its gradient.
 #[inline(always)]
-unsafe fn parameters<S: Isa>(
+unsafe fn layers_backward<S: Isa>(
     s: S,
-    job: &BackwardGroup<'_>,
-    layout: &GradLayout,
+    plan: &Plan,
+    weights: &Weights,
     pieces: &Pieces<S>,
     ld: usize,
     vectors: usize,
+    [w1, w2]: [OverCells; 2],
+    [g_w1, g_w2]: [*mut f32; 2],
+    g_b1: *mut f32,
     fresh: bool,
 ) {
-    let plan = job.plan;
-    let (hidden, channels) = (Panels::new::<S>(plan.hidden), plan.stencil.channels);
-    let grads = job.grads.get();
-    // SAFETY: the caller's condition; `grads` holds `layout.len` floats.
+    let [inputs, hidden] = [plan.inputs(), plan.hidden].map(Panels::new::<S>);
+    let turned = pieces.turned;
+    let columns = |panel: *mut f32, column: usize| Strided {
+        start: panel.wrapping_add(column),
+        stride: ld,
+    };
+    // SAFETY: the caller's condition; the gradients are as long as their layouts say.
     unsafe {
-        let (g_w1, g_w2) = (grads, grads.add(layout.w2_start));
-        let turned = pieces.turned;
-        multiply_over_cells(s, layout.w2, pieces.g_dx, pieces.h, ld, vectors, turned, g_w2, fresh);
-        row_sums(s, pieces.g_dx, ld, channels, vectors, grads.add(layout.b2_start), fresh);
+        multiply_over_cells(s, w2, pieces.g_dx, pieces.h, ld, vectors, turned, g_w2, fresh);
         for (column, vectors) in Blocks::new::<S>(vectors) {
-            let g_dx = Strided {
-                start: pieces.g_dx.add(column),
-                stride: ld,
-            };
-            let h = pieces.h.add(column);
-            multiply(
-                s,
-                hidden,
-                channels,
-                job.weights.w2_transposed,
-                g_dx,
-                vectors,
-                h,
-                ld,
-                Gate,
-            );
+            let (g_dx, h) = (columns(pieces.g_dx, column), pieces.h.add(column));
+            let (w2, channels) = (weights.w2_transposed, plan.stencil.channels);
+            multiply(s, hidden, channels, w2, g_dx, vectors, h, ld, Gate);
         }
-        multiply_over_cells(s, layout.w1, pieces.h, pieces.z, ld, vectors, turned, g_w1, fresh);
-        row_sums(s, pieces.h, ld, plan.hidden, vectors, grads.add(layout.b1_start), fresh);
+        multiply_over_cells(s, w1, pieces.h, pieces.z, ld, vectors, turned, g_w1, fresh);
+        row_sums(s, pieces.h, ld, plan.hidden, vectors, g_b1, fresh);
+        for (column, vectors) in Blocks::new::<S>(vectors) {
+            let (h, z) = (columns(pieces.h, column), pieces.z.add(column));
+            multiply(s, inputs, plan.hidden, weights.w1_transposed, h, vectors, z, ld, Plain);
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 #![allow(unsafe_code)]
 
 use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::bf16::dispatch;
 use super::super::gemm::{Bias, Blocks, Panels, Strided, multiply};
 use super::super::simd::{Isa, Kernel, prefetch};
 use super::activations::{Activations, store_block};
 use super::active::{Active, leading};
+use super::bf16;
 use super::hidden::hidden_block;
 use super::mask::Mask;
 use super::stencil::{Panel, perceive_tile};
@@ -41,16 +43,21 @@ pub(super) struct Pieces<S: Isa> {
     h: *mut f32,
     /// Update, `[C, active cells]`.
     dx: *mut f32,
+    /// Where factors are bf16.
+    bf16: Option<bf16::Scratch>,
 }
 
 impl<S: Isa> Pieces<S> {
     pub(super) fn carve(carver: &mut Carver, plan: &Plan, tiling: &Tiling) -> Self {
-        let ld = leading::<S>(tiling.max_height() * tiling.max_width());
+        let cells = tiling.max_height() * tiling.max_width();
+        let ld = leading::<S>(cells);
+        let hidden = if plan.bf16.is_some() { 0 } else { plan.hidden };
         Self {
             active: Active::carve(carver, tiling),
             z: carver.take(plan.stencil.row(plan.part, 0) * ld),
-            h: carver.take(Panels::new::<S>(plan.hidden).padded() * ld.max(S::VECTORS * S::LANES)),
+            h: carver.take(Panels::new::<S>(hidden).padded() * ld.max(S::VECTORS * S::LANES)),
             dx: carver.take(Panels::new::<S>(plan.stencil.channels).padded() * ld),
+            bf16: bf16::Scratch::carve(carver, plan, cells, false),
         }
     }
 }
@@ -90,6 +97,22 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
             }
             let panel = Panel { start: pieces.z, ld };
             perceive_tile(s, plan, &tile, active, x, weights.zeros, part.clone(), panel);
+            if let Some((rounded, scratch)) = weights.bf16.as_ref().zip(pieces.bf16) {
+                // All channels at once: `Plan::new`.
+                let layers = bf16::Forward {
+                    weights: rounded,
+                    b1: weights.b1,
+                    b2: weights.b2,
+                    scratch,
+                    z: pieces.z,
+                    dx: pieces.dx,
+                    ld,
+                    cells: active.count,
+                    keep: false,
+                };
+                dispatch(rounded.unit, layers);
+                break;
+            }
             let last = part.end == plan.stencil.channels;
             for (column, vectors) in Blocks::new::<S>(vectors) {
                 let z = Strided {

@@ -9,6 +9,7 @@
 //!    columns, so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z`
 //!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
+//!    Where factors are bf16, [`bf16`] does both layers.
 //!
 //! Backward recomputes 1–3 ([`backward`]), of which a rollout may have kept `h` ([`activations`]): the gradient is
 //! gathered at the active cells, goes back through both layers, and the gradient of the perception is spread and
@@ -22,6 +23,7 @@ mod activations;
 mod active;
 mod adjoint;
 mod backward;
+mod bf16;
 mod forward;
 mod hidden;
 mod mask;
@@ -44,6 +46,7 @@ use self::stencil::Stencil;
 use self::tiling::Tiling;
 use self::weights::{Pack, Weights};
 use super::arena::{Carver, Shared};
+use super::bf16::Bf16;
 use super::gemm::block_columns;
 use super::mlp::check_params;
 use super::simd::{Isa, Kernel, dispatch, lanes};
@@ -101,11 +104,13 @@ struct Plan {
     backward: Tiling,
     /// Groups of backward tiles.
     groups: usize,
+    /// What multiplies bf16, if factors are that.
+    bf16: Option<Bf16>,
 }
 
 impl Plan {
     /// For vectors of `lanes` floats.
-    fn new(config: &NcaConfig, grid: Grid, lanes: usize) -> Self {
+    fn new(config: &NcaConfig, grid: Grid, lanes: usize, bf16: Option<Bf16>) -> Self {
         let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
         let wide = if lanes > 8 { 2 } else { 1 };
         let cells = |floats: usize, per_cell: usize| {
@@ -114,7 +119,7 @@ impl Plan {
             let active = (floats / per_cell).min(share).clamp(least, most);
             ((active as f64 / config.fire_rate) as usize).min(MOST_CELLS)
         };
-        let part = if hidden > SMALL_HIDDEN {
+        let part = if hidden > SMALL_HIDDEN || bf16.is_some() {
             channels
         } else {
             channels.min(PART_CHANNELS)
@@ -137,6 +142,7 @@ impl Plan {
             forward: Tiling::new(grid, cells(FORWARD_FLOATS, inputs)),
             backward,
             groups: groups.min(backward.len()),
+            bf16,
         }
     }
 
@@ -218,13 +224,17 @@ impl BackwardMemory {
 }
 
 impl Cpu {
+    fn plan(&self, config: &NcaConfig, grid: Grid) -> Plan {
+        Plan::new(config, grid, lanes(self.simd, grid.width), self.bf16)
+    }
+
     /// Floats of the activations of a step ([`activations`]), 0 where none are kept.
     pub(super) fn activations_len_of(&self, config: &NcaConfig, grid: Grid) -> usize {
         if grid.cells() == 0 {
             return 0;
         }
-        let lanes = lanes(self.simd, grid.width);
-        Layout::new(&Plan::new(config, grid, lanes), lanes).map_or(0, |layout| layout.len())
+        let plan = self.plan(config, grid);
+        Layout::new(&plan, lanes(self.simd, grid.width)).map_or(0, |layout| layout.len())
     }
 
     /// Runs `steps` with the plan and the packed weights, on the backend's threads.
@@ -241,7 +251,7 @@ impl Cpu {
         if grid.cells() == 0 {
             return Ok(());
         }
-        let plan = &Plan::new(config, grid, lanes(self.simd, grid.width));
+        let plan = &self.plan(config, grid);
         self.install(|| {
             self.arenas.with_call(
                 |carver| Weights::carve(carver, plan, false),
@@ -279,7 +289,7 @@ impl Cpu {
         if grid.cells() == 0 {
             return Ok(());
         }
-        let plan = &Plan::new(config, grid, lanes(self.simd, grid.width));
+        let plan = &self.plan(config, grid);
         let grad_len = dispatch(self.simd, grid.width, GradLength(plan));
         self.install(|| {
             self.arenas.with_call(

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::super::Buffer;
-use super::super::gemm::OverCells;
 use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::backward::GradLayout;
@@ -38,14 +37,11 @@ fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut 
         }
     });
     let sums = &*sums;
-    add_matrix(
-        layout.w1,
-        sums,
-        plan.stencil.kernels,
-        plan.stencil.channels,
-        &mut grads.w1,
-    );
-    add_matrix(layout.w2, &sums[layout.w2_start..], 1, plan.hidden, &mut grads.w2);
+    let (kernels, channels) = (plan.stencil.kernels, plan.stencil.channels);
+    let w1 = |row: usize, column: usize| sums[layout.matrices.index(0, row, column)];
+    add_matrix(w1, kernels, channels, &mut grads.w1);
+    let w2 = |row: usize, column: usize| sums[layout.w2_start + layout.matrices.index(1, row, column)];
+    add_matrix(w2, 1, plan.hidden, &mut grads.w2);
     add_vector(&sums[layout.b1_start..], &mut grads.b1);
     if let Some(b2) = &mut grads.b2 {
         add_vector(&sums[layout.b2_start..], b2);
@@ -54,13 +50,13 @@ fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut 
 
 /// Adds a product to a row-major matrix: column `i·kernels + k` of the product to column
 /// `k·inputs + i` of the matrix.
-fn add_matrix(product: OverCells, sums: &[f32], kernels: usize, inputs: usize, to: &mut [f32]) {
+fn add_matrix(product: impl Fn(usize, usize) -> f32 + Sync, kernels: usize, inputs: usize, to: &mut [f32]) {
     to.par_chunks_exact_mut(kernels * inputs)
         .enumerate()
         .for_each(|(row, to)| {
             for (kernel, to) in to.chunks_exact_mut(inputs).enumerate() {
                 for (input, to) in to.iter_mut().enumerate() {
-                    *to += sums[product.index(row, input * kernels + kernel)];
+                    *to += product(row, input * kernels + kernel);
                 }
             }
         });

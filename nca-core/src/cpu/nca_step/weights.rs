@@ -7,7 +7,7 @@ use super::super::Buffer;
 use super::super::arena::{Arenas, Carver};
 use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
-use super::{Plan, backward, forward, parts};
+use super::{Plan, backward, bf16, forward, parts};
 use crate::params::Params;
 
 /// Packed matrices; those of the backward pass are null where it is not needed.
@@ -27,6 +27,8 @@ pub(super) struct Weights {
     pub(super) w1_transposed: *const f32,
     /// W2ᵀ, D rows of C.
     pub(super) w2_transposed: *const f32,
+    /// The matrices in bf16, and none of the above, where that is what is multiplied.
+    pub(super) bf16: Option<bf16::Weights>,
     /// As many zeros as a row has cells.
     pub(super) zeros: *const f32,
     /// [`Stencil::input`] of every row, for [`Pack`].
@@ -44,16 +46,19 @@ impl Weights {
     /// Takes the memory; [`Pack`] fills it.
     pub(super) fn carve(carver: &mut Carver, plan: &Plan, backward: bool) -> Self {
         let (inputs, hidden, channels) = (plan.inputs(), plan.hidden, plan.stencil.channels);
+        let bf16 = bf16::Weights::carve(carver, plan, backward);
         let mut matrix = |rows: usize, depth: usize| carver.take::<f32>(most_padded(rows) * depth);
-        let transposed = if backward {
+        let transposed = if backward && bf16.is_none() {
             (inputs, hidden, channels)
         } else {
             (0, 0, 0)
         };
+        let exact = usize::from(bf16.is_none());
         Self {
-            w1: matrix(hidden, inputs),
+            bf16,
+            w1: matrix(hidden, exact * inputs),
             b1: matrix(hidden, 1),
-            w2: matrix(channels, hidden),
+            w2: matrix(channels, exact * hidden),
             b2: matrix(channels, 1),
             w1_transposed: matrix(transposed.0, hidden),
             w2_transposed: matrix(transposed.1, channels),
@@ -101,26 +106,31 @@ impl Kernel for Pack<'_> {
             *input = plan.stencil.input(row);
         }
         let w1 = |row: usize, column: usize| w1[row * inputs + order[column]];
-        // Backward perceives all channels in one go.
-        let perceived = parts(0..channels, if backward { channels } else { plan.part });
-        for part in perceived.flat_map(|perceived| parts(perceived, plan.depth)) {
-            let inputs = plan.stencil.row(part.start, 0)..plan.stencil.row(part.end, 0);
-            let to = weights
-                .w1
-                .wrapping_add(Panels::new::<S>(hidden).padded() * inputs.start);
-            fill(to, hidden, inputs.len(), &|row, column| w1(row, inputs.start + column));
-        }
+        let w2 = |row: usize, column: usize| w2[row * hidden + column];
         fill(weights.b1, hidden, 1, &|row, _| params.b1[row]);
-        fill(weights.w2, channels, hidden, &|row, column| w2[row * hidden + column]);
         fill(weights.b2, channels, 1, &|row, _| {
             params.b2.as_ref().map_or(0.0, |b2| b2[row])
         });
+        if let Some(bf16) = &weights.bf16 {
+            bf16.fill(w1, w2);
+        } else {
+            // Backward perceives all channels in one go.
+            let perceived = parts(0..channels, if backward { channels } else { plan.part });
+            for part in perceived.flat_map(|perceived| parts(perceived, plan.depth)) {
+                let inputs = plan.stencil.row(part.start, 0)..plan.stencil.row(part.end, 0);
+                let to = weights
+                    .w1
+                    .wrapping_add(Panels::new::<S>(hidden).padded() * inputs.start);
+                fill(to, hidden, inputs.len(), &|row, column| w1(row, inputs.start + column));
+            }
+            fill(weights.w2, channels, hidden, &w2);
+            if backward {
+                fill(weights.w1_transposed, inputs, hidden, &|row, column| w1(column, row));
+                fill(weights.w2_transposed, hidden, channels, &|row, column| w2(column, row));
+            }
+        }
         if backward {
             arenas.reserve_threads(|carver| backward::Pieces::<S>::carve(carver, plan));
-            fill(weights.w1_transposed, inputs, hidden, &|row, column| w1(column, row));
-            fill(weights.w2_transposed, hidden, channels, &|row, column| {
-                w2[column * hidden + row]
-            });
         } else {
             let tiling = plan.forward_tiling(keep);
             arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling));

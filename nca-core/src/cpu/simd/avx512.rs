@@ -13,13 +13,13 @@ use super::Isa;
 
 /// Proof that the machine has AVX-512F (and with it AVX2 and FMA).
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+pub(in crate::cpu) struct Avx512(());
 
 impl Avx512 {
     /// # Safety
     /// The machine must have AVX-512F.
     #[inline(always)]
-    pub(super) unsafe fn new() -> Self {
+    pub(in crate::cpu) unsafe fn new() -> Self {
         Self(())
     }
 }

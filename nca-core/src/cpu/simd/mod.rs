@@ -15,6 +15,10 @@ mod avx2;
 mod avx512;
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::Avx512;
+pub(super) use portable::Wide;
+
 use super::Simd;
 
 /// An instruction set: a vector of [`Isa::LANES`] f32 and the register tile that suits it.
@@ -135,7 +139,7 @@ pub(super) fn lanes(simd: Simd, width: usize) -> usize {
 #[target_feature(enable = "avx512f,avx2,fma")]
 unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function's own condition.
-    kernel.run(unsafe { avx512::Avx512::new() })
+    kernel.run(unsafe { Avx512::new() })
 }
 
 /// # Safety

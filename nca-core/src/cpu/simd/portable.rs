@@ -4,15 +4,14 @@ use super::Isa;
 
 /// Arrays of `N` floats, register tiles of `M` rows of `T` vectors.
 #[derive(Clone, Copy)]
-pub(super) struct Portable<const N: usize, const M: usize, const T: usize>;
+pub(in crate::cpu) struct Portable<const N: usize, const M: usize, const T: usize>;
 
 /// The baseline vectors: SSE2, NEON.
 pub(super) type Baseline = Portable<4, 4, 2>;
 /// For rows narrower than that.
 pub(super) type Scalar = Portable<1, 4, 2>;
 /// The shape of AVX-512 on machines without it.
-#[cfg(test)]
-pub(super) type Wide = Portable<16, 8, 3>;
+pub(in crate::cpu) type Wide = Portable<16, 8, 3>;
 
 impl<const N: usize, const M: usize, const T: usize> Portable<N, M, T> {
     #[inline(always)]

@@ -1,0 +1,97 @@
+//! The operations on bf16 that an instruction set must have.
+
+// Products of tiles in scratch memory.
+#![allow(unsafe_code)]
+
+use super::super::simd::Isa;
+use super::Bf16;
+use super::portable::Portable;
+use super::product::{BLOCK, Left};
+
+/// Vector of a unit: 16 floats, 16 pairs or 32 numbers.
+pub(in crate::cpu) type Vector<U> = <<U as Unit>::S as Isa>::V;
+
+/// What multiplies bf16, with vectors of sixteen lanes.
+pub(in crate::cpu) trait Unit: Copy {
+    /// Its f32.
+    type S: Isa;
+    /// Its f32.
+    fn isa(self) -> Self::S;
+    /// Pairs of two vectors of f32, rounded to nearest, ties to even: `low` in the lower halves.
+    fn pair(self, low: Vector<Self>, high: Vector<Self>) -> Vector<Self>;
+    /// 32 numbers one after the other: `a`, then `b`, rounded as by [`Unit::pair`].
+    fn narrow(self, a: Vector<Self>, b: Vector<Self>) -> Vector<Self>;
+    /// `v` where the 32 numbers `x` are above 0, else 0.
+    fn where_positive(self, x: Vector<Self>, v: [Vector<Self>; 2]) -> [Vector<Self>; 2];
+    /// `C = A·B` for the first `rows ≤ 32` rows of `A`, summed over `pairs` pairs: `b` has [`BLOCK`] pairs a row and
+    /// [`padded_pairs`](super::product::padded_pairs) rows, those beyond `pairs` being zeros; `c` is a square of
+    /// [`BLOCK`] floats a row. What rows of `c` beyond `rows` hold afterwards is unspecified.
+    ///
+    /// # Safety
+    /// The operands must be valid in these shapes, `A` with whole tiles of 16 rows.
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32);
+}
+
+/// Work compiled once for each unit.
+pub(in crate::cpu) trait Job {
+    /// Does it; must be `#[inline(always)]`, as all it calls.
+    fn run<U: Unit>(self, u: U);
+}
+
+/// Runs `job` on `unit`, which must be available.
+pub(in crate::cpu) fn dispatch<J: Job>(unit: Bf16, job: J) {
+    match unit {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Cpu` is only built for a unit that is available.
+        Bf16::Amx => unsafe { super::amx::run(job) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Bf16::Avx512 => unsafe { super::avx512::run(job) },
+        #[cfg(not(target_arch = "x86_64"))]
+        Bf16::Amx | Bf16::Avx512 => unreachable!("not available here"),
+        Bf16::Portable => job.run(Portable),
+    }
+}
+
+/// A unit that multiplies two vectors of pairs.
+pub(super) trait Dots: Unit {
+    /// `c` and the products of both numbers of each pair.
+    fn dot(self, a: Vector<Self>, b: Vector<Self>, c: Vector<Self>) -> Vector<Self>;
+}
+
+/// Rows of the register tile of [`multiply_by_dots`].
+const ROWS: usize = 8;
+
+/// [`Unit::multiply`] in vectors.
+///
+/// # Safety
+/// As there.
+#[expect(clippy::needless_range_loop)] // Constant bounds unroll, so that the tile stays in registers.
+#[inline(always)]
+pub(super) unsafe fn multiply_by_dots<U: Dots>(u: U, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
+    let s = u.isa();
+    for first in (0..rows).step_by(ROWS) {
+        // SAFETY: the caller's condition; `ROWS` divides the rows of a tile.
+        unsafe {
+            let mut sums = [[s.splat(0.0); 2]; ROWS];
+            for start in (0..pairs).step_by(16) {
+                let weights = a.at(first, start);
+                for pair in 0..16.min(pairs - start) {
+                    let from = b.add((start + pair) * BLOCK);
+                    let columns = [s.load(from), s.load(from.add(16))];
+                    for r in 0..ROWS {
+                        let weight = s.splat(*weights.add(r * a.row + pair));
+                        for v in 0..2 {
+                            sums[r][v] = u.dot(weight, columns[v], sums[r][v]);
+                        }
+                    }
+                }
+            }
+            for r in 0..ROWS {
+                for v in 0..2 {
+                    s.store(c.add((first + r) * BLOCK + 16 * v), sums[r][v]);
+                }
+            }
+        }
+    }
+}
