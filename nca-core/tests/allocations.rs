@@ -58,6 +58,7 @@ fn hot_loops_allocate_only_once() {
     for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
         let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
         steps_and_rollouts(&cpu.build().unwrap());
+        convolutions(&cpu.conv(ConvAlgorithm::Direct).build().unwrap());
     }
     distances(&cpu);
     for conv in ConvAlgorithm::ALL {

@@ -222,6 +222,14 @@ fn number_of_threads_does_not_matter_to_convolutions() {
         let one = run(1);
         assert!(one == run(2) && one == run(3), "{simd}");
     }
+    for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        let run = |threads| {
+            let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);
+            convolution(&cpu.conv(ConvAlgorithm::Direct).build().unwrap())
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3), "{unit}");
+    }
 }
 
 #[test]

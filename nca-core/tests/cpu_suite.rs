@@ -42,7 +42,7 @@ mod direct_convolutions {
     }
 }
 
-/// What is multiplied in bf16: the update network of the fused step.
+/// What may be multiplied in bf16: the update network of the fused step, and convolutions.
 mod bf16 {
     use super::*;
 
@@ -67,6 +67,17 @@ mod bf16 {
     fn rollout() {
         for cpu in backends() {
             testkit::run(cpu, testkit::rollout::parity);
+        }
+    }
+
+    #[test]
+    fn conv2d() {
+        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+            let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
+            testkit::run(
+                cpu.conv(ConvAlgorithm::Direct).build().expect("available"),
+                testkit::conv2d::parity,
+            );
         }
     }
 }

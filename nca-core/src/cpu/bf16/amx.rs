@@ -137,40 +137,59 @@ impl Unit for Amx {
     fn where_positive(self, x: __m512, v: [__m512; 2]) -> [__m512; 2] {
         self.0.where_positive(x, v)
     }
-    /// Tiles 0 to 3 are `C`, 4 and 5 of `A`, 6 and 7 of `B`.
     #[inline(always)]
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
-        let row_bytes = a.row * size_of::<f32>();
-        // SAFETY: the caller's condition; a `multiply` is never interrupted by another on the same thread.
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32) {
+        // SAFETY: the caller's condition; tiles are configured, and nobody else uses them on this thread.
         unsafe {
-            clear!("0");
-            clear!("1");
-            if rows <= TILE {
-                for start in (0..padded_pairs(pairs)).step_by(TILE) {
-                    load!("4", a.at(0, start), row_bytes);
-                    load!("6", b.add(start * BLOCK), BLOCK_BYTES);
-                    load!("7", b.add(start * BLOCK + TILE), BLOCK_BYTES);
-                    multiply!("0", "4", "6");
+            match (rows > TILE, vectors > 1) {
+                (true, true) => multiply_tiles::<true, true>(a, pairs, b, c),
+                (true, false) => multiply_tiles::<true, false>(a, pairs, b, c),
+                (false, true) => multiply_tiles::<false, true>(a, pairs, b, c),
+                (false, false) => multiply_tiles::<false, false>(a, pairs, b, c),
+            }
+        }
+    }
+}
+
+/// One tile of `C`, or two, or four: tiles 0 to 3 are `C`, 4 and 5 of `A`, 6 and 7 of `B`.
+#[inline(always)]
+unsafe fn multiply_tiles<const TALL: bool, const WIDE: bool>(a: Left, pairs: usize, b: *const f32, c: *mut f32) {
+    let (row_bytes, run) = (a.row * size_of::<f32>(), padded_pairs(pairs));
+    // SAFETY: the caller's condition.
+    unsafe {
+        clear!("0");
+        clear!("1");
+        clear!("2");
+        clear!("3");
+        for number in 0..a.runs {
+            let b = b.add(number * run * BLOCK);
+            for start in (0..run).step_by(TILE) {
+                let b = b.add(start * BLOCK);
+                load!("6", b, BLOCK_BYTES);
+                load!("4", a.at(0, number, start), row_bytes);
+                multiply!("0", "4", "6");
+                if WIDE {
+                    load!("7", b.add(TILE), BLOCK_BYTES);
                     multiply!("1", "4", "7");
                 }
-            } else {
-                clear!("2");
-                clear!("3");
-                for start in (0..padded_pairs(pairs)).step_by(TILE) {
-                    load!("4", a.at(0, start), row_bytes);
-                    load!("6", b.add(start * BLOCK), BLOCK_BYTES);
-                    load!("7", b.add(start * BLOCK + TILE), BLOCK_BYTES);
-                    load!("5", a.at(TILE, start), row_bytes);
-                    multiply!("0", "4", "6");
-                    multiply!("1", "4", "7");
+                if TALL {
+                    load!("5", a.at(TILE, number, start), row_bytes);
                     multiply!("2", "5", "6");
+                }
+                if TALL && WIDE {
                     multiply!("3", "5", "7");
                 }
-                store!("2", c.add(TILE * BLOCK));
-                store!("3", c.add(TILE * BLOCK + TILE));
             }
-            store!("0", c);
+        }
+        store!("0", c);
+        if WIDE {
             store!("1", c.add(TILE));
+        }
+        if TALL {
+            store!("2", c.add(TILE * BLOCK));
+        }
+        if TALL && WIDE {
+            store!("3", c.add(TILE * BLOCK + TILE));
         }
     }
 }

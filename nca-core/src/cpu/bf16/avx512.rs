@@ -85,9 +85,9 @@ impl Unit for Avx512Bf16 {
         }
     }
     #[inline(always)]
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32) {
         // SAFETY: the caller's condition.
-        unsafe { multiply_by_dots(self, a, rows, pairs, b, c) };
+        unsafe { multiply_by_dots(self, a, rows, pairs, b, vectors, c) };
     }
 }
 

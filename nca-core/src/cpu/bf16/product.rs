@@ -26,10 +26,15 @@ fn pairs_of(depth: usize) -> usize {
     depth.div_ceil(2)
 }
 
-/// A left operand: rows of pairs in tiles of 16 × 16.
+/// A left operand: rows of pairs in tiles of 16 × 16. A row may consist of several runs of pairs, which need not follow
+/// each other.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Left {
     start: *const f32,
+    /// Runs of a row.
+    pub(super) runs: usize,
+    /// Pairs from the start of a run to that of the next.
+    jump: usize,
     /// Pairs from row to row of a tile.
     pub(super) row: usize,
     /// Pairs from a tile to the one below.
@@ -44,32 +49,36 @@ impl Left {
     pub(in crate::cpu) fn packed(start: *const f32, depth: usize) -> Self {
         Self {
             start,
+            runs: 1,
+            jump: 0,
             row: TILE,
             down: TILE * padded_pairs(pairs_of(depth)),
             across: TILE * TILE,
         }
     }
 
-    /// Rows `row` pairs apart.
+    /// Rows `row` pairs apart, with runs that begin `jump` pairs apart.
     #[inline(always)]
-    fn rows(start: *const f32, row: usize) -> Self {
+    pub(in crate::cpu) fn rows(start: *const f32, row: usize, runs: usize, jump: usize) -> Self {
         Self {
             start,
+            runs,
+            jump,
             row,
             down: TILE * row,
             across: TILE,
         }
     }
 
-    /// Where row `row` begins at pair `pair`, the first of a tile.
+    /// Where row `row` begins at pair `pair` of run `run`, the first of a tile.
     ///
     /// # Safety
     /// They must exist.
     #[inline(always)]
-    pub(super) unsafe fn at(self, row: usize, pair: usize) -> *const f32 {
+    pub(super) unsafe fn at(self, row: usize, run: usize, pair: usize) -> *const f32 {
         let within = row / TILE * self.down + row % TILE * self.row;
         // SAFETY: the caller's condition.
-        unsafe { self.start.add(within + pair / TILE * self.across) }
+        unsafe { self.start.add(within + run * self.jump + pair / TILE * self.across) }
     }
 
     /// The operand from row `row`, the first of a tile, on.
@@ -77,7 +86,7 @@ impl Left {
     unsafe fn below(self, row: usize) -> Self {
         Self {
             // SAFETY: the caller's condition.
-            start: unsafe { self.at(row, 0) },
+            start: unsafe { self.at(row, 0, 0) },
             ..self
         }
     }
@@ -228,7 +237,7 @@ pub(in crate::cpu) trait Finish<U: Unit>: Copy {
     unsafe fn rows(self, u: U, row: usize, count: usize, c: *const f32);
 }
 
-/// `A·B` for one block of columns, handed to `finish` in squares of 32 rows.
+/// `A·B` for one block of columns, of which `vectors` vectors count, handed to `finish` in squares of 32 rows.
 ///
 /// # Safety
 /// `a` must have the rows, filled up to tiles of 16, and `pairs` pairs; `b` be a block of them, zeros beyond them; `square`
@@ -240,6 +249,7 @@ pub(in crate::cpu) unsafe fn product<U: Unit, F: Finish<U>>(
     rows: usize,
     depth: usize,
     b: *const f32,
+    vectors: usize,
     square: *mut f32,
     finish: F,
 ) {
@@ -247,7 +257,7 @@ pub(in crate::cpu) unsafe fn product<U: Unit, F: Finish<U>>(
         let count = BLOCK.min(rows - row);
         // SAFETY: the caller's condition.
         unsafe {
-            u.multiply(a.below(row), count, pairs_of(depth), b, square);
+            u.multiply(a.below(row), count, pairs_of(depth), b, vectors, square);
             finish.rows(u, row, count, square);
         }
     }
@@ -367,14 +377,14 @@ pub(in crate::cpu) unsafe fn product_over_cells<U: Unit>(
                         s.transpose(from, row, scratch.add(pair * BLOCK + 16 * v), BLOCK);
                     }
                 }
-                let kept = Left::rows(kept.add(start), row);
+                let kept = Left::rows(kept.add(start), row, 1, 0);
                 let add = Add {
                     to: c.add(lane),
                     row: way.lanes,
                     vectors,
                     fresh: fresh && start == 0,
                 };
-                product(u, kept, way.kept, 2 * pairs, scratch, square, add);
+                product(u, kept, way.kept, 2 * pairs, scratch, vectors, square, add);
             }
         }
     }
@@ -441,6 +451,7 @@ mod tests {
                     rows,
                     depth,
                     pairs.as_ptr(),
+                    2,
                     square.as_mut_ptr(),
                     Keep(c.as_mut_ptr()),
                 );

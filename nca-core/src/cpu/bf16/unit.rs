@@ -6,7 +6,7 @@
 use super::super::simd::Isa;
 use super::Bf16;
 use super::portable::Portable;
-use super::product::{BLOCK, Left};
+use super::product::{BLOCK, Left, padded_pairs};
 
 /// Vector of a unit: 16 floats, 16 pairs or 32 numbers.
 pub(in crate::cpu) type Vector<U> = <<U as Unit>::S as Isa>::V;
@@ -23,13 +23,14 @@ pub(in crate::cpu) trait Unit: Copy {
     fn narrow(self, a: Vector<Self>, b: Vector<Self>) -> Vector<Self>;
     /// `v` where the 32 numbers `x` are above 0, else 0.
     fn where_positive(self, x: Vector<Self>, v: [Vector<Self>; 2]) -> [Vector<Self>; 2];
-    /// `C = A·B` for the first `rows ≤ 32` rows of `A`, summed over `pairs` pairs: `b` has [`BLOCK`] pairs a row and
-    /// [`padded_pairs`](super::product::padded_pairs) rows, those beyond `pairs` being zeros; `c` is a square of
-    /// [`BLOCK`] floats a row. What rows of `c` beyond `rows` hold afterwards is unspecified.
+    /// `C = A·B` for the first `rows ≤ 32` rows of `A` and the first `vectors ≤ 2` vectors of columns of `B`, summed over
+    /// `pairs` pairs of each run of `A`: `b` has [`BLOCK`] pairs a row and
+    /// [`padded_pairs`](super::product::padded_pairs) rows for each run, those beyond `pairs` being zeros; `c` is a square
+    /// of [`BLOCK`] floats a row. What `c` holds beyond is unspecified afterwards.
     ///
     /// # Safety
     /// The operands must be valid in these shapes, `A` with whole tiles of 16 rows.
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32);
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32);
 }
 
 /// Work compiled once for each unit.
@@ -66,29 +67,54 @@ const ROWS: usize = 8;
 ///
 /// # Safety
 /// As there.
+#[inline(always)]
+pub(super) unsafe fn multiply_by_dots<U: Dots>(
+    u: U,
+    a: Left,
+    rows: usize,
+    pairs: usize,
+    b: *const f32,
+    vectors: usize,
+    c: *mut f32,
+) {
+    // SAFETY: the caller's condition.
+    unsafe {
+        if vectors == 1 {
+            dots_of::<U, 1>(u, a, rows, pairs, b, c);
+        } else {
+            dots_of::<U, 2>(u, a, rows, pairs, b, c);
+        }
+    }
+}
+
 #[expect(clippy::needless_range_loop)] // Constant bounds unroll, so that the tile stays in registers.
 #[inline(always)]
-pub(super) unsafe fn multiply_by_dots<U: Dots>(u: U, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
+unsafe fn dots_of<U: Dots, const N: usize>(u: U, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
     let s = u.isa();
     for first in (0..rows).step_by(ROWS) {
         // SAFETY: the caller's condition; `ROWS` divides the rows of a tile.
         unsafe {
-            let mut sums = [[s.splat(0.0); 2]; ROWS];
-            for start in (0..pairs).step_by(16) {
-                let weights = a.at(first, start);
-                for pair in 0..16.min(pairs - start) {
-                    let from = b.add((start + pair) * BLOCK);
-                    let columns = [s.load(from), s.load(from.add(16))];
-                    for r in 0..ROWS {
-                        let weight = s.splat(*weights.add(r * a.row + pair));
-                        for v in 0..2 {
-                            sums[r][v] = u.dot(weight, columns[v], sums[r][v]);
+            let mut sums = [[s.splat(0.0); N]; ROWS];
+            for run in 0..a.runs {
+                let b = b.add(run * padded_pairs(pairs) * BLOCK);
+                for start in (0..pairs).step_by(16) {
+                    let weights = a.at(first, run, start);
+                    for pair in 0..16.min(pairs - start) {
+                        let mut columns = [s.splat(0.0); N];
+                        for v in 0..N {
+                            columns[v] = s.load(b.add((start + pair) * BLOCK + 16 * v));
+                        }
+                        for r in 0..ROWS {
+                            let weight = s.splat(*weights.add(r * a.row + pair));
+                            for v in 0..N {
+                                sums[r][v] = u.dot(weight, columns[v], sums[r][v]);
+                            }
                         }
                     }
                 }
             }
             for r in 0..ROWS {
-                for v in 0..2 {
+                for v in 0..N {
                     s.store(c.add((first + r) * BLOCK + 16 * v), sums[r][v]);
                 }
             }

@@ -1,5 +1,7 @@
-//! Convolution: directly, or tile by tile by Fourier transforms or Winograd's algorithm where that is cheaper.
+//! Convolution: directly, or tile by tile by Fourier transforms or Winograd's algorithm where that is cheaper; directly
+//! with factors in bf16, where that is the precision and cheaper still. Gradients of weights are f32.
 
+mod bf16;
 mod direct;
 mod fft;
 mod flat;
@@ -15,7 +17,7 @@ use self::image::Image;
 use super::arena::Shared;
 use super::gemm::Panels;
 use super::simd::lanes;
-use super::{Buffer, ConvAlgorithm, Cpu};
+use super::{Bf16, Buffer, ConvAlgorithm, Cpu};
 use crate::backend::{Conv2d, ConvShape};
 use crate::error::{Result, check_len};
 
@@ -189,6 +191,15 @@ struct Work {
     lanes: usize,
 }
 
+/// What computes a convolution.
+#[derive(Clone, Copy)]
+enum Algorithm {
+    Direct,
+    Bf16(Bf16),
+    Fft,
+    Winograd,
+}
+
 /// Spectra of filters that are worth their memory: 64 MiB.
 const MOST_FILTER_FLOATS: usize = 16 << 20;
 
@@ -223,36 +234,43 @@ impl Cpu {
             out,
         };
         match self.algorithm(work) {
-            ConvAlgorithm::Fft => self.correlate_fft(correlation),
-            ConvAlgorithm::Winograd => self.correlate_winograd(correlation),
-            ConvAlgorithm::Direct | ConvAlgorithm::Auto if flat::suits(work) => self.correlate_flat(correlation),
-            ConvAlgorithm::Direct | ConvAlgorithm::Auto => {
+            Algorithm::Bf16(unit) => self.correlate_bf16(unit, correlation),
+            Algorithm::Fft => self.correlate_fft(correlation),
+            Algorithm::Winograd => self.correlate_winograd(correlation),
+            Algorithm::Direct if flat::suits(work) => self.correlate_flat(correlation),
+            Algorithm::Direct => {
                 let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
                 self.correlate_direct(&image, x, filters, bias, y);
             }
         }
     }
 
-    /// How to convolve, never [`ConvAlgorithm::Auto`].
-    fn algorithm(&self, work: Work) -> ConvAlgorithm {
+    /// How to convolve.
+    fn algorithm(&self, work: Work) -> Algorithm {
         let (by_fft, by_winograd) = (fft::suits(work.kernel), winograd::suits(work.kernel));
         match self.conv {
-            ConvAlgorithm::Fft if by_fft => ConvAlgorithm::Fft,
-            ConvAlgorithm::Winograd if by_winograd => ConvAlgorithm::Winograd,
-            ConvAlgorithm::Direct | ConvAlgorithm::Fft | ConvAlgorithm::Winograd => ConvAlgorithm::Direct,
+            ConvAlgorithm::Fft if by_fft => Algorithm::Fft,
+            ConvAlgorithm::Winograd if by_winograd => Algorithm::Winograd,
+            ConvAlgorithm::Fft | ConvAlgorithm::Winograd => Algorithm::Direct,
+            ConvAlgorithm::Direct => self.bf16.map_or(Algorithm::Direct, Algorithm::Bf16),
             ConvAlgorithm::Auto => {
                 let direct = if flat::suits(work) {
                     flat::cost(work)
                 } else {
                     direct::cost(work)
                 };
-                let mut best = (direct, ConvAlgorithm::Direct);
+                let mut best = (direct, Algorithm::Direct);
                 let by_fft = by_fft && fft::filter_floats(work) <= MOST_FILTER_FLOATS;
                 if by_fft && fft::cost(work) < best.0 {
-                    best = (fft::cost(work), ConvAlgorithm::Fft);
+                    best = (fft::cost(work), Algorithm::Fft);
                 }
                 if by_winograd && winograd::is_accurate(work) && winograd::cost(work) < best.0 {
-                    best = (winograd::cost(work), ConvAlgorithm::Winograd);
+                    best = (winograd::cost(work), Algorithm::Winograd);
+                }
+                if let Some(unit) = self.bf16
+                    && bf16::cost(unit, work) < best.0
+                {
+                    best = (bf16::cost(unit, work), Algorithm::Bf16(unit));
                 }
                 best.1
             }

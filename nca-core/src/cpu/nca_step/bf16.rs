@@ -171,7 +171,7 @@ impl Job for Forward<'_> {
                     },
                     kept_row: scratch.row,
                 };
-                product(u, w1.left(), w1.rows, w1.depth, scratch.outer, scratch.square, relu);
+                product(u, w1.left(), w1.rows, w1.depth, scratch.outer, 2, scratch.square, relu);
                 if !self.dx.is_null() {
                     let store = Store {
                         bias: self.b2,
@@ -179,7 +179,16 @@ impl Job for Forward<'_> {
                         ld: self.ld,
                         vectors: cells.div_ceil(16),
                     };
-                    product(u, w2.left(), w2.rows, w2.depth, scratch.hidden, scratch.square, store);
+                    product(
+                        u,
+                        w2.left(),
+                        w2.rows,
+                        w2.depth,
+                        scratch.hidden,
+                        store.vectors,
+                        scratch.square,
+                        store,
+                    );
                 }
             }
         }
@@ -224,14 +233,23 @@ impl Job for Backward<'_> {
                     pairs: scratch.hidden,
                     sums: scratch.sums,
                 };
-                product(u, w2.left(), hidden, channels, scratch.outer, scratch.square, gate);
+                product(u, w2.left(), hidden, channels, scratch.outer, 2, scratch.square, gate);
                 let store = Store {
                     bias: std::ptr::null(),
                     to: self.g_z.add(start),
                     ld: self.ld,
                     vectors: cells.div_ceil(16),
                 };
-                product(u, w1.left(), w1.rows, hidden, scratch.hidden, scratch.square, store);
+                product(
+                    u,
+                    w1.left(),
+                    w1.rows,
+                    hidden,
+                    scratch.hidden,
+                    store.vectors,
+                    scratch.square,
+                    store,
+                );
             }
             let factors = [(scratch.g_h, scratch.z), (scratch.g_dx, scratch.h)];
             for ((a, b), (way, c)) in factors.into_iter().zip(self.ways.into_iter().zip(self.matrices)) {
@@ -239,7 +257,10 @@ impl Job for Backward<'_> {
             }
             let s = u.isa();
             for row in (0..hidden).step_by(4) {
-                let partial = [0, 1, 2, 3].map(|r| s.load(scratch.sums.add((row + r) * 16)));
+                let mut partial = [s.splat(0.0); 4];
+                for (r, partial) in partial.iter_mut().enumerate() {
+                    *partial = s.load(scratch.sums.add((row + r) * 16));
+                }
                 for (r, sum) in s.sums(partial).into_iter().enumerate() {
                     let sum_of_all = self.g_b1.add(row + r);
                     *sum_of_all = if fresh { sum } else { *sum_of_all + sum };
@@ -253,7 +274,7 @@ impl Job for Backward<'_> {
 #[inline(always)]
 unsafe fn row<U: Unit>(u: U, c: *const f32, row: usize) -> [Vector<U>; 2] {
     // SAFETY: the caller's condition.
-    unsafe { [0, 16].map(|v| u.isa().load(c.add(row * BLOCK + v))) }
+    unsafe { [u.isa().load(c.add(row * BLOCK)), u.isa().load(c.add(row * BLOCK + 16))] }
 }
 
 /// `relu(c + bias)` as pairs, and as rows of bf16 unless `kept` is null.

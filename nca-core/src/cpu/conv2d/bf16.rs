@@ -1,0 +1,517 @@
+//! Convolution with factors in bf16, as direct sums.
+//!
+//! The image is copied into zeros with the channels of a pixel side by side, so that the factors of a pixel and a row of
+//! the kernel, all channels of as many pixels, are one run of numbers. A block of 32 pixels with the runs of all rows of
+//! the kernel is a left operand as it lies, pixel after pixel; the right one are the weights of 32 outputs. What comes out
+//! is transposed, as pictures have the pixels of a channel side by side.
+//!
+//! # Rounding
+//! Factors are rounded to bf16; the sums are direct sums in f32. Behind its end, a run is filled up with the pixels that
+//! follow, which meet weights of 0: an infinity or NaN spoils up to 32 numbers to its left.
+
+// Kernels on buffers whose lengths have been checked by the callers.
+#![allow(unsafe_code)]
+
+use rayon::prelude::*;
+
+use super::super::Cpu;
+use super::super::arena::{Arenas, Carver, Shared, carve};
+use super::super::bf16::{BLOCK, Bf16, Job, Left, SQUARE, Unit, dispatch, padded_pairs, store_pairs};
+use super::super::simd::Isa;
+use super::{Correlation, Filters, Work};
+
+/// Blocks of pixels of a task: together they stay in a second-level cache, as do the weights of 32 outputs.
+const TASK_BLOCKS: usize = 16;
+/// Costs in multiply-adds of vectors, as measured on a processor with AMX: of an input that is brought into order,
+const INPUT: f64 = 0.5;
+/// of a weight,
+const WEIGHT: f64 = 3.0;
+/// and of storing a square.
+const STORE: f64 = 500.0;
+
+/// Cost of a convolution, in multiply-adds of vectors of f32.
+pub(super) fn cost(unit: Bf16, work: Work) -> usize {
+    // Vectors of sixteen f32 are multiplied in the time of so many of pairs of bf16.
+    let faster = match unit {
+        Bf16::Amx => 8.0,
+        Bf16::Avx512 => 1.8,
+        Bf16::Portable => 0.25,
+    };
+    let layout = Layout::new(work.batch, work.inputs, work.kernel, work.out);
+    let squares = work.batch * layout.blocks().len() * work.outputs.div_ceil(BLOCK);
+    let vectors = work.outputs.min(BLOCK).div_ceil(16);
+    let products = (squares * BLOCK * vectors * 2 * layout.depth()) as f64;
+    let weights = (work.outputs * work.inputs * work.kernel * work.kernel) as f64;
+    let inputs = (work.batch * layout.sample()) as f64;
+    (products / faster + STORE * squares as f64 + INPUT * inputs + WEIGHT * weights) as usize
+}
+
+/// How images lie: pixel after pixel, row after row, in zeros.
+#[derive(Clone, Copy)]
+struct Layout {
+    batch: usize,
+    kernel: usize,
+    /// Pairs of channels of a pixel.
+    pairs: usize,
+    /// Rows and columns of the result.
+    out: (usize, usize),
+    /// Rows and columns of the image in its zeros.
+    height: usize,
+    width: usize,
+}
+
+impl Layout {
+    fn new(batch: usize, inputs: usize, kernel: usize, out: (usize, usize)) -> Self {
+        Self {
+            batch,
+            kernel,
+            pairs: inputs.div_ceil(2),
+            out,
+            height: out.0 + kernel - 1,
+            width: out.1 + kernel - 1,
+        }
+    }
+
+    /// Pairs of a run.
+    fn run(&self) -> usize {
+        self.kernel * self.pairs
+    }
+
+    /// Pairs of all runs of a pixel, each filled up.
+    fn depth(&self) -> usize {
+        self.kernel * padded_pairs(self.run())
+    }
+
+    /// Pairs of a row of pixels.
+    fn row(&self) -> usize {
+        self.width * self.pairs
+    }
+
+    /// Pairs of a sample.
+    fn sample(&self) -> usize {
+        self.height * self.row()
+    }
+
+    /// Pairs of all samples, and what may be read behind them: the rest of a block and of its last run.
+    fn len(&self) -> usize {
+        self.batch * self.sample() + BLOCK * self.pairs + padded_pairs(self.run())
+    }
+
+    /// The blocks of a sample.
+    fn blocks(&self) -> Blocks {
+        let by_rows = self.out.0 * self.out.1.div_ceil(BLOCK);
+        // The pixels behind the last that count, at the end of the last row, are left out.
+        let all = (self.out.0 * self.width).saturating_sub(self.kernel - 1);
+        if all.div_ceil(BLOCK) < by_rows {
+            Blocks::Through(all)
+        } else {
+            Blocks::Rows {
+                rows: self.out.0,
+                width: self.width,
+                columns: self.out.1,
+            }
+        }
+    }
+}
+
+/// How the pixels of a sample are cut into blocks of 32 that follow each other.
+#[derive(Clone, Copy)]
+enum Blocks {
+    /// Without regard to rows, so many pixels.
+    Through(usize),
+    /// Row by row: rows, pixels from row to row, and those that count.
+    Rows { rows: usize, width: usize, columns: usize },
+}
+
+impl Blocks {
+    fn len(self) -> usize {
+        match self {
+            Self::Through(all) => all.div_ceil(BLOCK),
+            Self::Rows { rows, columns, .. } => rows * columns.div_ceil(BLOCK),
+        }
+    }
+
+    /// First pixel of a block, and how many it has.
+    fn block(self, number: usize) -> (usize, usize) {
+        match self {
+            Self::Through(all) => (number * BLOCK, BLOCK.min(all - number * BLOCK)),
+            Self::Rows { width, columns, .. } => {
+                let across = columns.div_ceil(BLOCK);
+                let column = number % across * BLOCK;
+                (number / across * width + column, BLOCK.min(columns - column))
+            }
+        }
+    }
+}
+
+/// Memory of a convolution.
+#[derive(Clone, Copy)]
+struct Memory {
+    image: Shared<f32>,
+    /// For each block of 32 outputs, all runs of pairs of weights, 32 outputs each.
+    weights: Shared<f32>,
+}
+
+impl Cpu {
+    /// As [`Cpu::correlate_fft`], with factors in bf16.
+    pub(super) fn correlate_bf16(&self, unit: Bf16, correlation: Correlation<'_>) {
+        let Correlation {
+            batch, filters, out, ..
+        } = correlation;
+        let layout = Layout::new(batch, filters.inputs, filters.kernel, out);
+        let output_blocks = filters.outputs.div_ceil(BLOCK);
+        let parts = layout.blocks().len().div_ceil(TASK_BLOCKS);
+        self.arenas.reserve_threads(Scratch::carver(&layout));
+        let pieces = |carver: &mut Carver| Memory {
+            image: Shared(carver.take(layout.len())),
+            weights: Shared(carver.take(output_blocks * layout.depth() * BLOCK)),
+        };
+        let call = |memory: Memory| {
+            // SAFETY: taken for these lengths; what is read behind the samples are zeros.
+            unsafe {
+                let end = memory.image.get().add(batch * layout.sample());
+                end.write_bytes(0, layout.len() - batch * layout.sample());
+            }
+            let arenas = &self.arenas;
+            (0..batch * layout.height).into_par_iter().for_each(|row| {
+                let job = FillRow {
+                    layout,
+                    correlation,
+                    arenas,
+                    memory,
+                    row,
+                };
+                dispatch(unit, job);
+            });
+            (0..output_blocks).into_par_iter().for_each(|block| {
+                let job = PackFilters {
+                    layout,
+                    filters,
+                    arenas,
+                    memory,
+                    block,
+                };
+                dispatch(unit, job);
+            });
+            (0..batch * parts * output_blocks).into_par_iter().for_each(|task| {
+                let (part, block) = (task / output_blocks, task % output_blocks);
+                let job = Pixels {
+                    layout,
+                    correlation,
+                    arenas,
+                    memory,
+                    sample: part / parts,
+                    part: part % parts,
+                    block,
+                };
+                dispatch(unit, job);
+            });
+        };
+        self.install(|| self.arenas.with_call(pieces, call));
+    }
+}
+
+/// Scratch of a task.
+struct Scratch {
+    square: *mut f32,
+    turned: *mut f32,
+    /// Weights of two channels.
+    taps: *mut f32,
+}
+
+impl Scratch {
+    fn carver(layout: &Layout) -> impl Fn(&mut Carver) -> Self {
+        let taps = layout.kernel * layout.kernel;
+        move |carver| Self {
+            square: carver.take(SQUARE),
+            turned: carver.take(SQUARE),
+            taps: carver.take(2 * taps * BLOCK),
+        }
+    }
+}
+
+/// Copies a row of the source into its zeros.
+struct FillRow<'a> {
+    layout: Layout,
+    correlation: Correlation<'a>,
+    arenas: &'a Arenas,
+    memory: Memory,
+    /// Of all samples.
+    row: usize,
+}
+
+impl Job for FillRow<'_> {
+    #[inline(always)]
+    fn run<U: Unit>(self, u: U) {
+        let (layout, s) = (&self.layout, u.isa());
+        let Correlation {
+            x,
+            source: (rows, columns),
+            margin,
+            filters,
+            ..
+        } = self.correlation;
+        let (sample, y) = (self.row / layout.height, (self.row % layout.height) as isize - margin);
+        let mut memory = self.arenas.thread();
+        let scratch = carve(&mut memory, Scratch::carver(layout));
+        // Columns of the padded row that have a source.
+        let first = margin.max(0) as usize;
+        let end = (columns as isize + margin).clamp(0, layout.width as isize) as usize;
+        // SAFETY: the image has this row, the source those that are read, the scratch two squares.
+        unsafe {
+            let to = self.memory.image.get().add(self.row * layout.row());
+            to.write_bytes(0, layout.row());
+            if !(0..rows as isize).contains(&y) || first >= end {
+                return;
+            }
+            let plane = rows * columns;
+            let from = x.as_ptr().add(sample * filters.inputs * plane + y as usize * columns);
+            for column in (first..end).step_by(16) {
+                let count = 16.min(end - column);
+                let from = from.add((column as isize - margin) as usize);
+                for pair in (0..layout.pairs).step_by(16) {
+                    let pairs = 16.min(layout.pairs - pair);
+                    for i in 0..pairs {
+                        let channel = 2 * (pair + i);
+                        let low = load_pixels(s, from.add(channel * plane), count, scratch.taps);
+                        let high = if channel + 1 < filters.inputs {
+                            load_pixels(s, from.add((channel + 1) * plane), count, scratch.taps)
+                        } else {
+                            s.splat(0.0)
+                        };
+                        s.store(scratch.square.add(16 * i), u.pair(low, high));
+                    }
+                    s.transpose(scratch.square, 16, scratch.turned, 16);
+                    for i in 0..count {
+                        let to = to.add((column + i) * layout.pairs + pair);
+                        to.copy_from_nonoverlapping(scratch.turned.add(16 * i), pairs);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `count ≤ 16` pixels: a whole vector might end behind the source.
+#[inline(always)]
+unsafe fn load_pixels<S: Isa>(s: S, from: *const f32, count: usize, copy: *mut f32) -> S::V {
+    // SAFETY: the caller's condition: the pixels are valid, as is room for a vector.
+    unsafe {
+        if count == 16 {
+            return s.load(from);
+        }
+        copy.copy_from_nonoverlapping(from, count);
+        s.load(copy)
+    }
+}
+
+/// Packs the weights of a block of outputs.
+struct PackFilters<'a> {
+    layout: Layout,
+    filters: Filters<'a>,
+    arenas: &'a Arenas,
+    memory: Memory,
+    block: usize,
+}
+
+impl Job for PackFilters<'_> {
+    #[inline(always)]
+    fn run<U: Unit>(self, u: U) {
+        let (layout, filters, s) = (&self.layout, self.filters, u.isa());
+        let (kernel, taps) = (layout.kernel, layout.kernel * layout.kernel);
+        let outputs = BLOCK.min(filters.outputs - self.block * BLOCK);
+        let mut memory = self.arenas.thread();
+        let scratch = carve(&mut memory, Scratch::carver(layout));
+        let run = padded_pairs(layout.run());
+        // SAFETY: the memory has the weights of all blocks, the scratch those of two channels.
+        unsafe {
+            let to = self.memory.weights.get().add(self.block * layout.depth() * BLOCK);
+            to.write_bytes(0, layout.depth() * BLOCK);
+            scratch.taps.write_bytes(0, 2 * taps * BLOCK);
+            for pair in 0..layout.pairs {
+                for half in 0..2 {
+                    let scratch = scratch.taps.add(half * taps * BLOCK);
+                    let input = 2 * pair + half;
+                    if input >= filters.inputs {
+                        scratch.write_bytes(0, taps * BLOCK);
+                        continue;
+                    }
+                    for lane in 0..outputs {
+                        let weights = filters.taps(self.block * BLOCK + lane, input);
+                        for (tap, &w) in weights.iter().enumerate() {
+                            let tap = if filters.adjoint { taps - 1 - tap } else { tap };
+                            *scratch.add(tap * BLOCK + lane) = w;
+                        }
+                    }
+                }
+                for tap in 0..taps {
+                    let (low, high) = (scratch.taps.add(tap * BLOCK), scratch.taps.add((taps + tap) * BLOCK));
+                    let low = [s.load(low), s.load(low.add(16))];
+                    let high = [s.load(high), s.load(high.add(16))];
+                    let row = tap / kernel * run + tap % kernel * layout.pairs + pair;
+                    store_pairs(u, low, high, to.add(row * BLOCK));
+                }
+            }
+        }
+    }
+}
+
+/// Some blocks of pixels of a sample, for a block of outputs.
+struct Pixels<'a> {
+    layout: Layout,
+    correlation: Correlation<'a>,
+    arenas: &'a Arenas,
+    memory: Memory,
+    sample: usize,
+    /// Which blocks of pixels: [`TASK_BLOCKS`] each.
+    part: usize,
+    /// Which block of outputs.
+    block: usize,
+}
+
+impl Job for Pixels<'_> {
+    #[inline(always)]
+    fn run<U: Unit>(self, u: U) {
+        let (layout, s, memory) = (&self.layout, u.isa(), self.memory);
+        let Correlation {
+            filters, bias, y, out, ..
+        } = self.correlation;
+        let first = self.block * BLOCK;
+        let outputs = BLOCK.min(filters.outputs - first);
+        let vectors = outputs.div_ceil(16);
+        let mut thread = self.arenas.thread();
+        let scratch = carve(&mut thread, Scratch::carver(layout));
+        let blocks = layout.blocks();
+        let start = self.part * TASK_BLOCKS;
+        // SAFETY: blocks and their runs lie within the image and what may be read behind it; every task has pixels and
+        // outputs of its own.
+        unsafe {
+            let image = memory.image.get().add(self.sample * layout.sample());
+            let weights = memory.weights.get().add(self.block * layout.depth() * BLOCK);
+            for number in start..(start + TASK_BLOCKS).min(blocks.len()) {
+                let (pixel, count) = blocks.block(number);
+                let a = Left::rows(
+                    image.add(pixel * layout.pairs),
+                    layout.pairs,
+                    layout.kernel,
+                    layout.row(),
+                );
+                u.multiply(a, count, layout.run(), weights, vectors, scratch.square);
+                for v in 0..vectors {
+                    for half in 0..count.div_ceil(16) {
+                        let from = scratch.square.add(16 * half * BLOCK + 16 * v);
+                        s.transpose(from, BLOCK, scratch.turned.add(16 * v * BLOCK + 16 * half), BLOCK);
+                    }
+                }
+                for output in 0..outputs {
+                    let row = scratch.turned.add(output * BLOCK);
+                    if let Some(bias) = bias {
+                        let bias = s.splat(bias[first + output]);
+                        for half in 0..count.div_ceil(16) {
+                            let row = row.add(16 * half);
+                            s.store(row, s.add(s.load(row), bias));
+                        }
+                    }
+                    let plane = (self.sample * filters.outputs + first + output) * out.0 * out.1;
+                    let mut done = 0;
+                    while done < count {
+                        let (line, column) = ((pixel + done) / layout.width, (pixel + done) % layout.width);
+                        let here = (layout.width - column).min(count - done);
+                        if column < out.1 {
+                            let to = y.get().add(plane + line * out.1 + column);
+                            to.copy_from_nonoverlapping(row.add(done), here.min(out.1 - column));
+                        }
+                        done += here;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Bf16, ConvAlgorithm};
+    use super::*;
+    use crate::Precision;
+    use crate::backend::{Conv2d, ConvShape, Device};
+
+    /// Output and gradient of the input of a convolution of rounded numbers.
+    fn passes(cpu: &Cpu, shape: &ConvShape) -> [Vec<f32>; 2] {
+        let numbers = |len: usize, factor: f32| {
+            let numbers: Vec<f32> = (0..len)
+                .map(|i| Precision::Bf16.round((i as f32 * factor).sin()))
+                .collect();
+            cpu.buffer(&numbers).unwrap()
+        };
+        let (x, weight) = (numbers(shape.input_len(), 0.7), numbers(shape.weight_len(), 1.3));
+        let (bias, g_y) = (numbers(shape.outputs, 0.9), numbers(shape.output_len(), 1.1));
+        let mut y = cpu.buffer(&vec![f32::NAN; shape.output_len()]).unwrap();
+        let mut g_x = cpu.buffer(&vec![f32::NAN; shape.input_len()]).unwrap();
+        cpu.conv2d(shape, &x, &weight, Some(&bias), &mut y).unwrap();
+        cpu.conv2d_backward_input(shape, &weight, &g_y, &mut g_x).unwrap();
+        [y.to_vec(), g_x.to_vec()]
+    }
+
+    /// Of numbers that bf16 has, the sums differ by the roundings of f32 only.
+    #[test]
+    fn sums_are_those_of_f32() {
+        let exact = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct).build().unwrap();
+        let cases = [
+            // Blocks through all rows, and row by row.
+            (2, 3, 40, (13, 20), 3, 1),
+            (1, 5, 17, (6, 64), 3, 1),
+            (2, 8, 32, (9, 33), 7, 3),
+            (1, 33, 2, (16, 16), 7, 3),
+            (3, 64, 64, (8, 8), 3, 1),
+            (1, 1, 1, (1, 1), 1, 0),
+            // Without padding, with much, and with a kernel of even side.
+            (1, 16, 31, (11, 40), 5, 0),
+            (1, 4, 6, (5, 7), 3, 4),
+            (2, 7, 9, (10, 70), 4, 2),
+        ];
+        for (batch, inputs, outputs, (height, width), kernel, padding) in cases {
+            let shape = ConvShape {
+                batch,
+                inputs,
+                outputs,
+                height,
+                width,
+                kernel,
+                padding,
+            };
+            let expected = passes(&exact, &shape);
+            let terms = (inputs.max(outputs) * kernel * kernel + 1) as f32;
+            for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+                let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
+                let found = passes(&cpu.conv(ConvAlgorithm::Direct).build().unwrap(), &shape);
+                for (found, expected) in found.iter().zip(&expected) {
+                    for (f, e) in found.iter().zip(expected) {
+                        // Factors are at most 1; both sums err.
+                        assert!(
+                            (f - e).abs() <= terms * f32::EPSILON * terms.sqrt(),
+                            "{unit}: {f}, {e}, {shape:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_cover_what_counts_once() {
+        for (out, kernel) in [((13, 20), 3), ((6, 64), 3), ((9, 33), 7), ((1, 1), 1), ((2, 100), 5)] {
+            let layout = Layout::new(1, 4, kernel, out);
+            let blocks = layout.blocks();
+            let mut seen = vec![0; layout.height * layout.width];
+            for (pixel, count) in (0..blocks.len()).map(|number| blocks.block(number)) {
+                assert!((1..=BLOCK).contains(&count));
+                seen[pixel..pixel + count].iter_mut().for_each(|n| *n += 1);
+            }
+            for (i, &n) in seen.iter().enumerate() {
+                let counts = i / layout.width < out.0 && i % layout.width < out.1;
+                assert!(n == 1 || !counts && n == 0, "{i}: {n}, {out:?}");
+            }
+        }
+    }
+}
