@@ -5,26 +5,24 @@ use std::time::Duration;
 
 use benches::{ConvLayer, ConvSetup, PASSES, SPYNET, VGG};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nca_core::backend::Device;
-use nca_core::cpu::Cpu;
 
 /// Sides of the images, one at a time.
 const SIZES: [usize; 2] = [128, 256];
 
 fn layers(criterion: &mut Criterion, name: &str, layers: &[ConvLayer]) {
-    let cpu = Cpu::new().expect("a CPU backend");
+    let cpus = benches::cpus().expect("a CPU backend");
     let mut group = criterion.benchmark_group(name);
     group
         .sample_size(10)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(500));
     for size in SIZES {
-        for layer in layers {
-            let mut setup = ConvSetup::new(&cpu, *layer, size, 1).expect("a layer of the table");
+        for (cpu, layer) in cpus.iter().flat_map(|cpu| layers.iter().map(move |layer| (cpu, layer))) {
+            let mut setup = ConvSetup::new(cpu, *layer, size, 1).expect("a layer of the table");
             group.throughput(Throughput::Elements((size * size) as u64));
             for pass in PASSES {
-                let id = BenchmarkId::new(format!("{}/{}", cpu.name(), pass.name()), layer.name(size, 1));
-                group.bench_function(id, |bencher| bencher.iter(|| setup.run(&cpu, pass)));
+                let id = BenchmarkId::new(format!("{}/{}", benches::label(cpu), pass.name()), layer.name(size, 1));
+                group.bench_function(id, |bencher| bencher.iter(|| setup.run(cpu, pass)));
             }
         }
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use benches::{STEPS, Setup};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nca_core::backend::Backend;
-use nca_core::cpu::Cpu;
 
 fn nca_step(criterion: &mut Criterion) {
-    run(criterion, &Cpu::new().expect("a CPU backend"));
+    for cpu in benches::cpus().expect("a CPU backend") {
+        run(criterion, &cpu);
+    }
     if let Some(gpu) = benches::gpu() {
         run(criterion, &gpu);
     }
@@ -24,7 +25,7 @@ fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
         let mut setup = Setup::new(backend, case, 0.5).expect("a case of the table");
         let mut step = 0;
         group.throughput(Throughput::Elements(case.grid.cells() as u64));
-        group.bench_function(BenchmarkId::new(backend.name(), case.name()), |bencher| {
+        group.bench_function(BenchmarkId::new(benches::label(backend), case.name()), |bencher| {
             bencher.iter(|| {
                 step += 1;
                 setup.forward(backend, step)

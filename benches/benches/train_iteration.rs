@@ -5,10 +5,11 @@ use std::time::Duration;
 use benches::{TRAINING, TRAINING_STEPS, Training};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nca_core::backend::Backend;
-use nca_core::cpu::Cpu;
 
 fn train_iteration(criterion: &mut Criterion) {
-    run(criterion, &Cpu::new().expect("a CPU backend"));
+    for cpu in benches::cpus().expect("a CPU backend") {
+        run(criterion, &cpu);
+    }
     if let Some(gpu) = benches::gpu() {
         run(criterion, &gpu);
     }
@@ -25,7 +26,7 @@ fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
         let mut draw = 0;
         let updates = case.grid.cells() as u64 * u64::from(TRAINING_STEPS);
         group.throughput(Throughput::Elements(updates));
-        group.bench_function(BenchmarkId::new(backend.name(), case.name()), |bencher| {
+        group.bench_function(BenchmarkId::new(benches::label(backend), case.name()), |bencher| {
             bencher.iter(|| {
                 draw += 1;
                 training.iterate(backend, draw)

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     print!("{:<20}", "case");
     BUDGETS.iter().for_each(|mib| print!(" {mib:>5} MiB"));
     println!();
-    for case in THROUGH.into_iter().filter(|case| arguments.want(case)) {
+    for case in THROUGH.into_iter().filter(|case| arguments.want(&case.name())) {
         let mut best = [f64::INFINITY; BUDGETS.len()];
         let mut rollouts = Vec::new();
         for mib in BUDGETS {

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<20} {:>4}  {:>9} {:>6}  {:>9} {:>6}",
         "case", "rate", "forward/s", "peak", "backward/s", "peak"
     );
-    for case in STEPS.into_iter().filter(|case| arguments.want(case)) {
+    for case in STEPS.into_iter().filter(|case| arguments.want(&case.name())) {
         for fire_rate in FIRE_RATES {
             let mut setup = Setup::new(cpu, case, fire_rate)?;
             let cells = case.grid.cells() as f64;

@@ -4,8 +4,6 @@ use std::error::Error;
 
 use nca_core::cpu::Cpu;
 
-use crate::Case;
-
 /// Where to run, and what.
 pub struct Arguments {
     /// With the number of threads given first, else all.
@@ -26,9 +24,9 @@ impl Arguments {
         Ok(Self { cpu, wanted })
     }
 
-    /// Whether a case is to be run.
+    /// Whether the case of this name is to be run.
     #[must_use]
-    pub fn want(&self, case: &Case) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|name| case.name().starts_with(name))
+    pub fn want(&self, name: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|wanted| name.starts_with(wanted))
     }
 }

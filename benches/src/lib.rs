@@ -10,9 +10,10 @@ pub use networks::{FLOW_PAIRS, FlowPair, PICTURES, Pair, Picture, VggPass, write
 pub use peak::fma_peak;
 pub use through::{THROUGH, THROUGH_STEPS, Through};
 
-use nca_core::backend::{Backend, ConvShape, MaskKey, upload_params, zero_params};
+use nca_core::backend::{Backend, ConvShape, Device, MaskKey, upload_params, zero_params};
+use nca_core::cpu::{Bf16, Cpu};
 use nca_core::philox::{PhiloxRng, Stream};
-use nca_core::{Grid, HostParams, NcaConfig, Params, Preset, Result, Rollout};
+use nca_core::{Grid, HostParams, NcaConfig, Params, Precision, Preset, Result, Rollout};
 use nca_cuda::Cuda;
 use nca_train::exemplar::Exemplar;
 use nca_train::loss::{AppearanceLoss, PatchLoss, PatchSettings};
@@ -68,6 +69,23 @@ pub const LOSSES: [Case; 2] = [case(12, 96, 64, 4), case(12, 96, 128, 4)];
 /// Operations of a step's gradient for each operation of the step, `28·C·D` for a cell: the hidden layer again, then
 /// two products for each of the forward ones that matter, to inputs and to weights.
 pub const BACKWARD: f64 = 2.8;
+
+/// The CPU in f32, and in bf16 where the processor multiplies it.
+pub fn cpus() -> Result<Vec<Cpu>> {
+    let mut cpus = vec![Cpu::new()?];
+    if Bf16::detect().is_some() {
+        cpus.push(Cpu::builder().precision(Precision::Bf16).build()?);
+    }
+    Ok(cpus)
+}
+
+/// What benchmarks call a backend: its name, and its precision unless that is f32.
+pub fn label<D: Device>(backend: &D) -> String {
+    match backend.precision() {
+        Precision::F32 => backend.name().to_owned(),
+        other => format!("{}-{other}", backend.name()),
+    }
+}
 
 /// The GPU, where there is one; says so where there is none.
 #[must_use]

@@ -2,8 +2,9 @@
 //!
 //! A bf16 is the upper half of an f32. Two numbers that follow each other in the sum of a product share one 32-bit
 //! lane, a *pair*, as the instructions want it; vectors of pairs travel as vectors of f32, of which only the bits
-//! matter. [`Unit`] is the little that an instruction set must do, [`product`] what is made of it.
+//! matter. [`Unit`] is the little that an instruction set must do; [`product`] and [`over_cells`] are what is made of it.
 
+mod over_cells;
 mod product;
 mod unit;
 
@@ -18,9 +19,10 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
+pub(super) use over_cells::{Turned, narrow_rows, natural_row, padded_rows, product_over_cells};
 pub(super) use product::{
-    BLOCK, Finish, Left, SQUARE, Turned, narrow_rows, natural_row, pack_left, packed_len, pad_pairs, padded_pairs,
-    padded_rows, pair_row, pair_rows, product, product_over_cells, store_pairs,
+    BLOCK, Finish, Left, SQUARE, pack_left, packed_len, pad_pairs, padded_pairs, pair_row, pair_rows, product,
+    store_pairs,
 };
 pub(super) use unit::{Job, Unit, Vector, dispatch};
 

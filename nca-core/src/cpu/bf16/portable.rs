@@ -54,7 +54,13 @@ impl Unit for Portable {
     }
     #[inline(always)]
     fn where_positive(self, x: [f32; 16], v: [[f32; 16]; 2]) -> [[f32; 16]; 2] {
-        let number = |i: usize| if i % 2 == 0 { low(x[i / 2]) } else { high(x[i / 2]) };
+        let number = |i: usize| {
+            if i.is_multiple_of(2) {
+                low(x[i / 2])
+            } else {
+                high(x[i / 2])
+            }
+        };
         [0, 1].map(|half| std::array::from_fn(|i| if number(16 * half + i) > 0.0 { v[half][i] } else { 0.0 }))
     }
     #[inline(always)]

@@ -121,3 +121,54 @@ unsafe fn dots_of<U: Dots, const N: usize>(u: U, a: Left, rows: usize, pairs: us
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every conversion of every unit on numbers that must be rounded, as bits.
+    struct Conversions<'a>(&'a mut Vec<u32>);
+
+    impl Job for Conversions<'_> {
+        #[inline(always)]
+        fn run<U: Unit>(self, u: U) {
+            let s = u.isa();
+            let mut values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * 1.5_f32.powi(i - 30)).collect();
+            // Ties, to even; what is no number, and what is none in bf16.
+            values.extend([
+                1.0 + 0.5_f32.powi(8),
+                1.0 + 3.0 * 0.5_f32.powi(8),
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                0.0,
+                -0.0,
+                f32::MAX,
+                -1.0,
+            ]);
+            // SAFETY: three vectors lie within the values at these places.
+            let [a, b, c] = [0, 36, 52].map(|at| unsafe { s.load(values[at..].as_ptr()) });
+            let positive = u.where_positive(u.narrow(b, c), [a, b]);
+            for v in [u.pair(a, b), u.pair(b, c), u.narrow(a, b), positive[0], positive[1]] {
+                let mut bits = [0.0_f32; 16];
+                // SAFETY: sixteen floats are a vector.
+                unsafe { s.store(bits.as_mut_ptr(), v) };
+                self.0.extend(bits.map(f32::to_bits));
+            }
+        }
+    }
+
+    #[test]
+    fn units_round_alike() {
+        let bits = |unit| {
+            let mut bits = Vec::new();
+            dispatch(unit, Conversions(&mut bits));
+            bits
+        };
+        let expected = bits(Bf16::Portable);
+        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+            assert_eq!(bits(unit), expected, "{unit}");
+        }
+        // 1 + 2⁻⁸ and 1 + 3·2⁻⁸, in lanes 8 and 9 of `c`, the upper halves of the second vector.
+        assert_eq!([expected[16 + 8] >> 16, expected[16 + 9] >> 16], [0x3f80, 0x3f82]);
+    }
+}

@@ -111,7 +111,7 @@ pub(super) trait Kernel {
 pub(super) fn dispatch<K: Kernel>(simd: Simd, width: usize, kernel: K) -> K::Output {
     match lanes(simd, width) {
         #[cfg(test)]
-        16 if !simd.available() => kernel.run(portable::Wide {}),
+        16 if !simd.available() => kernel.run(Wide {}),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Cpu` is only built for an instruction set that is available.
         16 => unsafe { with_avx512(kernel) },
