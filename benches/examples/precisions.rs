@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use benches::{Arguments, FLOW_PAIRS, FlowPair, PICTURES, STEPS, Setup, VggPass, write_vgg};
 use nca_core::backend::Device as _;
-use nca_core::cpu::{Bf16, Cpu};
+use nca_core::cpu::{Bf16Unit, Cpu};
 use nca_core::{Precision, Result};
 
 /// Seconds spent on each figure.
@@ -21,8 +21,8 @@ const TURNS: u32 = 5;
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::read()?;
     let threads = arguments.cpu.threads();
-    let units = [Bf16::Amx, Bf16::Avx512].map(|unit| unit.available().then_some(unit));
-    let units: Vec<Bf16> = units.into_iter().flatten().collect();
+    let units = [Bf16Unit::Amx, Bf16Unit::Avx512].map(|unit| unit.available().then_some(unit));
+    let units: Vec<Bf16Unit> = units.into_iter().flatten().collect();
     if units.is_empty() {
         println!("this processor does not multiply bf16");
         return Ok(());

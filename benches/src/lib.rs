@@ -11,7 +11,7 @@ pub use peak::fma_peak;
 pub use through::{THROUGH, THROUGH_STEPS, Through};
 
 use nca_core::backend::{Backend, ConvShape, Device, MaskKey, upload_params, zero_params};
-use nca_core::cpu::{Bf16, Cpu};
+use nca_core::cpu::{Bf16Unit, Cpu};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Grid, HostParams, NcaConfig, Params, Precision, Preset, Result, Rollout};
 use nca_cuda::Cuda;
@@ -73,7 +73,7 @@ pub const BACKWARD: f64 = 2.8;
 /// The CPU in f32, and in bf16 where the processor multiplies it.
 pub fn cpus() -> Result<Vec<Cpu>> {
     let mut cpus = vec![Cpu::new()?];
-    if Bf16::detect().is_some() {
+    if Bf16Unit::detect().is_some() {
         cpus.push(Cpu::builder().precision(Precision::Bf16).build()?);
     }
     Ok(cpus)

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nca_core::backend::{
     Conv2d, ConvShape, Device, L1, L2, MaskKey, NcaStep, RolloutSteps, SortRows, upload_params, zero_params,
 };
-use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu};
+use nca_core::cpu::{Bf16Unit, ConvAlgorithm, Cpu};
 use nca_core::{Grid, HostParams, NcaConfig, Precision, Preset};
 
 /// Allocations above this are large, in bytes.
@@ -55,7 +55,7 @@ fn large_allocations(job: impl FnOnce()) -> usize {
 fn hot_loops_allocate_only_once() {
     let cpu = Cpu::with_threads(2).unwrap();
     steps_and_rollouts(&cpu);
-    for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+    for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
         let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
         steps_and_rollouts(&cpu.build().unwrap());
         convolutions(&cpu.conv(ConvAlgorithm::Direct).build().unwrap());

@@ -1,7 +1,7 @@
 //! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
 
-use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, upload_params, zero_params};
-use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu, Simd};
+use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, NcaStep, upload_params, zero_params};
+use nca_core::cpu::{Bf16Unit, ConvAlgorithm, Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
 use nca_core::{Grid, HostParams, NcaConfig, Padding, Precision, Preset, Result};
@@ -159,16 +159,22 @@ fn number_of_threads_does_not_matter() {
     }
 }
 
-/// Of the same numbers in bf16, each unit makes the same, on any number of threads, but for the roundings of f32.
+/// Every unit comes to what the definition says but for the roundings of f32, with vectors of any width, and to the same
+/// bits on any number of threads.
 #[test]
 fn bf16_agrees_with_its_definition() {
     let reference = Reference::<f64>::new().with_precision(Precision::Bf16);
     for (config, grid) in cases() {
         let expected = step(&reference, &config, grid).unwrap();
-        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        let units = Bf16Unit::ALL.into_iter().filter(|unit| unit.available());
+        for (unit, simd) in units.flat_map(|unit| Simd::ALL.map(|simd| (unit, simd))) {
+            if !simd.available() {
+                continue;
+            }
             let run = |threads| {
-                let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);
-                step(&cpu.build().unwrap(), &config, grid).unwrap()
+                let cpu = Cpu::builder().threads(threads).simd(simd);
+                let cpu = cpu.precision(Precision::Bf16).bf16(unit).build().unwrap();
+                step(&cpu, &config, grid).unwrap()
             };
             let found = run(1);
             assert!(found == run(2) && found == run(3), "{unit}: {config:?} on {grid:?}");
@@ -187,6 +193,39 @@ fn bf16_agrees_with_its_definition() {
                 );
             }
         }
+    }
+}
+
+/// What a call leaves in scratch memory does not count in the next one.
+#[test]
+fn scratch_memory_is_forgotten() {
+    let units = Bf16Unit::ALL.into_iter().filter(|unit| unit.available());
+    for unit in units.map(Some).chain([None]) {
+        let new = || {
+            let cpu = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct);
+            match unit {
+                Some(unit) => cpu.precision(Precision::Bf16).bf16(unit).build().unwrap(),
+                None => cpu.build().unwrap(),
+            }
+        };
+        let used = new();
+        for (config, grid) in cases() {
+            let len = config.channels * grid.cells();
+            let params = upload_params(&used, &params(&config)).unwrap();
+            let nan = used.buffer(&vec![f32::NAN; len]).unwrap();
+            let (mut out, mut grads) = (used.zeros(len).unwrap(), zero_params(&used, &config).unwrap());
+            let key = MaskKey { seed: 1, step: 2 };
+            used.nca_step(&config, grid, &params, key, &nan, &mut out, &mut [])
+                .unwrap();
+            used.nca_step_backward(&config, grid, &params, key, &nan, &nan, &mut out, &mut grads, &mut [])
+                .unwrap();
+            let (found, expected) = (
+                step(&used, &config, grid).unwrap(),
+                step(&new(), &config, grid).unwrap(),
+            );
+            assert!(found == expected, "{unit:?}: {config:?} on {grid:?}");
+        }
+        assert!(convolution(&used) == convolution(&new()), "{unit:?}");
     }
 }
 
@@ -222,7 +261,7 @@ fn number_of_threads_does_not_matter_to_convolutions() {
         let one = run(1);
         assert!(one == run(2) && one == run(3), "{simd}");
     }
-    for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+    for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
         let run = |threads| {
             let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);
             convolution(&cpu.conv(ConvAlgorithm::Direct).build().unwrap())
@@ -252,8 +291,8 @@ fn settings_are_checked() {
         assert_eq!(conv.name().parse::<ConvAlgorithm>().unwrap(), conv);
         assert_eq!(Cpu::builder().threads(1).conv(conv).build().unwrap().conv(), conv);
     }
-    for unit in Bf16::ALL {
-        assert_eq!(unit.name().parse::<Bf16>().unwrap(), unit);
+    for unit in Bf16Unit::ALL {
+        assert_eq!(unit.name().parse::<Bf16Unit>().unwrap(), unit);
         let cpu = Cpu::builder().threads(1).simd(Simd::Portable).bf16(unit);
         assert_eq!(cpu.build().unwrap().bf16(), None, "f32 unless asked for");
         match cpu.precision(Precision::Bf16).build() {
@@ -269,13 +308,13 @@ fn settings_are_checked() {
         }
     }
     match Cpu::builder().precision(Precision::Bf16).build() {
-        Ok(cpu) => assert_eq!(cpu.bf16(), Bf16::detect()),
+        Ok(cpu) => assert_eq!(cpu.bf16(), Bf16Unit::detect()),
         Err(error) => {
-            assert_eq!(Bf16::detect(), None);
+            assert_eq!(Bf16Unit::detect(), None);
             assert!(error.to_string().contains("NCA_BF16=portable"), "{error}");
         }
     }
-    let unknown = "amx2".parse::<Bf16>().unwrap_err().to_string();
+    let unknown = "amx2".parse::<Bf16Unit>().unwrap_err().to_string();
     assert!(
         unknown.contains("NCA_BF16") && unknown.contains("portable"),
         "{unknown}"

@@ -1,7 +1,7 @@
 //! The fast CPU backend through the suite that every backend runs, once for each instruction set.
 
 use nca_core::Precision;
-use nca_core::cpu::{Bf16, ConvAlgorithm, Cpu, Simd};
+use nca_core::cpu::{Bf16Unit, ConvAlgorithm, Cpu, Simd};
 use nca_core::testkit;
 
 /// The backend on `simd`; `None` where this machine lacks it, and the test reports itself skipped.
@@ -49,7 +49,7 @@ mod bf16 {
     /// On each unit that this machine has; the grids of the suite are narrow and wide, so that all widths of vectors
     /// meet it.
     fn backends() -> impl Iterator<Item = Cpu> {
-        let available = Bf16::ALL.into_iter().filter(|unit| unit.available());
+        let available = Bf16Unit::ALL.into_iter().filter(|unit| unit.available());
         available.map(|unit| {
             let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
             cpu.build().expect("available")
@@ -72,7 +72,7 @@ mod bf16 {
 
     #[test]
     fn conv2d() {
-        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
             let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
             testkit::run(
                 cpu.conv(ConvAlgorithm::Direct).build().expect("available"),

@@ -27,7 +27,7 @@ pub(crate) struct BackendArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: Choice,
     /// What the factors of products are rounded to: f32 (not at all); tf32, f16 or bf16 on tensor cores; bf16 on
-    /// CPUs with AMX or AVX-512 BF16, in the update network [default: f32]
+    /// CPUs with AMX or AVX-512 BF16 [default: f32]
     #[arg(long, value_name = "NAME")]
     pub(crate) precision: Option<Precision>,
     /// CPU threads, for all that the CPU computes [default: one per core]
@@ -148,7 +148,13 @@ impl BackendArgs {
 /// The CPU backend, which multiplies f32 and perhaps bf16.
 fn on_cpu(precision: Precision) -> Result<Chosen> {
     match precision {
-        Precision::F32 | Precision::Bf16 => Cpu::builder().precision(precision).build().map(Chosen::Cpu),
+        Precision::F32 | Precision::Bf16 => match Cpu::builder().precision(precision).build() {
+            // The library knows no flags.
+            Err(Error::Invalid { what, found, expected }) if what == "precision" => {
+                Err(Error::invalid("--precision", found, expected))
+            }
+            cpu => cpu.map(Chosen::Cpu),
+        },
         other => Err(Error::invalid(
             "--precision",
             other,

@@ -107,6 +107,29 @@ fn a_precision_that_the_cpu_lacks_is_refused() {
     assert!(message.contains("expected f32, tf32, f16 or bf16"), "{message}");
 }
 
+/// What multiplies bf16 may be said, so that it runs on any machine; what is said wrongly is refused.
+#[test]
+fn the_cpu_multiplies_bf16() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let flags = |precision: &str| format!("{SMALL} --backend cpu --precision {precision}");
+    let results = ["bf16", "f32"].map(|precision| {
+        let out = directory.path().join(precision);
+        let (made, message) = output(xtask("train", &flags(precision), &out).env("NCA_BF16", "portable"));
+        assert!(made.status.success(), "{message}");
+        json(&result_in(&out))
+    });
+    assert_eq!(results[0]["precision"], "bf16");
+    assert_ne!(results[0]["loss"], results[1]["loss"]);
+    let out = directory.path().join("unknown");
+    let (refused, message) = output(xtask("train", &flags("bf16"), &out).env("NCA_BF16", "amx2"));
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("NCA_BF16 is amx2, expected amx, avx512 or portable"),
+        "{message}"
+    );
+    assert!(!out.exists());
+}
+
 /// The one result of a run.
 fn result_in(out: &Path) -> std::path::PathBuf {
     fs::read_dir(out.join("models/cracked"))

@@ -23,7 +23,7 @@ pub trait Device: Send + Sync {
     /// One line for logs: the device, its threads or memory, its instruction set.
     fn describe(&self) -> String;
 
-    /// What the factors of products are rounded to.
+    /// What the factors of products may be rounded to.
     fn precision(&self) -> Precision {
         Precision::F32
     }

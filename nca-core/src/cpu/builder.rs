@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::ThreadPoolBuilder;
 
 use super::arena::Arenas;
-use super::{Bf16, Cpu, bf16};
+use super::{Bf16Unit, Cpu, bf16};
 use crate::error::{Error, Result};
 use crate::precision::Precision;
 
@@ -89,7 +89,7 @@ pub enum ConvAlgorithm {
     /// Whatever costs less for the shape.
     #[default]
     Auto,
-    /// Products of filters and shifted images.
+    /// Products of filters and shifted images; in bf16, if that is the precision.
     Direct,
     /// Fourier transforms of tiles, wherever a kernel fits a tile (16 × 16).
     Fft,
@@ -146,7 +146,7 @@ pub struct Builder {
     simd: Option<Simd>,
     conv: Option<ConvAlgorithm>,
     precision: Precision,
-    bf16: Option<Bf16>,
+    bf16: Option<Bf16Unit>,
 }
 
 impl Builder {
@@ -171,7 +171,9 @@ impl Builder {
         self
     }
 
-    /// Precision of the update network: f32, or bf16 where the processor multiplies it.
+    /// What factors are rounded to in the fused step and its gradient, and in convolutions and their gradients of
+    /// images where that is cheaper than transforms in f32: f32 (not at all) or bf16, which asks for a processor that
+    /// multiplies it ([`Bf16Unit::detect`]) unless [`Builder::bf16`] says otherwise. All else is f32.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
@@ -180,7 +182,7 @@ impl Builder {
 
     /// What multiplies bf16, if that is the precision; takes precedence over `NCA_BF16`.
     #[must_use]
-    pub fn bf16(mut self, bf16: Bf16) -> Self {
+    pub fn bf16(mut self, bf16: Bf16Unit) -> Self {
         self.bf16 = Some(bf16);
         self
     }
@@ -248,7 +250,7 @@ impl Builder {
     }
 
     /// What multiplies bf16.
-    fn unit(self) -> Result<Bf16> {
+    fn unit(self) -> Result<Bf16Unit> {
         let asked = match self.bf16 {
             Some(unit) => Some(unit),
             None => environment("NCA_BF16", bf16::EXPECTED_NAMES)?,
@@ -256,13 +258,13 @@ impl Builder {
         match asked {
             Some(unit) if unit.available() => Ok(unit),
             Some(unit) => {
-                let expected = match Bf16::detect() {
+                let expected = match Bf16Unit::detect() {
                     Some(best) => format!("one this machine has, at best {best}"),
-                    None => format!("{}, as this machine has no other", Bf16::Portable),
+                    None => format!("{}, as this machine has no other", Bf16Unit::Portable),
                 };
                 Err(Error::invalid("what multiplies bf16 (NCA_BF16)", unit, expected))
             }
-            None => Bf16::detect().ok_or_else(|| {
+            None => Bf16Unit::detect().ok_or_else(|| {
                 let expected = "f32 on this processor, which does not multiply bf16 (NCA_BF16=portable does, slowly)";
                 Error::invalid("precision", Precision::Bf16, expected)
             }),

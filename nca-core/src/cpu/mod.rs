@@ -1,4 +1,4 @@
-//! The fast CPU backend: f32, or bf16 in the update network; explicit SIMD chosen at run time, rayon.
+//! The fast CPU backend: f32, or factors in bf16; explicit SIMD chosen at run time, rayon.
 
 mod adam;
 mod arena;
@@ -35,7 +35,7 @@ mod update;
 mod upsample2;
 mod warp;
 
-pub use bf16::Bf16;
+pub use bf16::Bf16Unit;
 pub use buffer::{Buffer, Indices};
 pub use builder::{Builder, ConvAlgorithm, Simd};
 
@@ -46,7 +46,7 @@ use rayon::ThreadPool;
 use self::arena::Arenas;
 use crate::error::Result;
 
-/// The CPU as a backend, in f32, or with the factors of the fused update network in bf16.
+/// The CPU as a backend, in f32 or with factors in bf16 ([`Builder::precision`]).
 ///
 /// Results do not depend on the number of threads, to the bit; they may differ in the last bits
 /// between instruction sets.
@@ -65,8 +65,8 @@ pub struct Cpu {
     threads: usize,
     simd: Simd,
     conv: ConvAlgorithm,
-    /// What multiplies bf16, if that is the precision of the update network.
-    bf16: Option<Bf16>,
+    /// What multiplies bf16, if that is the precision.
+    bf16: Option<Bf16Unit>,
     arenas: Arc<Arenas>,
 }
 
@@ -112,7 +112,7 @@ impl Cpu {
 
     /// What multiplies bf16, if that is the precision.
     #[must_use]
-    pub fn bf16(&self) -> Option<Bf16> {
+    pub fn bf16(&self) -> Option<Bf16Unit> {
         self.bf16
     }
 

@@ -1,7 +1,7 @@
 //! AMX: matrices of 16 rows of 64 bytes as registers.
 //!
-//! The compiler knows nothing of these registers, so what they hold from one instruction to the next is ours; between
-//! [`run`] and its end, only [`Unit::multiply`] uses them.
+//! The compiler never uses these registers, so what they hold from one instruction to the next is ours; while a job runs,
+//! only its own [`Unit::multiply`] uses them.
 
 // Instructions that have no intrinsics.
 #![allow(unsafe_code)]
@@ -25,7 +25,8 @@ pub(super) fn available() -> bool {
     *AVAILABLE.get_or_init(|| has_instructions() && permitted())
 }
 
-fn has_instructions() -> bool {
+/// Whether the processor has them, permitted or not.
+pub(super) fn has_instructions() -> bool {
     const TILE: u32 = 1 << 24;
     const BF16: u32 = 1 << 22;
     // Leaf 7 exists where there is AVX-512.
@@ -67,15 +68,34 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
+/// Tiles in use on this thread; given back even if a job panics.
+struct Configured;
+
+impl Configured {
+    /// # Safety
+    /// The unit must be available.
+    unsafe fn new() -> Self {
+        // SAFETY: the caller's condition; the configuration is valid.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly)) };
+        Self
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this had the unit.
+        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+    }
+}
+
 /// # Safety
-/// The unit must be available; `job` must not panic halfway, or the tiles stay in the thread's context.
+/// The unit must be available.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
 pub(super) unsafe fn run<J: Job>(job: J) {
-    // SAFETY: this function's own condition; the configuration is valid.
+    // SAFETY: this function's own condition.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
+        let _tiles = Configured::new();
         job.run(Amx(Avx512Bf16::new()));
-        asm!("tilerelease", options(nostack, preserves_flags, nomem));
     }
 }
 

@@ -28,19 +28,20 @@ pub(super) use unit::{Job, Unit, Vector, dispatch};
 
 /// What multiplies bf16.
 ///
-/// The results differ in the last bits of f32, as those of [`Simd`](super::Simd) do.
+/// Results differ in the last bits of f32, as those of [`Simd`](super::Simd) do, and in that instructions take subnormal
+/// numbers (below 2⁻¹²⁶) for 0, while [`Portable`](Self::Portable) rounds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bf16 {
+pub enum Bf16Unit {
     /// AMX: products of tiles of 16 × 32 and 32 × 16 (Intel since Sapphire Rapids; Linux).
     Amx,
-    /// AVX-512 BF16: dot products of pairs. Twice as fast as f32 on AMD since Zen 4, but half as fast on processors
-    /// whose proper place for bf16 is AMX.
+    /// AVX-512 BF16: dot products of pairs. By AMD's count of instructions twice as fast as f32 since Zen 4; half as
+    /// fast as f32, as measured, on processors that have AMX for it.
     Avx512,
     /// Factors are rounded and then multiplied as f32: the same numbers on every machine, slower than f32.
     Portable,
 }
 
-impl Bf16 {
+impl Bf16Unit {
     /// Everything that multiplies bf16, best first.
     pub const ALL: [Self; 3] = [Self::Amx, Self::Avx512, Self::Portable];
 
@@ -54,7 +55,8 @@ impl Bf16 {
         }
     }
 
-    /// Whether this machine can run it.
+    /// Whether this machine can run it. Linux must be asked for AMX, once a process: from then on signal handlers need a
+    /// larger stack.
     #[must_use]
     pub fn available(self) -> bool {
         match self {
@@ -68,6 +70,17 @@ impl Bf16 {
         }
     }
 
+    /// Vectors of f32 that are multiplied and added in the time of one of pairs, about.
+    pub(super) fn speed(self) -> f64 {
+        match self {
+            Self::Amx => 8.0,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 if amx::has_instructions() => 0.5,
+            Self::Avx512 => 1.8,
+            Self::Portable => 0.25,
+        }
+    }
+
     /// The best that this machine has instructions for.
     #[must_use]
     pub fn detect() -> Option<Self> {
@@ -75,16 +88,16 @@ impl Bf16 {
     }
 }
 
-/// What [`Bf16::from_str`] takes.
+/// What [`Bf16Unit::from_str`] takes.
 pub(super) const EXPECTED_NAMES: &str = "amx, avx512 or portable";
 
-impl fmt::Display for Bf16 {
+impl fmt::Display for Bf16Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Bf16 {
+impl FromStr for Bf16Unit {
     type Err = Error;
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL

@@ -119,8 +119,8 @@ impl<U: Unit> Finish<U> for Add {
     }
 }
 
-/// `C += A·Bᵀ` (`C = A·Bᵀ` if `fresh`), laid out as `way` says, for operands of rows of bf16 that are `row` pairs apart
-/// and hold zeros from `cells` to the end of a block.
+/// `C += A·Bᵀ` (`C = A·Bᵀ` if `fresh`), laid out as `way` says, for operands of rows of bf16 that are `row` pairs apart.
+/// From `cells` to the end of a block, one of them must hold zeros and the other finite numbers.
 ///
 /// # Safety
 /// The operands must have room for [`padded_rows`], `c` for [`Turned::len`] floats, `scratch` for [`Turned::scratch`].
@@ -168,7 +168,7 @@ pub(in crate::cpu) unsafe fn product_over_cells<U: Unit>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Bf16;
+    use super::super::Bf16Unit;
     use super::super::unit::{Job, dispatch};
     use super::*;
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn products_over_cells_are_exact_on_integers() {
-        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
             for (rows, columns) in [(1, 1), (5, 20), (16, 32), (33, 7), (96, 48), (40, 130)] {
                 for cells in [0, 1, 16, 17, 32, 50, 600] {
                     dispatch(unit, Check { rows, columns, cells });

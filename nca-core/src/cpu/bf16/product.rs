@@ -68,7 +68,7 @@ impl Left {
         }
     }
 
-    /// Where row `row` begins at pair `pair` of run `run`, the first of a tile.
+    /// Where row `row` begins at pair `pair` of run `run`, the first of a tile's row.
     ///
     /// # Safety
     /// They must exist.
@@ -237,7 +237,7 @@ pub(in crate::cpu) unsafe fn product<U: Unit, F: Finish<U>>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Bf16;
+    use super::super::Bf16Unit;
     use super::super::unit::{Job, dispatch};
     use super::*;
 
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn products_are_exact_on_integers() {
-        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
             for (rows, depth) in [(1, 1), (5, 20), (16, 32), (33, 7), (96, 48), (40, 130)] {
                 for cells in [1, 16, 17, 32, 50] {
                     dispatch(unit, Check { rows, depth, cells });

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::super::simd::Isa;
-use super::Bf16;
+use super::Bf16Unit;
 use super::portable::Portable;
 use super::product::{BLOCK, Left, padded_pairs};
 
@@ -13,15 +13,15 @@ pub(in crate::cpu) type Vector<U> = <<U as Unit>::S as Isa>::V;
 
 /// What multiplies bf16, with vectors of sixteen lanes.
 pub(in crate::cpu) trait Unit: Copy {
-    /// Its f32.
+    /// The instruction set of its f32.
     type S: Isa;
-    /// Its f32.
+    /// Proof that the machine has that.
     fn isa(self) -> Self::S;
     /// Pairs of two vectors of f32, rounded to nearest, ties to even: `low` in the lower halves.
     fn pair(self, low: Vector<Self>, high: Vector<Self>) -> Vector<Self>;
     /// 32 numbers one after the other: `a`, then `b`, rounded as by [`Unit::pair`].
     fn narrow(self, a: Vector<Self>, b: Vector<Self>) -> Vector<Self>;
-    /// `v` where the 32 numbers `x` are above 0, else 0.
+    /// `v` where the 32 numbers `x` are above 0, else 0. (Rounding keeps signs; what rounds to 0 counts as 0.)
     fn where_positive(self, x: Vector<Self>, v: [Vector<Self>; 2]) -> [Vector<Self>; 2];
     /// `C = A·B` for the first `rows ≤ 32` rows of `A` and the first `vectors ≤ 2` vectors of columns of `B`, summed over
     /// `pairs` pairs of each run of `A`: `b` has [`BLOCK`] pairs a row and
@@ -33,24 +33,25 @@ pub(in crate::cpu) trait Unit: Copy {
     unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32);
 }
 
-/// Work compiled once for each unit.
+/// Work compiled once for each unit, on the calling thread.
 pub(in crate::cpu) trait Job {
-    /// Does it; must be `#[inline(always)]`, as all it calls.
+    /// Does it; must be `#[inline(always)]`, as all it calls, and must neither wait for other threads nor [`dispatch`]
+    /// another job: a unit may have state of the thread's.
     fn run<U: Unit>(self, u: U);
 }
 
 /// Runs `job` on `unit`, which must be available.
-pub(in crate::cpu) fn dispatch<J: Job>(unit: Bf16, job: J) {
+pub(in crate::cpu) fn dispatch<J: Job>(unit: Bf16Unit, job: J) {
     match unit {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Cpu` is only built for a unit that is available.
-        Bf16::Amx => unsafe { super::amx::run(job) },
+        Bf16Unit::Amx => unsafe { super::amx::run(job) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Bf16::Avx512 => unsafe { super::avx512::run(job) },
+        Bf16Unit::Avx512 => unsafe { super::avx512::run(job) },
         #[cfg(not(target_arch = "x86_64"))]
-        Bf16::Amx | Bf16::Avx512 => unreachable!("not available here"),
-        Bf16::Portable => job.run(Portable),
+        Bf16Unit::Amx | Bf16Unit::Avx512 => unreachable!("not available here"),
+        Bf16Unit::Portable => job.run(Portable),
     }
 }
 
@@ -143,7 +144,7 @@ mod tests {
                 0.0,
                 -0.0,
                 f32::MAX,
-                -1.0,
+                f32::NAN,
             ]);
             // SAFETY: three vectors lie within the values at these places.
             let [a, b, c] = [0, 36, 52].map(|at| unsafe { s.load(values[at..].as_ptr()) });
@@ -164,8 +165,8 @@ mod tests {
             dispatch(unit, Conversions(&mut bits));
             bits
         };
-        let expected = bits(Bf16::Portable);
-        for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+        let expected = bits(Bf16Unit::Portable);
+        for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
             assert_eq!(bits(unit), expected, "{unit}");
         }
         // 1 + 2⁻⁸ and 1 + 3·2⁻⁸, in lanes 8 and 9 of `c`, the upper halves of the second vector.

@@ -6,8 +6,9 @@
 //! is transposed, as pictures have the pixels of a channel side by side.
 //!
 //! # Rounding
-//! Factors are rounded to bf16; the sums are direct sums in f32. Behind its end, a run is filled up with the pixels that
-//! follow, which meet weights of 0: an infinity or NaN spoils up to 32 numbers to its left.
+//! Factors are rounded to bf16; the sums are direct sums in f32. Behind its end, a run is filled up with up to 15 pairs
+//! that follow, which meet weights of 0: an infinity or NaN spoils what lies as far before it, be it at the end of the
+//! row above. Samples do not reach each other.
 
 // Kernels on buffers whose lengths have been checked by the callers.
 #![allow(unsafe_code)]
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 
 use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::bf16::{BLOCK, Bf16, Job, Left, SQUARE, Unit, dispatch, padded_pairs, store_pairs};
+use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, SQUARE, Unit, dispatch, padded_pairs, store_pairs};
 use super::super::simd::Isa;
 use super::{Correlation, Filters, Work};
 
@@ -30,14 +31,9 @@ const WEIGHT: f64 = 3.0;
 const STORE: f64 = 500.0;
 
 /// Cost of a convolution, in multiply-adds of vectors of f32.
-pub(super) fn cost(unit: Bf16, work: Work) -> usize {
-    // Vectors of sixteen f32 are multiplied in the time of so many of pairs of bf16.
-    let faster = match unit {
-        Bf16::Amx => 8.0,
-        Bf16::Avx512 => 1.8,
-        Bf16::Portable => 0.25,
-    };
-    let layout = Layout::new(work.batch, work.inputs, work.kernel, work.out);
+pub(super) fn cost(unit: Bf16Unit, work: Work) -> usize {
+    let faster = unit.speed();
+    let layout = Layout::new(work.inputs, work.kernel, work.out);
     let squares = work.batch * layout.blocks().len() * work.outputs.div_ceil(BLOCK);
     let vectors = work.outputs.min(BLOCK).div_ceil(16);
     let products = (squares * BLOCK * vectors * 2 * layout.depth()) as f64;
@@ -49,7 +45,6 @@ pub(super) fn cost(unit: Bf16, work: Work) -> usize {
 /// How images lie: pixel after pixel, row after row, in zeros.
 #[derive(Clone, Copy)]
 struct Layout {
-    batch: usize,
     kernel: usize,
     /// Pairs of channels of a pixel.
     pairs: usize,
@@ -61,9 +56,8 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(batch: usize, inputs: usize, kernel: usize, out: (usize, usize)) -> Self {
+    fn new(inputs: usize, kernel: usize, out: (usize, usize)) -> Self {
         Self {
-            batch,
             kernel,
             pairs: inputs.div_ceil(2),
             out,
@@ -87,14 +81,14 @@ impl Layout {
         self.width * self.pairs
     }
 
-    /// Pairs of a sample.
-    fn sample(&self) -> usize {
+    /// Pairs of the pixels of a sample.
+    fn image(&self) -> usize {
         self.height * self.row()
     }
 
-    /// Pairs of all samples, and what may be read behind them: the rest of a block and of its last run.
-    fn len(&self) -> usize {
-        self.batch * self.sample() + BLOCK * self.pairs + padded_pairs(self.run())
+    /// Pairs of a sample, with what may be read behind it: the rest of a block and of its last run.
+    fn sample(&self) -> usize {
+        self.image() + BLOCK * self.pairs + padded_pairs(self.run())
     }
 
     /// The blocks of a sample.
@@ -154,23 +148,25 @@ struct Memory {
 
 impl Cpu {
     /// As [`Cpu::correlate_fft`], with factors in bf16.
-    pub(super) fn correlate_bf16(&self, unit: Bf16, correlation: Correlation<'_>) {
+    pub(super) fn correlate_bf16(&self, unit: Bf16Unit, correlation: Correlation<'_>) {
         let Correlation {
             batch, filters, out, ..
         } = correlation;
-        let layout = Layout::new(batch, filters.inputs, filters.kernel, out);
+        let layout = Layout::new(filters.inputs, filters.kernel, out);
         let output_blocks = filters.outputs.div_ceil(BLOCK);
         let parts = layout.blocks().len().div_ceil(TASK_BLOCKS);
         self.arenas.reserve_threads(Scratch::carver(&layout));
         let pieces = |carver: &mut Carver| Memory {
-            image: Shared(carver.take(layout.len())),
+            image: Shared(carver.take(batch * layout.sample())),
             weights: Shared(carver.take(output_blocks * layout.depth() * BLOCK)),
         };
         let call = |memory: Memory| {
-            // SAFETY: taken for these lengths; what is read behind the samples are zeros.
-            unsafe {
-                let end = memory.image.get().add(batch * layout.sample());
-                end.write_bytes(0, layout.len() - batch * layout.sample());
+            for sample in 0..batch {
+                // SAFETY: taken for these lengths; what is read behind a sample are zeros.
+                unsafe {
+                    let end = memory.image.get().add(sample * layout.sample() + layout.image());
+                    end.write_bytes(0, layout.sample() - layout.image());
+                }
             }
             let arenas = &self.arenas;
             (0..batch * layout.height).into_par_iter().for_each(|row| {
@@ -251,7 +247,8 @@ impl Job for FillRow<'_> {
             filters,
             ..
         } = self.correlation;
-        let (sample, y) = (self.row / layout.height, (self.row % layout.height) as isize - margin);
+        let (sample, row) = (self.row / layout.height, self.row % layout.height);
+        let y = row as isize - margin;
         let mut memory = self.arenas.thread();
         let scratch = carve(&mut memory, Scratch::carver(layout));
         // Columns of the padded row that have a source.
@@ -259,9 +256,13 @@ impl Job for FillRow<'_> {
         let end = (columns as isize + margin).clamp(0, layout.width as isize) as usize;
         // SAFETY: the image has this row, the source those that are read, the scratch two squares.
         unsafe {
-            let to = self.memory.image.get().add(self.row * layout.row());
+            let to = self
+                .memory
+                .image
+                .get()
+                .add(sample * layout.sample() + row * layout.row());
             to.write_bytes(0, layout.row());
-            if !(0..rows as isize).contains(&y) || first >= end {
+            if filters.inputs == 0 || !(0..rows as isize).contains(&y) || first >= end {
                 return;
             }
             let plane = rows * columns;
@@ -431,21 +432,21 @@ impl Job for Pixels<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Bf16, ConvAlgorithm};
+    use super::super::super::{Bf16Unit, ConvAlgorithm};
     use super::*;
     use crate::Precision;
     use crate::backend::{Conv2d, ConvShape, Device};
 
-    /// Output and gradient of the input of a convolution of rounded numbers.
-    fn passes(cpu: &Cpu, shape: &ConvShape) -> [Vec<f32>; 2] {
-        let numbers = |len: usize, factor: f32| {
-            let numbers: Vec<f32> = (0..len)
-                .map(|i| Precision::Bf16.round((i as f32 * factor).sin()))
-                .collect();
+    /// Output and gradient of the input of a convolution, of factors that are rounded first.
+    fn passes(cpu: &Cpu, shape: &ConvShape, factors: Precision) -> [Vec<f32>; 2] {
+        let numbers = |len: usize, step: f32, precision: Precision| {
+            let numbers: Vec<f32> = (0..len).map(|i| precision.round((i as f32 * step).sin())).collect();
             cpu.buffer(&numbers).unwrap()
         };
-        let (x, weight) = (numbers(shape.input_len(), 0.7), numbers(shape.weight_len(), 1.3));
-        let (bias, g_y) = (numbers(shape.outputs, 0.9), numbers(shape.output_len(), 1.1));
+        let x = numbers(shape.input_len(), 0.7, factors);
+        let weight = numbers(shape.weight_len(), 1.3, factors);
+        let g_y = numbers(shape.output_len(), 1.1, factors);
+        let bias = numbers(shape.outputs, 0.9, Precision::F32);
         let mut y = cpu.buffer(&vec![f32::NAN; shape.output_len()]).unwrap();
         let mut g_x = cpu.buffer(&vec![f32::NAN; shape.input_len()]).unwrap();
         cpu.conv2d(shape, &x, &weight, Some(&bias), &mut y).unwrap();
@@ -453,7 +454,7 @@ mod tests {
         [y.to_vec(), g_x.to_vec()]
     }
 
-    /// Of numbers that bf16 has, the sums differ by the roundings of f32 only.
+    /// The sums are those of f32 of rounded factors, but for the roundings of f32.
     #[test]
     fn sums_are_those_of_f32() {
         let exact = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct).build().unwrap();
@@ -469,6 +470,8 @@ mod tests {
             (1, 16, 31, (11, 40), 5, 0),
             (1, 4, 6, (5, 7), 3, 4),
             (2, 7, 9, (10, 70), 4, 2),
+            // Nothing comes in but the bias.
+            (2, 0, 5, (6, 7), 3, 1),
         ];
         for (batch, inputs, outputs, (height, width), kernel, padding) in cases {
             let shape = ConvShape {
@@ -480,11 +483,12 @@ mod tests {
                 kernel,
                 padding,
             };
-            let expected = passes(&exact, &shape);
+            let expected = passes(&exact, &shape, Precision::Bf16);
             let terms = (inputs.max(outputs) * kernel * kernel + 1) as f32;
-            for unit in Bf16::ALL.into_iter().filter(|unit| unit.available()) {
+            for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
                 let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
-                let found = passes(&cpu.conv(ConvAlgorithm::Direct).build().unwrap(), &shape);
+                let cpu = cpu.conv(ConvAlgorithm::Direct).build().unwrap();
+                let found = passes(&cpu, &shape, Precision::F32);
                 for (found, expected) in found.iter().zip(&expected) {
                     for (f, e) in found.iter().zip(expected) {
                         // Factors are at most 1; both sums err.
@@ -498,10 +502,43 @@ mod tests {
         }
     }
 
+    /// A NaN in the last sample of an unpadded batch, where its first pixel follows the last runs of the one before.
+    #[test]
+    fn samples_do_not_reach_each_other() {
+        let shape = ConvShape {
+            batch: 2,
+            inputs: 3,
+            outputs: 2,
+            height: 5,
+            width: 40,
+            kernel: 3,
+            padding: 0,
+        };
+        let mut x = vec![1.0; shape.input_len()];
+        let (first, second) = x.split_at_mut(shape.input_len() / 2);
+        second.fill(f32::NAN);
+        // In its own sample, it spoils the output below it.
+        first[0] = f32::NAN;
+        for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
+            let cpu = Cpu::builder().threads(1).precision(Precision::Bf16).bf16(unit);
+            let cpu = cpu.conv(ConvAlgorithm::Direct).build().unwrap();
+            let (x, weight) = (
+                cpu.buffer(&x).unwrap(),
+                cpu.buffer(&vec![0.5; shape.weight_len()]).unwrap(),
+            );
+            let mut y = cpu.zeros(shape.output_len()).unwrap();
+            cpu.conv2d(&shape, &x, &weight, None, &mut y).unwrap();
+            let (first, second) = y.split_at(shape.output_len() / 2);
+            assert!(first[0].is_nan() && second.iter().all(|v| v.is_nan()), "{unit}");
+            assert!(first[1..38].iter().all(|&v| v == 13.5), "{unit}");
+            assert!(first[38..114].iter().all(|&v| v == 13.5), "{unit}");
+        }
+    }
+
     #[test]
     fn blocks_cover_what_counts_once() {
         for (out, kernel) in [((13, 20), 3), ((6, 64), 3), ((9, 33), 7), ((1, 1), 1), ((2, 100), 5)] {
-            let layout = Layout::new(1, 4, kernel, out);
+            let layout = Layout::new(4, kernel, out);
             let blocks = layout.blocks();
             let mut seen = vec![0; layout.height * layout.width];
             for (pixel, count) in (0..blocks.len()).map(|number| blocks.block(number)) {

@@ -17,7 +17,7 @@ use self::image::Image;
 use super::arena::Shared;
 use super::gemm::Panels;
 use super::simd::lanes;
-use super::{Bf16, Buffer, ConvAlgorithm, Cpu};
+use super::{Bf16Unit, Buffer, ConvAlgorithm, Cpu};
 use crate::backend::{Conv2d, ConvShape};
 use crate::error::{Result, check_len};
 
@@ -195,7 +195,7 @@ struct Work {
 #[derive(Clone, Copy)]
 enum Algorithm {
     Direct,
-    Bf16(Bf16),
+    Bf16(Bf16Unit),
     Fft,
     Winograd,
 }

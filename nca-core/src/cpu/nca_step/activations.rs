@@ -39,7 +39,7 @@ impl Layout {
     /// For vectors of `lanes` cells; `None` where keeping does not pay.
     pub(super) fn new(plan: &Plan, lanes: usize) -> Option<Self> {
         let (channels, hidden, tiles) = (plan.stencil.channels, plan.hidden, plan.backward.len());
-        // To multiply bf16 again takes less time than memory would.
+        // Units for bf16 compute it again in less time than memory takes.
         if plan.bf16.is_some() {
             return None;
         }

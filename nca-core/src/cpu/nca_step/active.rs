@@ -125,7 +125,8 @@ impl<S: Isa> Active<S> {
 
 /// Floats from row to row of a panel with a column for each of `count` active cells: whole vectors
 /// and one more, since a group is always written as a whole; and an odd number of cache lines, so
-/// that the rows of a block of columns fall into different cache sets.
+/// that the rows of a block of columns fall into different cache sets. Whatever S, these are whole vectors of sixteen
+/// floats, as [`bf16`](super::bf16) reads them.
 pub(super) fn leading<S: Isa>(count: usize) -> usize {
     let lines = (count.next_multiple_of(S::LANES) + S::LANES).div_ceil(16);
     16 * (lines | 1)

@@ -42,8 +42,17 @@ impl Matrices {
         }
     }
 
-    /// Where element `(row, column)` of matrix `matrix` lies.
-    pub(super) fn index(&self, matrix: usize, row: usize, column: usize) -> usize {
+    /// Where element `(row, column)` of the gradient of w1 lies.
+    pub(super) fn w1(&self, row: usize, column: usize) -> usize {
+        self.index(0, row, column)
+    }
+
+    /// As [`Matrices::w1`], of w2.
+    pub(super) fn w2(&self, row: usize, column: usize) -> usize {
+        self.index(1, row, column)
+    }
+
+    fn index(&self, matrix: usize, row: usize, column: usize) -> usize {
         match self {
             Self::F32(ways) => ways[matrix].index(row, column),
             Self::Bf16(ways) => ways[matrix].index(row, column),

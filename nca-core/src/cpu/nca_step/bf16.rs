@@ -9,7 +9,7 @@
 
 use super::super::arena::Carver;
 use super::super::bf16::{
-    BLOCK, Bf16, Finish, Job, Left, SQUARE, Turned, Unit, Vector, narrow_rows, natural_row, pack_left, packed_len,
+    BLOCK, Bf16Unit, Finish, Job, Left, SQUARE, Turned, Unit, Vector, narrow_rows, natural_row, pack_left, packed_len,
     pad_pairs, padded_pairs, padded_rows, pair_row, pair_rows, product, product_over_cells, store_pairs,
 };
 use super::super::simd::Isa;
@@ -48,7 +48,7 @@ impl Packed {
 #[derive(Clone, Copy)]
 pub(super) struct Weights {
     /// What multiplies them.
-    pub(super) unit: Bf16,
+    pub(super) unit: Bf16Unit,
     /// `[D, KC]`
     w1: Packed,
     /// `[C, D]`
@@ -152,7 +152,8 @@ impl Job for Forward<'_> {
     #[inline(always)]
     fn run<U: Unit>(self, u: U) {
         let (scratch, Weights { w1, w2, .. }) = (self.scratch, *self.weights);
-        // SAFETY: whoever makes a job gives it panels and scratch of the plan of its weights.
+        debug_assert!(self.ld >= self.cells.next_multiple_of(16), "whole vectors are read");
+        // SAFETY: tiles make a job with the panels (`Pieces::carve`), the scratch and the weights of their plan.
         unsafe {
             pad_pairs(scratch.hidden, w1.rows);
             for (start, cells) in blocks(self.cells) {
@@ -171,6 +172,7 @@ impl Job for Forward<'_> {
                     },
                     kept_row: scratch.row,
                 };
+                let relu = Paired(relu);
                 product(u, w1.left(), w1.rows, w1.depth, scratch.outer, 2, scratch.square, relu);
                 if !self.dx.is_null() {
                     let store = Store {
@@ -218,7 +220,8 @@ impl Job for Backward<'_> {
         let (scratch, fresh) = (self.scratch, self.fresh);
         let (w1, w2) = (self.weights.w1_transposed, self.weights.w2_transposed);
         let (hidden, channels) = (w2.rows, w2.depth);
-        // SAFETY: whoever makes a job gives it panels, scratch and gradients of the plan of its weights.
+        debug_assert!(self.ld >= self.cells.next_multiple_of(16), "whole vectors are read");
+        // SAFETY: as in `Forward`; the gradients are as long as their layouts say.
         unsafe {
             scratch.sums.write_bytes(0, hidden * 16);
             pad_pairs(scratch.hidden, hidden);
@@ -229,10 +232,11 @@ impl Job for Backward<'_> {
                 let gate = Gate {
                     h: scratch.h.add(within),
                     kept: scratch.g_h.add(within),
-                    row: scratch.row,
+                    kept_row: scratch.row,
                     pairs: scratch.hidden,
                     sums: scratch.sums,
                 };
+                let gate = Paired(gate);
                 product(u, w2.left(), hidden, channels, scratch.outer, 2, scratch.square, gate);
                 let store = Store {
                     bias: std::ptr::null(),
@@ -272,12 +276,45 @@ impl Job for Backward<'_> {
 
 /// Both vectors of a row of a square.
 #[inline(always)]
-unsafe fn row<U: Unit>(u: U, c: *const f32, row: usize) -> [Vector<U>; 2] {
+unsafe fn load_row<U: Unit>(u: U, c: *const f32, row: usize) -> [Vector<U>; 2] {
     // SAFETY: the caller's condition.
     unsafe { [u.isa().load(c.add(row * BLOCK)), u.isa().load(c.add(row * BLOCK + 16))] }
 }
 
-/// `relu(c + bias)` as pairs, and as rows of bf16 unless `kept` is null.
+/// What becomes of a row of a square that is then a pair's lower or upper half.
+trait PairedRow<U: Unit>: Copy {
+    /// Where the pairs go, a block.
+    fn pairs(self) -> *mut f32;
+    /// Row `row`, which is row `r` of the square.
+    ///
+    /// # Safety
+    /// As [`Finish::rows`].
+    unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2];
+}
+
+/// Rows of `R` as pairs.
+#[derive(Clone, Copy)]
+struct Paired<R>(R);
+
+impl<U: Unit, R: PairedRow<U>> Finish<U> for Paired<R> {
+    #[inline(always)]
+    unsafe fn rows(self, u: U, first: usize, count: usize, c: *const f32) {
+        // SAFETY: the caller's condition.
+        unsafe {
+            for r in (0..count).step_by(2) {
+                let low = self.0.row(u, first + r, r, c);
+                let high = if r + 1 < count {
+                    self.0.row(u, first + r + 1, r + 1, c)
+                } else {
+                    [u.isa().splat(0.0); 2]
+                };
+                store_pairs(u, low, high, pair_row(self.0.pairs(), first + r));
+            }
+        }
+    }
+}
+
+/// `relu(c + bias)`, also as rows of bf16 unless `kept` is null.
 #[derive(Clone, Copy)]
 struct Relu {
     bias: *const f32,
@@ -286,82 +323,54 @@ struct Relu {
     kept_row: usize,
 }
 
-impl Relu {
+impl<U: Unit> PairedRow<U> for Relu {
     #[inline(always)]
-    unsafe fn row<U: Unit>(self, u: U, first: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
+    fn pairs(self) -> *mut f32 {
+        self.pairs
+    }
+    #[inline(always)]
+    unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
         let s = u.isa();
         // SAFETY: the caller's condition.
         unsafe {
-            let bias = s.splat(*self.bias.add(first + r));
-            let [a, b] = row(u, c, r);
+            let bias = s.splat(*self.bias.add(row));
+            let [a, b] = load_row(u, c, r);
             let h = [s.max(s.splat(0.0), s.add(a, bias)), s.max(s.splat(0.0), s.add(b, bias))];
             if !self.kept.is_null() {
-                s.store(self.kept.add((first + r) * self.kept_row), u.narrow(h[0], h[1]));
+                s.store(self.kept.add(row * self.kept_row), u.narrow(h[0], h[1]));
             }
             h
         }
     }
 }
 
-impl<U: Unit> Finish<U> for Relu {
-    #[inline(always)]
-    unsafe fn rows(self, u: U, first: usize, count: usize, c: *const f32) {
-        // SAFETY: the caller's condition.
-        unsafe {
-            for r in (0..count).step_by(2) {
-                let low = self.row(u, first, r, c);
-                let high = if r + 1 < count {
-                    self.row(u, first, r + 1, c)
-                } else {
-                    [u.isa().splat(0.0); 2]
-                };
-                store_pairs(u, low, high, pair_row(self.pairs, first + r));
-            }
-        }
-    }
-}
-
-/// `c`, where the hidden layer was positive, as rows of bf16 and as pairs; added to the sums of its rows.
+/// `c` where the hidden layer was positive, also as rows of bf16 and added to the sums of its rows.
 #[derive(Clone, Copy)]
 struct Gate {
     h: *const f32,
     kept: *mut f32,
     /// Pairs from row to row of `h` and `kept`.
-    row: usize,
+    kept_row: usize,
     pairs: *mut f32,
     sums: *mut f32,
 }
 
-impl Gate {
+impl<U: Unit> PairedRow<U> for Gate {
     #[inline(always)]
-    unsafe fn row<U: Unit>(self, u: U, first: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
+    fn pairs(self) -> *mut f32 {
+        self.pairs
+    }
+    #[inline(always)]
+    unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
         let s = u.isa();
         // SAFETY: the caller's condition.
         unsafe {
-            let at = (first + r) * self.row;
-            let g = u.where_positive(s.load(self.h.add(at)), row(u, c, r));
+            let at = row * self.kept_row;
+            let g = u.where_positive(s.load(self.h.add(at)), load_row(u, c, r));
             s.store(self.kept.add(at), u.narrow(g[0], g[1]));
-            let sum = self.sums.add((first + r) * 16);
+            let sum = self.sums.add(row * 16);
             s.store(sum, s.add(s.load(sum), s.add(g[0], g[1])));
             g
-        }
-    }
-}
-
-impl<U: Unit> Finish<U> for Gate {
-    #[inline(always)]
-    unsafe fn rows(self, u: U, first: usize, count: usize, c: *const f32) {
-        // SAFETY: the caller's condition.
-        unsafe {
-            for r in (0..count).step_by(2) {
-                let low = self.row(u, first, r, c);
-                let high = if r + 1 < count {
-                    self.row(u, first, r + 1, c)
-                } else {
-                    [u.isa().splat(0.0); 2]
-                };
-                store_pairs(u, low, high, pair_row(self.pairs, first + r));
-            }
         }
     }
 }

@@ -87,6 +87,26 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
     // activations, which are only kept of layers that are not summed up part by part (`Layout::new`).
     unsafe {
         let x = job.x.as_ptr().add(sample);
+        if let Some((rounded, scratch)) = weights.bf16.as_ref().zip(pieces.bf16) {
+            // `Plan::new` has one part of all channels.
+            let panel = Panel { start: pieces.z, ld };
+            let all = 0..plan.stencil.channels;
+            perceive_tile(s, plan, &tile, active, x, weights.zeros, all, panel);
+            let layers = bf16::Forward {
+                weights: rounded,
+                b1: weights.b1,
+                b2: weights.b2,
+                scratch,
+                z: pieces.z,
+                dx: pieces.dx,
+                ld,
+                cells: active.count,
+                keep: false,
+            };
+            dispatch(rounded.unit, layers);
+            update_tile(s, plan, &tile, active, x, pieces.dx, ld, job.x_next.get().add(sample));
+            return;
+        }
         let channels = Panels::new::<S>(plan.stencil.channels);
         let kept = job.activations.and_then(|kept| kept.take(job.index, vectors));
         let whole = plan.part == plan.stencil.channels;
@@ -97,22 +117,6 @@ unsafe fn forward_tile<S: Isa>(s: S, job: &ForwardTile<'_>, mut pieces: Pieces<S
             }
             let panel = Panel { start: pieces.z, ld };
             perceive_tile(s, plan, &tile, active, x, weights.zeros, part.clone(), panel);
-            if let Some((rounded, scratch)) = weights.bf16.as_ref().zip(pieces.bf16) {
-                // All channels at once: `Plan::new`.
-                let layers = bf16::Forward {
-                    weights: rounded,
-                    b1: weights.b1,
-                    b2: weights.b2,
-                    scratch,
-                    z: pieces.z,
-                    dx: pieces.dx,
-                    ld,
-                    cells: active.count,
-                    keep: false,
-                };
-                dispatch(rounded.unit, layers);
-                break;
-            }
             let last = part.end == plan.stencil.channels;
             for (column, vectors) in Blocks::new::<S>(vectors) {
                 let z = Strided {

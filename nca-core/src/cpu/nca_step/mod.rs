@@ -9,7 +9,7 @@
 //!    columns, so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z`
 //!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.
 //!    Inactive cells cost a copy.
-//!    Where factors are bf16, [`bf16`] does both layers.
+//!    Where factors are bf16, [`bf16`] does both layers, and no `h` is kept.
 //!
 //! Backward recomputes 1–3 ([`backward`]), of which a rollout may have kept `h` ([`activations`]): the gradient is
 //! gathered at the active cells, goes back through both layers, and the gradient of the perception is spread and
@@ -46,7 +46,7 @@ use self::stencil::Stencil;
 use self::tiling::Tiling;
 use self::weights::{Pack, Weights};
 use super::arena::{Carver, Shared};
-use super::bf16::Bf16;
+use super::bf16::Bf16Unit;
 use super::gemm::block_columns;
 use super::mlp::check_params;
 use super::simd::{Isa, Kernel, dispatch, lanes};
@@ -105,12 +105,12 @@ struct Plan {
     /// Groups of backward tiles.
     groups: usize,
     /// What multiplies bf16, if factors are that.
-    bf16: Option<Bf16>,
+    bf16: Option<Bf16Unit>,
 }
 
 impl Plan {
     /// For vectors of `lanes` floats.
-    fn new(config: &NcaConfig, grid: Grid, lanes: usize, bf16: Option<Bf16>) -> Self {
+    fn new(config: &NcaConfig, grid: Grid, lanes: usize, bf16: Option<Bf16Unit>) -> Self {
         let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
         let wide = if lanes > 8 { 2 } else { 1 };
         let cells = |floats: usize, per_cell: usize| {

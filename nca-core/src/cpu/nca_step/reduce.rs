@@ -38,9 +38,9 @@ fn add_groups(plan: &Plan, layout: &GradLayout, groups: &mut [f32], grads: &mut 
     });
     let sums = &*sums;
     let (kernels, channels) = (plan.stencil.kernels, plan.stencil.channels);
-    let w1 = |row: usize, column: usize| sums[layout.matrices.index(0, row, column)];
+    let w1 = |row: usize, column: usize| sums[layout.matrices.w1(row, column)];
     add_matrix(w1, kernels, channels, &mut grads.w1);
-    let w2 = |row: usize, column: usize| sums[layout.w2_start + layout.matrices.index(1, row, column)];
+    let w2 = |row: usize, column: usize| sums[layout.w2_start + layout.matrices.w2(row, column)];
     add_matrix(w2, 1, plan.hidden, &mut grads.w2);
     add_vector(&sums[layout.b1_start..], &mut grads.b1);
     if let Some(b2) = &mut grads.b2 {

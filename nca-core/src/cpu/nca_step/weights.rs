@@ -27,7 +27,7 @@ pub(super) struct Weights {
     pub(super) w1_transposed: *const f32,
     /// W2ᵀ, D rows of C.
     pub(super) w2_transposed: *const f32,
-    /// The matrices in bf16, and none of the above, where that is what is multiplied.
+    /// The matrices in bf16, where that is multiplied; those of f32 are then empty.
     pub(super) bf16: Option<bf16::Weights>,
     /// As many zeros as a row has cells.
     pub(super) zeros: *const f32,
@@ -53,12 +53,12 @@ impl Weights {
         } else {
             (0, 0, 0)
         };
-        let exact = usize::from(bf16.is_none());
+        let depths = if bf16.is_some() { (0, 0) } else { (inputs, hidden) };
         Self {
             bf16,
-            w1: matrix(hidden, exact * inputs),
+            w1: matrix(hidden, depths.0),
             b1: matrix(hidden, 1),
-            w2: matrix(channels, exact * hidden),
+            w2: matrix(channels, depths.1),
             b2: matrix(channels, 1),
             w1_transposed: matrix(transposed.0, hidden),
             w2_transposed: matrix(transposed.1, channels),
