@@ -12,8 +12,10 @@ use rayon::prelude::*;
 
 use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::gemm::{Bias, Blocks, Outer, Panels, Shifted, dots, most_padded, most_padded_columns, multiply};
-use super::super::simd::{Isa, Kernel, dispatch};
+use super::super::gemm::{
+    Bias, Blocks, Outer, Panels, Shifted, block_columns, dots, most_padded, most_padded_columns, multiply,
+};
+use super::super::simd::{Isa, Kernel, dispatch, lanes};
 use super::image::Image;
 use super::{Filters, Work};
 use crate::backend::ConvShape;
@@ -110,8 +112,15 @@ impl Cpu {
             });
         };
         let pieces = |carver: &mut Carver| Memory::carve(carver, image, depth, rows);
+        let lanes = lanes(simd, width);
+        self.arenas.reserve_threads(|carver| carve_block(carver, rows, lanes));
         self.install(|| self.arenas.with_call(pieces, job));
     }
+}
+
+/// Scratch of a task: a block of columns of all results.
+fn carve_block(carver: &mut Carver, rows: usize, lanes: usize) -> *mut f32 {
+    carver.take(most_padded(rows) * block_columns(lanes))
 }
 
 /// Packs the left operand of [`Cpu::correlate_direct`].
@@ -161,9 +170,9 @@ impl Kernel for CorrelateRows<'_> {
         let tasks = height.div_ceil(TASK_ROWS);
         let (sample, first) = (self.task / tasks, self.task % tasks * TASK_ROWS);
         let panels = Panels::new::<S>(self.rows);
-        let ld = S::VECTORS * S::LANES;
+        let ld = block_columns(S::LANES);
         let mut scratch = self.arenas.thread();
-        let block: *mut f32 = carve(&mut scratch, |carver| carver.take(most_padded(self.rows) * ld));
+        let block = carve(&mut scratch, |carver| carve_block(carver, self.rows, S::LANES));
         // SAFETY: shifted rows stay within the image and its slack; the block has the padded rows;
         // output columns are cut at the width.
         unsafe {

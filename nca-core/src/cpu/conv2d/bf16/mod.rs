@@ -13,20 +13,25 @@
 // Kernels on buffers whose lengths have been checked by the callers.
 #![allow(unsafe_code)]
 
+mod filters;
+mod image;
+
 use rayon::prelude::*;
 
+use self::filters::{PackFilters, TurnedTaps};
+use self::image::FillRow;
 use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, SQUARE, Unit, dispatch, padded_pairs, store_pairs};
+use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, SQUARE, Unit, dispatch, padded_pairs};
 use super::super::simd::Isa;
-use super::{Correlation, Filters, Work};
+use super::{Correlation, Work};
 
 /// Blocks of pixels of a task: together they stay in a second-level cache, as do the weights of 32 outputs.
 const TASK_BLOCKS: usize = 16;
 /// Costs in multiply-adds of vectors, as measured on a processor with AMX: of an input that is brought into order,
 const INPUT: f64 = 0.5;
 /// of a weight,
-const WEIGHT: f64 = 3.0;
+const WEIGHT: f64 = 1.5;
 /// and of storing a square.
 const STORE: f64 = 500.0;
 
@@ -211,148 +216,17 @@ impl Cpu {
 struct Scratch {
     square: *mut f32,
     turned: *mut f32,
-    /// Weights of two channels.
+    /// For [`TurnedTaps`].
     taps: *mut f32,
 }
 
 impl Scratch {
     fn carver(layout: &Layout) -> impl Fn(&mut Carver) -> Self {
-        let taps = layout.kernel * layout.kernel;
+        let taps = TurnedTaps::len(layout.kernel);
         move |carver| Self {
             square: carver.take(SQUARE),
             turned: carver.take(SQUARE),
-            taps: carver.take(2 * taps * BLOCK),
-        }
-    }
-}
-
-/// Copies a row of the source into its zeros.
-struct FillRow<'a> {
-    layout: Layout,
-    correlation: Correlation<'a>,
-    arenas: &'a Arenas,
-    memory: Memory,
-    /// Of all samples.
-    row: usize,
-}
-
-impl Job for FillRow<'_> {
-    #[inline(always)]
-    fn run<U: Unit>(self, u: U) {
-        let (layout, s) = (&self.layout, u.isa());
-        let Correlation {
-            x,
-            source: (rows, columns),
-            margin,
-            filters,
-            ..
-        } = self.correlation;
-        let (sample, row) = (self.row / layout.height, self.row % layout.height);
-        let y = row as isize - margin;
-        let mut memory = self.arenas.thread();
-        let scratch = carve(&mut memory, Scratch::carver(layout));
-        // Columns of the padded row that have a source.
-        let first = margin.max(0) as usize;
-        let end = (columns as isize + margin).clamp(0, layout.width as isize) as usize;
-        // SAFETY: the image has this row, the source those that are read, the scratch two squares.
-        unsafe {
-            let to = self
-                .memory
-                .image
-                .get()
-                .add(sample * layout.sample() + row * layout.row());
-            to.write_bytes(0, layout.row());
-            if filters.inputs == 0 || !(0..rows as isize).contains(&y) || first >= end {
-                return;
-            }
-            let plane = rows * columns;
-            let from = x.as_ptr().add(sample * filters.inputs * plane + y as usize * columns);
-            for column in (first..end).step_by(16) {
-                let count = 16.min(end - column);
-                let from = from.add((column as isize - margin) as usize);
-                for pair in (0..layout.pairs).step_by(16) {
-                    let pairs = 16.min(layout.pairs - pair);
-                    for i in 0..pairs {
-                        let channel = 2 * (pair + i);
-                        let low = load_pixels(s, from.add(channel * plane), count, scratch.taps);
-                        let high = if channel + 1 < filters.inputs {
-                            load_pixels(s, from.add((channel + 1) * plane), count, scratch.taps)
-                        } else {
-                            s.splat(0.0)
-                        };
-                        s.store(scratch.square.add(16 * i), u.pair(low, high));
-                    }
-                    s.transpose(scratch.square, 16, scratch.turned, 16);
-                    for i in 0..count {
-                        let to = to.add((column + i) * layout.pairs + pair);
-                        to.copy_from_nonoverlapping(scratch.turned.add(16 * i), pairs);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `count ≤ 16` pixels: a whole vector might end behind the source.
-#[inline(always)]
-unsafe fn load_pixels<S: Isa>(s: S, from: *const f32, count: usize, copy: *mut f32) -> S::V {
-    // SAFETY: the caller's condition: the pixels are valid, as is room for a vector.
-    unsafe {
-        if count == 16 {
-            return s.load(from);
-        }
-        copy.copy_from_nonoverlapping(from, count);
-        s.load(copy)
-    }
-}
-
-/// Packs the weights of a block of outputs.
-struct PackFilters<'a> {
-    layout: Layout,
-    filters: Filters<'a>,
-    arenas: &'a Arenas,
-    memory: Memory,
-    block: usize,
-}
-
-impl Job for PackFilters<'_> {
-    #[inline(always)]
-    fn run<U: Unit>(self, u: U) {
-        let (layout, filters, s) = (&self.layout, self.filters, u.isa());
-        let (kernel, taps) = (layout.kernel, layout.kernel * layout.kernel);
-        let outputs = BLOCK.min(filters.outputs - self.block * BLOCK);
-        let mut memory = self.arenas.thread();
-        let scratch = carve(&mut memory, Scratch::carver(layout));
-        let run = padded_pairs(layout.run());
-        // SAFETY: the memory has the weights of all blocks, the scratch those of two channels.
-        unsafe {
-            let to = self.memory.weights.get().add(self.block * layout.depth() * BLOCK);
-            to.write_bytes(0, layout.depth() * BLOCK);
-            scratch.taps.write_bytes(0, 2 * taps * BLOCK);
-            for pair in 0..layout.pairs {
-                for half in 0..2 {
-                    let scratch = scratch.taps.add(half * taps * BLOCK);
-                    let input = 2 * pair + half;
-                    if input >= filters.inputs {
-                        scratch.write_bytes(0, taps * BLOCK);
-                        continue;
-                    }
-                    for lane in 0..outputs {
-                        let weights = filters.taps(self.block * BLOCK + lane, input);
-                        for (tap, &w) in weights.iter().enumerate() {
-                            let tap = if filters.adjoint { taps - 1 - tap } else { tap };
-                            *scratch.add(tap * BLOCK + lane) = w;
-                        }
-                    }
-                }
-                for tap in 0..taps {
-                    let (low, high) = (scratch.taps.add(tap * BLOCK), scratch.taps.add((taps + tap) * BLOCK));
-                    let low = [s.load(low), s.load(low.add(16))];
-                    let high = [s.load(high), s.load(high.add(16))];
-                    let row = tap / kernel * run + tap % kernel * layout.pairs + pair;
-                    store_pairs(u, low, high, to.add(row * BLOCK));
-                }
-            }
+            taps: carver.take(taps * BLOCK),
         }
     }
 }
