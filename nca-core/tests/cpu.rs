@@ -200,9 +200,11 @@ fn bf16_agrees_with_its_definition() {
 #[test]
 fn scratch_memory_is_forgotten() {
     let units = Bf16Unit::ALL.into_iter().filter(|unit| unit.available());
-    for unit in units.map(Some).chain([None]) {
+    let units: Vec<_> = units.map(Some).chain([None]).collect();
+    let simds = Simd::ALL.into_iter().filter(|simd| simd.available());
+    for (simd, &unit) in simds.flat_map(|simd| units.iter().map(move |unit| (simd, unit))) {
         let new = || {
-            let cpu = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct);
+            let cpu = Cpu::builder().threads(2).simd(simd).conv(ConvAlgorithm::Direct);
             match unit {
                 Some(unit) => cpu.precision(Precision::Bf16).bf16(unit).build().unwrap(),
                 None => cpu.build().unwrap(),
@@ -223,9 +225,9 @@ fn scratch_memory_is_forgotten() {
                 step(&used, &config, grid).unwrap(),
                 step(&new(), &config, grid).unwrap(),
             );
-            assert!(found == expected, "{unit:?}: {config:?} on {grid:?}");
+            assert!(found == expected, "{simd}, {unit:?}: {config:?} on {grid:?}");
         }
-        assert!(convolution(&used) == convolution(&new()), "{unit:?}");
+        assert!(convolution(&used) == convolution(&new()), "{simd}, {unit:?}");
     }
 }
 

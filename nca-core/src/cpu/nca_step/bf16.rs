@@ -164,7 +164,6 @@ impl Job for Forward<'_> {
                 pair_rows(u, z, self.ld, w1.depth, cells, scratch.outer);
                 let relu = Relu {
                     bias: self.b1,
-                    pairs: scratch.hidden,
                     kept: if self.keep {
                         scratch.h.add(within)
                     } else {
@@ -172,7 +171,10 @@ impl Job for Forward<'_> {
                     },
                     kept_row: scratch.row,
                 };
-                let relu = Paired(relu);
+                let relu = Paired {
+                    row: relu,
+                    pairs: scratch.hidden,
+                };
                 product(u, w1.left(), w1.rows, w1.depth, scratch.outer, 2, scratch.square, relu);
                 if !self.dx.is_null() {
                     let store = Store {
@@ -233,10 +235,12 @@ impl Job for Backward<'_> {
                     h: scratch.h.add(within),
                     kept: scratch.g_h.add(within),
                     kept_row: scratch.row,
-                    pairs: scratch.hidden,
                     sums: scratch.sums,
                 };
-                let gate = Paired(gate);
+                let gate = Paired {
+                    row: gate,
+                    pairs: scratch.hidden,
+                };
                 product(u, w2.left(), hidden, channels, scratch.outer, 2, scratch.square, gate);
                 let store = Store {
                     bias: std::ptr::null(),
@@ -281,10 +285,8 @@ unsafe fn load_row<U: Unit>(u: U, c: *const f32, row: usize) -> [Vector<U>; 2] {
     unsafe { [u.isa().load(c.add(row * BLOCK)), u.isa().load(c.add(row * BLOCK + 16))] }
 }
 
-/// What becomes of a row of a square that is then a pair's lower or upper half.
+/// What becomes of a row of a square, before it is half of a row of pairs.
 trait PairedRow<U: Unit>: Copy {
-    /// Where the pairs go, a block.
-    fn pairs(self) -> *mut f32;
     /// Row `row`, which is row `r` of the square.
     ///
     /// # Safety
@@ -292,9 +294,12 @@ trait PairedRow<U: Unit>: Copy {
     unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2];
 }
 
-/// Rows of `R` as pairs.
+/// Rows as pairs, a block of them.
 #[derive(Clone, Copy)]
-struct Paired<R>(R);
+struct Paired<R> {
+    row: R,
+    pairs: *mut f32,
+}
 
 impl<U: Unit, R: PairedRow<U>> Finish<U> for Paired<R> {
     #[inline(always)]
@@ -302,13 +307,13 @@ impl<U: Unit, R: PairedRow<U>> Finish<U> for Paired<R> {
         // SAFETY: the caller's condition.
         unsafe {
             for r in (0..count).step_by(2) {
-                let low = self.0.row(u, first + r, r, c);
+                let low = self.row.row(u, first + r, r, c);
                 let high = if r + 1 < count {
-                    self.0.row(u, first + r + 1, r + 1, c)
+                    self.row.row(u, first + r + 1, r + 1, c)
                 } else {
                     [u.isa().splat(0.0); 2]
                 };
-                store_pairs(u, low, high, pair_row(self.0.pairs(), first + r));
+                store_pairs(u, low, high, pair_row(self.pairs, first + r));
             }
         }
     }
@@ -318,16 +323,11 @@ impl<U: Unit, R: PairedRow<U>> Finish<U> for Paired<R> {
 #[derive(Clone, Copy)]
 struct Relu {
     bias: *const f32,
-    pairs: *mut f32,
     kept: *mut f32,
     kept_row: usize,
 }
 
 impl<U: Unit> PairedRow<U> for Relu {
-    #[inline(always)]
-    fn pairs(self) -> *mut f32 {
-        self.pairs
-    }
     #[inline(always)]
     unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
         let s = u.isa();
@@ -351,15 +351,10 @@ struct Gate {
     kept: *mut f32,
     /// Pairs from row to row of `h` and `kept`.
     kept_row: usize,
-    pairs: *mut f32,
     sums: *mut f32,
 }
 
 impl<U: Unit> PairedRow<U> for Gate {
-    #[inline(always)]
-    fn pairs(self) -> *mut f32 {
-        self.pairs
-    }
     #[inline(always)]
     unsafe fn row(self, u: U, row: usize, r: usize, c: *const f32) -> [Vector<U>; 2] {
         let s = u.isa();
