@@ -27,12 +27,14 @@ pub(super) struct Tiling {
 const CUT: usize = 16;
 /// Narrowest part a wide row is cut into: two of the widest vectors and a half.
 const NARROWEST: usize = 5 * CUT / 2;
+/// Longest rows of tiles: longer ones would leave a tile few of them, each read with a row above and one below.
+const WIDEST: usize = 128;
 
 impl Tiling {
-    /// Tiles of about `cells` cells: whole rows where they are not longer.
+    /// Tiles of about `cells` cells: whole rows where they are neither longer than that nor than [`WIDEST`].
     pub(super) fn new(grid: Grid, cells: usize) -> Self {
         // A part may be up to one cut shorter than the average.
-        let longest = cells.max(2 * NARROWEST);
+        let longest = cells.clamp(2 * NARROWEST, WIDEST);
         let across = grid.width.div_ceil(longest);
         let width = grid.width / across;
         let height = ((cells + width / 2) / width).clamp(1, grid.height);
@@ -108,6 +110,7 @@ mod tests {
                 for tile in (0..tiling.len()).map(|i| tiling.tile(i)) {
                     assert!(tile.height <= tiling.max_height() && tile.width <= tiling.max_width());
                     assert!(tile.width >= width.min(16), "{tile:?} of {grid:?}");
+                    assert!(tile.width < WIDEST + CUT, "{tile:?} of {grid:?}");
                     for y in tile.y..tile.y + tile.height {
                         for x in tile.x..tile.x + tile.width {
                             seen[(tile.sample * height + y) * width + x] += 1;

@@ -19,6 +19,7 @@ use nca_core::Error;
 use nca_core::backend::Device as _;
 use nca_core::checkpoint::write_atomic;
 use nca_core::cpu::{ConvAlgorithm, Cpu};
+use nca_train::report::stats::median;
 use serde_json::Value;
 
 use crate::output::print_line;
@@ -417,9 +418,7 @@ fn look(seconds: f64) -> usize {
 
 /// The median of a measurement; infinite if there is none.
 fn median_of(seconds: &[f64]) -> f64 {
-    let mut times = Times::default();
-    times.add(seconds, false);
-    times.seconds().unwrap_or(f64::INFINITY)
+    median(seconds).unwrap_or(f64::INFINITY)
 }
 
 #[cfg(test)]

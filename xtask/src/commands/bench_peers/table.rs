@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use nca_train::report::stats::median;
+
 use super::cases::Group;
 
 /// Measurements of one program in one case.
@@ -41,17 +43,6 @@ impl Times {
     pub(super) fn seconds(&self) -> Option<f64> {
         median(&self.kept).or_else(|| median(&self.dropped))
     }
-}
-
-/// The middle value; the mean of the two middle ones of an even number.
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let upper = *sorted.get(sorted.len() / 2)?;
-    Some(match sorted.len() % 2 {
-        1 => upper,
-        _ => f64::midpoint(sorted[sorted.len() / 2 - 1], upper),
-    })
 }
 
 /// A formulation of a peer in one case.
@@ -295,13 +286,6 @@ mod tests {
                 },
             ],
         }
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
     #[test]
