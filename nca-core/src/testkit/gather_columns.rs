@@ -89,7 +89,12 @@ fn lengths<B: Backend>(backend: &B, case: &Case) -> Result<(), Mismatch> {
         ..
     } = *case;
     let buffer = |wrong, i, len| backend.zeros(len + usize::from(i == wrong));
-    let indices = |wrong, i| backend.zero_indices(batch * count + usize::from(i == wrong));
+    // Those of a sample must differ here, too.
+    let indices = |wrong, i| {
+        let mut index = case.index();
+        index.extend((i == wrong).then_some(0));
+        backend.indices(&index)
+    };
     refuses_wrong_lengths("gather_columns", 3, |wrong| {
         let (x, mut y) = (buffer(wrong, 0, case.x_len())?, buffer(wrong, 1, case.y_len())?);
         backend.gather_columns(batch, rows, columns, count, &x, &indices(wrong, 2)?, &mut y)

@@ -104,7 +104,9 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> Result<(), Mismatch> {
         })?;
         refuses_wrong_lengths("sort_rows_backward", 3, |wrong| {
             let buffer = |i| backend.zeros(cells + usize::from(i == wrong));
-            let order = backend.zero_indices(cells + usize::from(wrong == 2))?;
+            // A permutation of each row, as an order is.
+            let order: Vec<u32> = (0..cells + usize::from(wrong == 2)).map(|i| (i % len) as u32).collect();
+            let order = backend.indices(&order)?;
             backend.sort_rows_backward(rows, len, &order, &buffer(0)?, &mut buffer(1)?)
         })
     })
