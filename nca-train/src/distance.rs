@@ -170,3 +170,40 @@ pub fn texture_distance<B: Backend>(backend: &B, exemplar: &Texture, frames: &[f
     }
     Ok(total / count as f64)
 }
+
+/// The frames of an automaton whose mean distance to an exemplar is taken, kept while its motion is measured:
+/// [`DistanceFrames::COUNT`] of them, as far from each other as can be.
+#[derive(Clone, Debug)]
+pub struct DistanceFrames {
+    stride: usize,
+    kept: usize,
+    frames: Vec<f32>,
+}
+
+impl DistanceFrames {
+    /// Frames that are kept, if there are as many.
+    pub const COUNT: usize = 4;
+
+    /// For a measurement of `pairs` pairs of frames.
+    #[must_use]
+    pub fn new(pairs: usize) -> Self {
+        Self {
+            stride: (pairs / Self::COUNT).max(1),
+            kept: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Sees frame `index`, `[3,H,W]`, as [`measure_motion`](crate::motion::measure_motion) shows them.
+    pub fn visit(&mut self, index: usize, frame: &[f32]) {
+        if index.is_multiple_of(self.stride) && self.kept < Self::COUNT {
+            self.kept += 1;
+            self.frames.extend(frame);
+        }
+    }
+
+    /// Their mean distance to an exemplar of their size; an error if none was seen.
+    pub fn mean<B: Backend>(&self, backend: &B, exemplar: &Texture) -> Result<f64> {
+        texture_distance(backend, exemplar, &self.frames)
+    }
+}

@@ -5,7 +5,7 @@ use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::testkit::real_data;
 use nca_core::{Grid, Nca, Preset, Simulation};
 use nca_train::Texture;
-use nca_train::distance::{TextureDistance, texture_distance};
+use nca_train::distance::{DistanceFrames, TextureDistance, texture_distance};
 use nca_train::exemplar::Exemplar;
 
 const SIZE: usize = 48;
@@ -44,6 +44,23 @@ fn one_is_as_alike_as_two_crops() {
             assert!((0.6..2.2).contains(&other), "{exemplar}, seed {seed}: {other}");
         }
     }
+}
+
+#[test]
+fn frames_far_from_each_other_count() {
+    let backend = Cpu::new().unwrap();
+    let texture = Exemplar::ALL[0].render(SIZE, 0).unwrap();
+    let frames: Vec<_> = (0..=10).map(|i| rolled(&texture, 3 * i, i)).collect();
+    let mut distance = distance_of(&backend, &texture);
+    for (pairs, seen) in [(10, &[0, 2, 4, 6][..]), (3, &[0, 1, 2, 3]), (1, &[0, 1])] {
+        let mut look = DistanceFrames::new(pairs);
+        for (index, frame) in frames[..=pairs].iter().enumerate() {
+            look.visit(index, frame);
+        }
+        let expected = seen.iter().map(|&i| distance(&frames[i])).sum::<f64>() / seen.len() as f64;
+        assert_eq!(look.mean(&backend, &texture).unwrap(), expected, "{pairs} pairs");
+    }
+    assert!(DistanceFrames::new(3).mean(&backend, &texture).is_err());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use spynet::{FlowEstimator, FlowField, SpyNetWeights, write_flo};
 use super::runner::Event;
 use super::settings::{ModelSpec, SWEEP_FORMAT, SweepSettings};
 use super::state::Checkpoint;
-use crate::distance::TextureDistance;
+use crate::distance::DistanceFrames;
 use crate::loss::appearance;
 use crate::motion::{Motion, MotionSettings, measure_motion};
 use crate::picture::write_png;
@@ -31,8 +31,6 @@ const STATE_FILE: &str = "state.safetensors";
 
 /// Iterations between two rows of the metrics.
 const LOG_EVERY: u64 = 10;
-/// Frames of the final measurement that the texture distance looks at.
-const DISTANCE_FRAMES: usize = 4;
 
 /// Everything one model's run needs.
 pub(super) struct ModelRun<'a, B: Backend<Elem = f32>> {
@@ -261,25 +259,17 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
     /// to it.
     fn measure(&self, nca: &Nca, observe: &mut dyn FnMut(Event<'_>)) -> Result<Measured> {
         let pairs = self.settings.measure.pairs;
-        let mut frames: Vec<Vec<f32>> = Vec::new();
-        let stride = (pairs / DISTANCE_FRAMES).max(1);
+        let mut look = DistanceFrames::new(pairs);
         // The last two frames, in the slots of their parities.
         let mut last = [Vec::new(), Vec::new()];
         let motion = self.motion(nca, pairs, observe, &mut |index, frame| {
-            if index % stride == 0 && frames.len() < DISTANCE_FRAMES {
-                frames.push(frame.to_vec());
-            }
+            look.visit(index, frame);
             if index + 1 >= pairs {
                 last[index % 2] = frame.to_vec();
             }
         })?;
         let size = self.settings.train.size;
-        let mut distance = TextureDistance::new(self.backend, self.texture)?;
-        let mut total = 0.0;
-        for frame in &frames {
-            total += distance.of(self.backend, frame)?;
-        }
-        let texture_distance = total / frames.len() as f64;
+        let texture_distance = look.mean(self.backend, self.texture)?;
         let [before, last] = [&last[(pairs + 1) % 2], &last[pairs % 2]];
         save_png(&self.directory.frame(), last, size)?;
         let flow = self.flow.flow(Grid::square(size), before, last)?;

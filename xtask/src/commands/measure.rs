@@ -6,7 +6,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 use nca_core::backend::Backend;
 use nca_core::{Error, Nca, Precision, Preset};
+use nca_train::distance::DistanceFrames;
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
+use nca_train::texture::Texture;
 use serde::Serialize;
 use spynet::FlowChoice;
 
@@ -19,7 +21,7 @@ use crate::progress::bar_style;
 ///
 /// Ψ is the mean length of the optical flow between successive frames. Two controls tell how far to
 /// trust it: Ψ of identical frames, and Ψ of one frame with independent noise of the frames' own
-/// flicker.
+/// flicker. With a texture, the command also tells how like it the automaton looks.
 #[derive(Args)]
 pub(crate) struct MeasureArgs {
     /// Model file (safetensors or PyTorch)
@@ -28,6 +30,13 @@ pub(crate) struct MeasureArgs {
     /// Conventions of a file that holds only weights: paper, notebook or distill
     #[arg(long, value_name = "PRESET")]
     perception: Option<Preset>,
+    /// Also measure the texture distance to this: bubbly, chequered, interlaced or cracked (built in), an image file, or
+    /// with --dtd a DTD name; cropped to a square and resized to the grid
+    #[arg(long, value_name = "NAME|PATH")]
+    texture: Option<String>,
+    /// Folder of the Describable Textures Dataset
+    #[arg(long, value_name = "DIR", requires = "texture")]
+    dtd: Option<PathBuf>,
     /// Side of the grid in cells
     #[arg(long, value_name = "N", default_value_t = 128)]
     size: usize,
@@ -63,6 +72,9 @@ struct Output {
     precision: Precision,
     #[serde(flatten)]
     motion: Motion,
+    /// Only where a texture was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    texture_distance: Option<f64>,
 }
 
 pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
@@ -75,12 +87,17 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         return Err(Error::invalid("--size", args.size, expected).into());
     }
     let flow = args.flow.choice()?;
+    let texture = args.texture.as_deref();
+    let texture = texture
+        .map(|spec| Texture::resolve(spec, args.dtd.as_deref(), args.size))
+        .transpose()?;
     let nca = Nca::load(&args.model, args.perception)?;
     let backend = args.backend.open()?;
-    let motion = backend.run(Measure {
+    let (motion, texture_distance) = backend.run(Measure {
         args,
         nca: &nca,
         flow: &flow,
+        texture: texture.as_ref(),
     })?;
     if args.json {
         return print_json(&Output {
@@ -91,6 +108,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             backend: backend.name(),
             precision: backend.precision(),
             motion,
+            texture_distance,
         });
     }
     let verdict = if motion.above_floor {
@@ -108,19 +126,28 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         motion.flow,
         motion.psi_floor_static,
         motion.psi_floor_flicker,
-    ))
+    ))?;
+    if let (Some(texture), Some(distance)) = (&texture, texture_distance) {
+        print_line(&format!(
+            "texture distance to {} = {distance:.3} (1: as alike as two parts of the texture are)",
+            texture.name,
+        ))?;
+    }
+    Ok(())
 }
 
 struct Measure<'a> {
     args: &'a MeasureArgs,
     nca: &'a Nca,
     flow: &'a FlowChoice,
+    texture: Option<&'a Texture>,
 }
 
 impl Job for Measure<'_> {
-    type Output = Motion;
+    /// Motion, and the texture distance where there is a texture.
+    type Output = (Motion, Option<f64>);
 
-    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Motion> {
+    fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Self::Output> {
         let args = self.args;
         let flow = self.flow.estimator(backend)?;
         let settings = MotionSettings {
@@ -137,10 +164,13 @@ impl Job for Measure<'_> {
             ProgressBar::new(args.frames as u64)
         };
         let bar = bar.with_style(bar_style("measuring  {bar:30.cyan} frame {pos}/{len}  {eta} left"));
-        let motion = measure_motion(backend, self.nca, &settings, flow.as_ref(), |index, _| {
+        let mut look = DistanceFrames::new(args.frames);
+        let motion = measure_motion(backend, self.nca, &settings, flow.as_ref(), |index, frame| {
+            look.visit(index, frame);
             bar.set_position(index as u64);
         })?;
         bar.finish_and_clear();
-        Ok(motion)
+        let distance = self.texture.map(|texture| look.mean(backend, texture)).transpose()?;
+        Ok((motion, distance))
     }
 }

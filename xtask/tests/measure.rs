@@ -1,0 +1,74 @@
+//! `measure` against what a training recorded of the same model.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const FRAMES: &str = "--frames 5 --steps-per-frame 1 --warmup 3 --size 8 --flow classical --backend cpu";
+
+fn xtask(flags: &str, paths: &[(&str, &Path)]) -> Output {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    process.args(flags.split_whitespace());
+    for (flag, path) in paths {
+        process.arg(flag).arg(path);
+    }
+    process.output().expect("the binary runs")
+}
+
+fn json(text: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(text).expect("JSON")
+}
+
+/// Ψ and texture distance are those of the record, to the bit; without a texture there is no distance.
+#[test]
+fn measures_what_training_recorded() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (out, model) = (directory.path().join("out"), directory.path().join("m.safetensors"));
+    let training = "train --channels 4 --hidden 4 --texture cracked --iterations 2 --pool 4 --batch 1 --steps-min 2 \
+                    --steps-max 3 --measure-every 0 --seed 3";
+    let made = xtask(
+        &format!("{training} {FRAMES}"),
+        &[("--out", &out), ("--model-out", &model)],
+    );
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let record = out.join("models/cracked/c004_d004_s3/result.json");
+    let record = json(&std::fs::read(record).expect("the record"));
+
+    let command = format!("measure {FRAMES} --seed 3 --json");
+    let measured = xtask(&format!("{command} --texture cracked"), &[("--model", &model)]);
+    assert!(
+        measured.status.success(),
+        "{}",
+        String::from_utf8_lossy(&measured.stderr)
+    );
+    let measured = json(&measured.stdout);
+    for key in ["psi", "texture_distance"] {
+        assert!(record[key].is_f64(), "{record}");
+        assert_eq!(measured[key], record[key], "{key}");
+    }
+
+    let motion_alone = json(&xtask(&command, &[("--model", &model)]).stdout);
+    assert_eq!(motion_alone["psi"], record["psi"]);
+    assert_eq!(motion_alone.get("texture_distance"), None);
+
+    let told = xtask(
+        &format!("measure {FRAMES} --seed 3 --texture cracked"),
+        &[("--model", &model)],
+    );
+    let distance = record["texture_distance"].as_f64().expect("a number");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let expected = format!("texture distance to cracked = {distance:.3} ");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[test]
+fn refuses_textures_it_cannot_find() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Said before the model is looked for.
+    let model = directory.path().join("none.safetensors");
+    for (flags, expected) in [("--texture papier", "papier"), ("--dtd .", "--texture <NAME|PATH>")] {
+        let refused = xtask(&format!("measure {flags}"), &[("--model", &model)]);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
