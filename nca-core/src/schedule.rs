@@ -9,14 +9,15 @@
 /// `C(checkpoints + repeats, checkpoints)`, saturating: the most steps that can be reversed when
 /// each may run forward `repeats` times.
 fn reach(checkpoints: u64, repeats: u64) -> u64 {
-    let mut value: u64 = 1;
+    let mut value: u128 = 1;
     for i in 1..=repeats {
-        value = match value.checked_mul(checkpoints + i) {
-            Some(v) => v / i,
-            None => return u64::MAX,
-        };
+        // The product is divided at once: 128 bits hold it wherever 64 hold the result.
+        value = value * u128::from(checkpoints + i) / u128::from(i);
+        if value > u128::from(u64::MAX) {
+            return u64::MAX;
+        }
     }
-    value
+    value as u64
 }
 
 /// How often steps must run forward for `n` of them to be reversed with that many checkpoints, at least one.
@@ -188,6 +189,13 @@ mod tests {
                 assert_eq!(planned(n, free), least_steps(n, free), "{n} steps, {free} slots");
             }
         }
+    }
+
+    /// With one slot more than the first state, step `n` is reached from the start, and then each of those before.
+    #[test]
+    fn long_rollouts_are_counted_exactly() {
+        let n = 4_000_000;
+        assert_eq!(least_steps(n, 1), u64::from(n) * u64::from(n - 1) / 2);
     }
 
     #[test]

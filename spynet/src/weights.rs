@@ -63,11 +63,12 @@ impl SpyNetWeights {
             let mut channels = Self::CHANNELS[0];
             for (i, layer) in level.iter().enumerate() {
                 let name = format!("layer {i} of level {l} of the flow network");
-                let taps = layer.inputs * layer.kernel * layer.kernel;
+                let sides = [layer.outputs, layer.inputs, layer.kernel, layer.kernel];
+                let weights = sides.iter().try_fold(1_usize, |len, &side| len.checked_mul(side));
                 let fits = layer.inputs == channels
                     && layer.kernel % 2 == 1
                     && layer.outputs > 0
-                    && layer.weight.len() == layer.outputs * taps
+                    && Some(layer.weight.len()) == weights
                     && layer.bias.len() == layer.outputs;
                 if !fits {
                     let found = format!(

@@ -30,6 +30,20 @@ fn narrow_times(gain: f32) -> SpyNetWeights {
     .unwrap()
 }
 
+/// A kernel whose square no integer holds, for which no weights are there.
+#[test]
+fn impossible_shapes_are_refused() {
+    let layer = LayerWeights {
+        inputs: 8,
+        outputs: 2,
+        kernel: (1 << 33) + 1,
+        weight: Vec::new(),
+        bias: vec![0.0; 2],
+    };
+    let refused = SpyNetWeights::new(vec![vec![layer]]).unwrap_err().to_string();
+    assert!(refused.contains("a kernel of side 8589934593"), "{refused}");
+}
+
 fn noise(len: usize, index: u64) -> Vec<f64> {
     let mut rng = PhiloxRng::new(8, Stream::Test, index);
     (0..len).map(|_| rng.uniform()).collect()

@@ -70,14 +70,6 @@ impl Nca {
         Ok(Self::load_with_extra(path, preset)?.0)
     }
 
-    /// As [`Nca::load`], but a file that states its configuration keeps it: `preset` is what a bare file
-    /// takes.
-    pub fn load_or(path: impl AsRef<Path>, preset: Preset) -> Result<Self> {
-        let mut tensors = read_tensors_any(path)?;
-        let stated = stated_config(&tensors)?;
-        Self::take(&mut tensors, stated, Some(preset))
-    }
-
     /// As [`Nca::load`], and the metadata that [`Nca::save`] was given.
     pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut tensors = read_tensors_any(path)?;

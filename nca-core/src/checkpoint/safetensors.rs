@@ -96,8 +96,9 @@ fn read_header(path: &Path, reader: &mut impl Read, length: u64) -> Result<Metad
     reader.read_exact(&mut header).map_err(|e| Error::io(path, e))?;
     let header: Metadata = serde_json::from_slice(&header)
         .map_err(|e| wrong(format!("a broken header ({e})"), "a valid safetensors header"))?;
-    let expected = 8 + size + header.data_len() as u64;
-    if length != expected {
+    // In numbers that no header can overflow.
+    let expected = 8 + u128::from(size) + header.data_len() as u128;
+    if u128::from(length) != expected {
         return Err(wrong(
             format!("{length} bytes"),
             &format!("{expected} bytes by its header (truncated or overlong file?)"),
