@@ -61,7 +61,14 @@ fn a_wrong_file_is_told_by_the_tensor() {
     let batch_norm = tensors(&[(0, 4), (3, 4), (7, 6)]);
     let mut longer = tensors(&VGG16);
     longer.push(("features.40.weight".to_owned(), vec![4, 10, 3, 3], vec![0.0; 360]));
+    let mut infinite = all.clone();
+    infinite
+        .iter_mut()
+        .find(|(name, ..)| name == "features.2.bias")
+        .unwrap()
+        .2[1] = f32::NEG_INFINITY;
     let cases = [
+        (infinite, "found -inf in features.2.bias, expected finite"),
         (Vec::new(), "no tensor features.0.weight"),
         (
             without("features.0.weight"),

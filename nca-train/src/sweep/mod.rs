@@ -6,6 +6,8 @@
 //! Every file is written under a temporary name and renamed, so the directory is readable at any
 //! moment and a killed sweep loses at most the work since the last checkpoint.
 
+mod claim;
+mod differences;
 mod estimate;
 mod model;
 mod plan;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
 use nca_core::checkpoint::write_atomic;
-use nca_core::{Error, Grid, Nca, Result};
+use nca_core::{Error, Grid, Nca, Preset, Result};
 use serde::Serialize;
 use spynet::{FlowEstimator, FlowField, SpyNetWeights, write_flo};
 
@@ -27,7 +27,9 @@ use crate::texture::{Texture, rgb_image};
 use crate::trainer::{Iteration, Trainer};
 
 /// The checkpoint of an unfinished model, in its directory.
-const STATE_FILE: &str = "state.safetensors";
+pub(super) const STATE_FILE: &str = "state.safetensors";
+/// What becomes of one that cannot be read.
+const DAMAGED_FILE: &str = "state.damaged.safetensors";
 
 /// Iterations between two rows of the metrics.
 const LOG_EVERY: u64 = 10;
@@ -58,6 +60,8 @@ struct ConfigFile<'a> {
     appearance: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_perception: Option<Preset>,
     /// The estimator, which for a file of weights has its hash: the network decides what motion
     /// training follows.
     flow: &'a str,
@@ -82,13 +86,13 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             model: &nca.config,
             appearance: self.settings.appearance_name(),
             init: self.settings.init.as_deref(),
+            init_perception: self.settings.init_perception,
             flow: self.flow.name(),
             train: &self.settings.train,
             measure: &self.settings.measure,
         };
         // The very text that a checkpoint must have been made under.
         let config = json(&self.directory.config(), &config)?;
-        write_text(&self.directory.config(), &config)?;
 
         let train = self.settings.train.clone();
         let mut trainer = trainer(
@@ -102,6 +106,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         )?;
         let mut log = Log::default();
         self.restore(&mut trainer, &mut log, &nca, &config)?;
+        write_text(&self.directory.config(), &config)?;
         // What was logged after the checkpoint, or before there is one, will be logged again.
         self.write_metrics(&log.rows)?;
         observe(Event::Started {
@@ -152,8 +157,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         Ok(Some(record))
     }
 
-    /// Records a model that could not be run; a resumed sweep tries it again, from its checkpoint if there is one and
-    /// that is not what was wrong.
+    /// Records a model that could not be run; a resumed sweep tries it again, from its checkpoint if there is one.
     pub(super) fn fail(&self, reason: &Error) -> Result<ModelRecord> {
         tracing::error!("{}: {reason}", self.label());
         let directory = self.directory.path();
@@ -166,9 +170,6 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         let folder = format!("{}{MAIN_SEPARATOR}", directory.display());
         let words = reason.to_string().replace(&folder, "");
         let record = self.finish(record, Some(words), Vec::new())?;
-        if matches!(reason, Error::Format { .. }) {
-            remove(&directory.join(STATE_FILE))?;
-        }
         Ok(record)
     }
 
@@ -192,7 +193,16 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         }
         let train = &self.settings.train;
         let pool_len = train.pool * nca.config.channels * train.size * train.size;
-        let checkpoint = Checkpoint::load(&path, &nca.config, pool_len, config)?;
+        let checkpoint = match Checkpoint::load(&path, &nca.config, pool_len, config) {
+            Err(error @ Error::Format { .. }) => {
+                // Nothing can be read from it. Tried again, the model begins anew.
+                let aside = self.directory.path().join(DAMAGED_FILE);
+                tracing::warn!("{}: its checkpoint is kept as {}", self.label(), aside.display());
+                fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
+                return Err(error);
+            }
+            checkpoint => checkpoint?,
+        };
         trainer.restore(&checkpoint.state)?;
         log.rows = checkpoint.metrics;
         log.seconds = checkpoint.seconds;
@@ -218,12 +228,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             let every = self.settings.measure.every;
             // The last iteration is followed by the final measurement anyway.
             let motion = if every > 0 && done.is_multiple_of(every) && done < iterations {
-                Some(self.motion(
-                    &trainer.nca()?,
-                    self.settings.measure.training_pairs,
-                    observe,
-                    &mut |_, _| {},
-                )?)
+                self.motion_so_far(&trainer.nca()?, observe)?
             } else {
                 None
             };
@@ -278,6 +283,19 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             motion,
             texture_distance,
         })
+    }
+
+    /// Ψ in the middle of training; `None` where states leave the finite numbers. Measured automata run for longer than
+    /// trained ones, and to measure must not change what training comes to.
+    fn motion_so_far(&self, nca: &Nca, observe: &mut dyn FnMut(Event<'_>)) -> Result<Option<Motion>> {
+        let pairs = self.settings.measure.training_pairs;
+        match self.motion(nca, pairs, observe, &mut |_, _| {}) {
+            Err(error @ Error::NonFinite { .. }) => {
+                tracing::warn!("{}: measured in training: {error}", self.label());
+                Ok(None)
+            }
+            motion => motion.map(Some),
+        }
     }
 
     /// Ψ over `pairs` frame pairs.
@@ -416,7 +434,7 @@ pub(super) fn json(path: &Path, value: &impl Serialize) -> Result<String> {
 }
 
 /// Removes a file that may not be there.
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The sweep itself: which models are left, in which order, and what becomes of them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,12 @@ use std::time::Duration;
 use nca_core::backend::Backend;
 use nca_core::{Error, Result};
 use serde::Serialize;
-use serde_json::Value;
 use spynet::{FlowChoice, SpyNetWeights};
 
+use super::claim::Claim;
+use super::differences::differences;
 use super::estimate::Estimate;
-use super::model::{ModelRun, json, save_png, write_text};
+use super::model::{ModelRun, STATE_FILE, json, remove, save_png, write_text};
 use super::plan::Plan;
 use super::settings::{ModelSpec, SWEEP_FORMAT, Shard, SweepSettings};
 use crate::report::layout::{self, ModelDir, safe_name};
@@ -123,7 +124,7 @@ pub struct Sweep {
     textures: Vec<Texture>,
     flow: FlowChoice,
     /// Held while this value lives: two processes must not work on the same models.
-    _lock: File,
+    _claim: Claim,
 }
 
 impl Sweep {
@@ -155,34 +156,30 @@ impl Sweep {
             fs::metadata(vgg).map_err(|e| Error::io(vgg, e))?;
         }
         let textures = load_textures(&settings)?;
-        match Self::settings_of(directory)? {
-            Some(earlier) if earlier != settings => {
-                return Err(Error::format(
-                    directory.join(SETTINGS_FILE),
-                    differences(&earlier, &settings)?,
-                    "the settings given; choose another --out, or leave out the flags that differ",
-                ));
-            }
-            Some(_) if !resume && shard.is_none() => {
-                return Err(Error::format(
-                    directory,
-                    "a sweep already",
-                    "an empty directory; go on with it by --resume, or choose another --out",
-                ));
-            }
-            _ => {}
+        if Self::has_settings(directory, &settings)? && !resume && shard.is_none() {
+            return Err(Error::format(
+                directory,
+                "a sweep already",
+                "an empty directory; go on with it by --resume, or choose another --out",
+            ));
         }
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
-        let lock = claim(directory, shard)?;
-        let path = directory.join(SETTINGS_FILE);
-        if !path.exists() {
-            write_text(&path, &json(&path, &settings)?)?;
-        }
+        let claim = Claim::new(directory, shard)?;
+        // Another shard may have begun in the meantime.
+        claim.alone(|| {
+            if !Self::has_settings(directory, &settings)? {
+                let path = directory.join(SETTINGS_FILE);
+                write_text(&path, &json(&path, &settings)?)?;
+            }
+            Ok(())
+        })?;
         for texture in &textures {
             let folder = layout::models_dir(directory).join(&texture.name);
             fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
             let path = layout::target(directory, &texture.name);
-            if !path.exists() {
+            if path.exists() {
+                refuse_other_picture(&path, texture)?;
+            } else {
                 save_png(&path, &texture.rgb, settings.train.size)?;
             }
         }
@@ -193,7 +190,7 @@ impl Sweep {
             checkpoint_every,
             textures,
             flow,
-            _lock: lock,
+            _claim: claim,
         })
     }
 
@@ -201,6 +198,22 @@ impl Sweep {
     #[must_use]
     pub fn settings(&self) -> &SweepSettings {
         &self.settings
+    }
+
+    /// Whether there is a sweep in `directory`; an error if it has other settings.
+    fn has_settings(directory: &Path, settings: &SweepSettings) -> Result<bool> {
+        let Some(earlier) = Self::settings_of(directory)? else {
+            return Ok(false);
+        };
+        if earlier == *settings {
+            return Ok(true);
+        }
+        let value = |settings| serde_json::to_value(settings).map_err(|e| Error::invalid("settings", e, "JSON"));
+        Err(Error::format(
+            directory.join(SETTINGS_FILE),
+            differences(&value(&earlier)?, &value(settings)?),
+            "the settings given; choose another --out, or leave out the flags that differ",
+        ))
     }
 
     /// The settings of the sweep in `directory`, if there is one.
@@ -237,6 +250,29 @@ impl Sweep {
     fn network(&self) -> Result<Option<&SpyNetWeights>> {
         let motion = self.settings.train.objective.motion();
         motion.map(|_| self.flow.network()).transpose()
+    }
+
+    /// The models of a sweep are measured by one estimator. Its name has the hash of its weights, which the settings,
+    /// with at most the path of a file, do not know.
+    fn refuse_other_flow(&self, name: &str, records: &[ModelRecord]) -> Result<()> {
+        let Some(other) = records.iter().find(|record| record.flow != name) else {
+            return Ok(());
+        };
+        let ModelRecord {
+            texture,
+            channels,
+            hidden,
+            seed,
+            flow,
+            ..
+        } = other;
+        Err(Error::format(
+            ModelDir::of(&self.directory, texture, *channels, *hidden, *seed).result(),
+            format!("motion by {flow}"),
+            format!(
+                "{name}, by which the models left would be measured; give --flow-weights those of before, or choose another --out"
+            ),
+        ))
     }
 
     /// How long models take, measured on the first that is `left`; `None` if there is none, or the device cannot
@@ -284,6 +320,9 @@ impl Sweep {
             .filter(|(position, _)| self.shard.is_none_or(|shard| shard.holds(*position)))
             .map(|(_, spec)| spec)
             .collect();
+        let Some(first) = backends.first() else {
+            return Err(Error::invalid("number of models at a time", 0, "at least 1"));
+        };
         let mut records = Vec::new();
         let mut left = Vec::new();
         for spec in &models {
@@ -292,9 +331,9 @@ impl Sweep {
                 None => left.push(spec),
             }
         }
-        let Some(first) = backends.first() else {
-            return Err(Error::invalid("number of models at a time", 0, "at least 1"));
-        };
+        if !left.is_empty() {
+            self.refuse_other_flow(self.flow.estimator(first)?.name(), &records)?;
+        }
         let plan = Plan::new(&self.settings, self.estimate(first, &left)?.as_ref(), &left);
         observe(
             0,
@@ -441,23 +480,20 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Where two sweeps' settings differ, as `size 48 instead of 64, seeds [0] instead of [0,1]`.
-fn differences(found: &SweepSettings, given: &SweepSettings) -> Result<String> {
-    fn walk(name: &str, found: &Value, given: &Value, list: &mut Vec<String>) {
-        match (found, given) {
-            (Value::Object(a), Value::Object(b)) => {
-                for (key, value) in a {
-                    walk(key, value, b.get(key).unwrap_or(&Value::Null), list);
-                }
-            }
-            _ if found != given => list.push(format!("{name} {found} instead of {given}")),
-            _ => {}
-        }
+/// A sweep goes on with the picture it began with, of which the settings know only the name.
+fn refuse_other_picture(path: &Path, texture: &Texture) -> Result<()> {
+    let before = Texture::read(path)?.to_image()?;
+    if before == texture.to_image()? {
+        return Ok(());
     }
-    let value = |settings| serde_json::to_value(settings).map_err(|e| Error::invalid("settings", e, "JSON"));
-    let mut list = Vec::new();
-    walk("", &value(found)?, &value(given)?, &mut list);
-    Ok(list.join(", "))
+    Err(Error::format(
+        path,
+        "another picture",
+        format!(
+            "that of texture {} as it is now: give it back the picture that this sweep began with, or choose another --out",
+            texture.name
+        ),
+    ))
 }
 
 /// The record of a finished model; a failed one is to be tried again.
@@ -467,7 +503,12 @@ fn finished(directory: &ModelDir) -> Result<Option<ModelRecord>> {
         return Ok(None);
     }
     let record = read_result(&path)?.record;
-    Ok((record.status != Status::Failed).then_some(record))
+    if record.status == Status::Failed {
+        return Ok(None);
+    }
+    // Left behind where the process died between writing the one and removing the other.
+    remove(&directory.path().join(STATE_FILE))?;
+    Ok(Some(record))
 }
 
 /// Loads the exemplars; their names become directories and must differ.
@@ -488,25 +529,6 @@ fn load_textures(settings: &SweepSettings) -> Result<Vec<Texture>> {
     Ok(textures)
 }
 
-/// Takes the lock of a sweep or shard; the system releases it when the process ends, however it ends.
-fn claim(directory: &Path, shard: Option<Shard>) -> Result<File> {
-    let name = match shard {
-        Some(Shard { index, count }) => format!(".shard-{index}-of-{count}.lock"),
-        None => ".sweep.lock".to_owned(),
-    };
-    let path = directory.join(name);
-    let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::format(
-            directory,
-            "a sweep that another process is running",
-            "one nobody is working on",
-        )),
-        Err(fs::TryLockError::Error(e)) => Err(Error::io(&path, e)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -517,19 +539,6 @@ mod tests {
         assert_eq!(safe_name("bubbly_0101"), "bubbly_0101");
         assert_eq!(safe_name("../a b/ü"), "___a_b_ü");
         assert_eq!(safe_name(""), "texture");
-    }
-
-    #[test]
-    fn differences_are_named() {
-        let settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
-        let mut other = settings.clone();
-        other.train.size = 63;
-        other.seeds = vec![0, 1];
-        let text = differences(&settings, &other).unwrap();
-        assert!(
-            text.contains("size 48 instead of 63") && text.contains("seeds [0] instead of [0,1]"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -17,10 +17,11 @@ use crate::settings::TrainSettings;
 pub const SWEEP_FORMAT: u32 = 1;
 
 /// The named sweeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SweepPreset {
     /// The paper's experiment in miniature, some minutes on a laptop: nine models, built-in textures.
+    #[default]
     Quick,
     /// The paper's experiment: C = 8..=128 by 8, D = 16..=128 by 16, four textures.
     Paper,
@@ -115,10 +116,12 @@ pub struct SweepSettings {
     pub appearance: String,
     /// Weights of the features it compares, where it does.
     pub vgg: Option<PathBuf>,
-    /// Model that training starts from, instead of random weights: under its own conventions, or if its
-    /// file states none, those of the preset.
+    /// Model that training starts from, instead of random weights: under its own conventions.
     #[serde(default)]
     pub init: Option<PathBuf>,
+    /// Conventions of that model, if its file states none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_perception: Option<Preset>,
     /// Bound of the states' magnitude after each step, in place of the conventions' own.
     #[serde(default)]
     pub clamp: Option<f64>,
@@ -169,6 +172,7 @@ impl SweepSettings {
             appearance: "patch".to_owned(),
             vgg: None,
             init: None,
+            init_perception: None,
             clamp: None,
             train,
             measure,
@@ -244,7 +248,7 @@ impl SweepSettings {
         let Some(path) = &self.init else {
             return Nca::new(self.config(channels, hidden)?, seed);
         };
-        let mut nca = Nca::load_or(path, self.preset.model())?;
+        let mut nca = Nca::load(path, self.init_perception)?;
         nca.config.clamp = self.clamp.or(nca.config.clamp);
         if (nca.config.channels, nca.config.hidden) != (channels, hidden) {
             return Err(Error::format(

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use nca_core::checkpoint::{TensorView, Tensors, read_tensors, write_tensors};
 use nca_core::{Error, NcaConfig, Params, Result, param_sizes};
 
+use super::differences::differences;
 use crate::report::MetricRow;
 use crate::trainer::TrainState;
 
@@ -54,6 +55,9 @@ impl Checkpoint {
     }
 
     /// Reads the checkpoint of a model `config` with a pool of `pool_len` elements.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it cannot be used by anyone, [`Error::Invalid`] if it was made under other settings.
     pub(super) fn load(path: &Path, config: &NcaConfig, pool_len: usize, settings: &str) -> Result<Self> {
         let mut tensors = read_tensors(path)?;
         let format = field(&tensors, KEY_FORMAT)?;
@@ -61,11 +65,14 @@ impl Checkpoint {
             let found = format!("training checkpoint format {format}");
             return Err(Error::format(path, found, format!("format {FORMAT}")));
         }
-        if field(&tensors, KEY_SETTINGS)? != settings {
-            return Err(Error::format(
-                path,
-                "a checkpoint of other settings",
-                "one of this sweep's; delete it to train the model from the start",
+        let made_under = field(&tensors, KEY_SETTINGS)?;
+        if made_under != settings {
+            let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
+            let found = differences(&value(made_under), &value(settings));
+            return Err(Error::invalid(
+                path.display().to_string(),
+                format!("a checkpoint of other settings ({found})"),
+                "one of this sweep's; go on with what it was made with, or delete it to train the model from the start",
             ));
         }
         let iteration = number(&tensors, KEY_ITERATION)?;

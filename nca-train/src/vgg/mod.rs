@@ -160,7 +160,11 @@ impl<Buffer> Layer<Buffer> {
         // The number of outputs is the file's to say.
         let shape = tensors.get(&names[0]).map_or(&[][..], |weight| &weight.shape);
         let outputs = shape.first().copied().unwrap_or(1).max(1);
-        let upload = |values: Vec<f32>| -> Result<Buffer> {
+        let path = tensors.path().to_owned();
+        let upload = |name: &str, values: Vec<f32>| -> Result<Buffer> {
+            if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+                return Err(Error::format(&path, format!("{value} in {name}"), "finite weights"));
+            }
             let values: Vec<B::Elem> = values.into_iter().map(|v| B::Elem::of(f64::from(v))).collect();
             backend.buffer(&values)
         };
@@ -168,8 +172,11 @@ impl<Buffer> Layer<Buffer> {
             place,
             inputs,
             outputs,
-            weight: upload(tensors.take_shaped(&names[0], &[outputs, inputs, KERNEL, KERNEL])?)?,
-            bias: upload(tensors.take_shaped(&names[1], &[outputs])?)?,
+            weight: upload(
+                &names[0],
+                tensors.take_shaped(&names[0], &[outputs, inputs, KERNEL, KERNEL])?,
+            )?,
+            bias: upload(&names[1], tensors.take_shaped(&names[1], &[outputs])?)?,
         })
     }
 }

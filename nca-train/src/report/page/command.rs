@@ -23,6 +23,7 @@ pub fn command(settings: &SweepSettings) -> String {
         line.text = "cargo xtask train".to_owned();
         line.all = true;
         line.path("--init", Some(init));
+        line.option("--perception", settings.init_perception);
     }
     line.add("--preset", settings.preset.name());
     line.set("--channels", &list(&settings.channels), &list(&preset.channels));

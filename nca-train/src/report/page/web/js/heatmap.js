@@ -170,7 +170,11 @@ class Heatmap {
         parts.push(`<span><b>${mark}</b> ${status}</span>`);
       }
     }
-    if (DATA.sweep.seeds > 1) parts.push(`<span>${what}: mean of ${DATA.sweep.seeds} seeds; the first that can, runs</span>`);
+    if (DATA.sweep.seeds > 1) {
+      // A picture cannot be a mean: it is of the model that runs.
+      const shown = coloured ? `mean of ${DATA.sweep.seeds}` : `the first that can run of ${DATA.sweep.seeds}`;
+      parts.push(`<span>${what}: ${shown} seeds${coloured ? '; the first that can, runs' : ''}</span>`);
+    }
     if (map.texture === null) parts.push('<span>mean over textures; the strongest mover that can, runs</span>');
     this.key.innerHTML = parts.join('');
   }
