@@ -2,6 +2,7 @@
 
 mod backend;
 mod commands;
+mod files;
 mod flags;
 mod list;
 mod output;
@@ -50,9 +51,9 @@ enum Command {
 const EXIT_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
-    // RUST_LOG=debug shows more. A curve without points is no news.
+    // RUST_LOG=debug shows more. A curve without points or an error bar without length is no news.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,usvg=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,usvg=error,tiny_skia=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -49,7 +49,7 @@ fn impossible_flags() {
     sweep(&["--size", "many"], &["--size", "many"]);
     sweep(&["--iterations", "0"], &["--iterations is 0"]);
     sweep(&["--learning-rate", "NaN"], &["--learning-rate is NaN"]);
-    sweep(&["--learning-rate=-1"], &["--learning-rate"]);
+    sweep(&["--learning-rate", "-1"], &["--learning-rate is -1"]);
     sweep(&["--pool", "3"], &["--pool is 3", "4 to"]);
     sweep(
         &["--steps-min", "64", "--steps-max", "64"],
@@ -109,7 +109,8 @@ fn impossible_flags() {
         &["--flow is classical, which has no derivative", "spynet"],
     );
     sweep(&["--clamp", "0"], &["--clamp is 0"]);
-    sweep(&["--overflow-weight=-1"], &["--overflow-weight is -1"]);
+    sweep(&["--checkpoint-seconds", "-1"], &["--checkpoint-seconds is -1"]);
+    sweep(&["--overflow-weight", "-1"], &["--overflow-weight is -1"]);
     sweep(&["--no-such-flag"], &["--no-such-flag"]);
     assert!(!Path::new(out).exists(), "a refused sweep left something behind");
 }
@@ -128,7 +129,71 @@ fn impossible_starts() {
         &["train", "--out", &out, "--init", &model, "--channels", "6"],
         &["model.safetensors", "C = 5, D = 7", "C = 6"],
     );
+    // Weights alone: of which conventions, must be said.
+    let bare = path("bare.safetensors");
+    let views: Vec<_> = [("w1", [7, 20]), ("w2", [5, 7])]
+        .map(|(name, shape)| {
+            let values = vec![0.0; shape[0] * shape[1]];
+            (name, shape, values)
+        })
+        .into();
+    let tensors: Vec<_> = views
+        .iter()
+        .map(|(name, shape, values)| nca_core::checkpoint::TensorView::new(*name, shape, values))
+        .collect();
+    nca_core::checkpoint::write_tensors(Path::new(&bare), &tensors, &std::collections::BTreeMap::new())
+        .expect("a file");
+    refused(
+        &["train", "--out", &out, "--init", &bare],
+        &["bare.safetensors", "--perception"],
+    );
+    refused(&["train", "--out", &out, "--perception", "distill"], &["--init"]);
+    refused(
+        &["train", "--out", &out, "--init", &model, "--model-out", &model],
+        &["--model-out is", "another file than those that are read"],
+    );
+    refused(
+        &["train", "--out", &out, "--model-out", &path("none/model.safetensors")],
+        &["--model-out is", "a directory that exists"],
+    );
     assert!(!Path::new(&out).exists(), "a refused run left something behind");
+}
+
+/// What is read is not written over.
+#[test]
+fn outputs_are_not_inputs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (frame, model) = (path("frame.png"), path("model.safetensors"));
+    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
+    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
+    nca.save(&model, &std::collections::BTreeMap::new()).expect("a file");
+    let before = [&frame, &model].map(|file| fs::read(file).expect("the file"));
+    let words = ["another file than those that are read"];
+    refused(&["flow", &frame, &frame, "--out", &frame], &words);
+    refused(&["flow", &frame, &frame, "--color", &frame], &words);
+    let both = path("both");
+    let flow = ["flow", &frame, &frame, "--out", &both, "--color", &both];
+    refused(&flow, &["--color is", "that of --out"]);
+    refused(&["export", "--model", &model, "--out", &model], &words);
+    assert_eq!([&frame, &model].map(|file| fs::read(file).expect("the file")), before);
+    assert!(!Path::new(&both).exists());
+}
+
+/// A run that is gone on with keeps its preset.
+#[test]
+fn a_resumed_run_has_a_preset() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().to_str().expect("UTF-8");
+    for (command, preset) in [("sweep", "quick"), ("train", "notebook")] {
+        let settings = nca_train::sweep::SweepSettings::preset(preset.parse().expect("a preset"), "cpu");
+        let text = serde_json::to_string(&settings).expect("JSON");
+        fs::write(directory.path().join("sweep.json"), text).expect("a file");
+        refused(
+            &[command, "--resume", "--out", out, "--preset", "paper"],
+            &["--preset is paper", &format!("expected {preset}, as the run in {out}")],
+        );
+    }
 }
 
 /// A training of flow takes up no more memory than it is allowed to, and leaves nothing when refused.

@@ -51,12 +51,38 @@ fn results_say_why() {
     fs::remove_file(model(&out).join("result.json")).expect("the result");
     fs::write(model(&out).join("state.safetensors"), "not a checkpoint").expect("a checkpoint");
     let ended = sweep("--resume", &out);
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let message = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{message}");
+    assert!(message.contains("1 of 1 models failed"), "{message}");
     let failed = result(&out);
     assert_eq!(failed["status"], "failed");
     let reason = failed["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("state.safetensors"), "{reason}");
-    // The checkpoint was what was wrong: the next attempt starts anew.
+    // The checkpoint was what was wrong, and lies aside: the next attempt starts anew.
     assert!(sweep("--resume", &out).status.success());
     assert_eq!(result(&out)["status"], "ok");
+}
+
+/// Who trains one model is told that there is none, and keeps what was in its place.
+#[test]
+fn a_model_that_diverges_replaces_none() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let model = directory.path().join("model.safetensors");
+    fs::write(&model, "another one").expect("a file");
+    let ended = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("train")
+        .args(SMALL.split_whitespace())
+        .args("--steps-min 60 --steps-max 64 --learning-rate 1 --out".split(' '))
+        .arg(directory.path().join("run"))
+        .arg("--model-out")
+        .arg(&model)
+        .output()
+        .expect("the binary runs");
+    let message = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("error: model diverged: ") && message.contains("is not finite"),
+        "{message}"
+    );
+    assert_eq!(fs::read_to_string(&model).expect("the file"), "another one");
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask export`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,6 +10,7 @@ use nca_core::{Error, Nca, Preset};
 use nca_train::Texture;
 use nca_train::report::page::Exhibit;
 
+use crate::files::check_outputs;
 use crate::flags::Size;
 
 /// Put an automaton into a page of HTML that runs it
@@ -51,8 +52,12 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         let expected = format!("sides of at most {}, which a page can run", Exhibit::MAX_SIDE);
         return Err(Error::invalid("--size", format!("{height}x{width}"), expected).into());
     }
-    let nca = Nca::load(&args.model, args.perception)?;
     let texture = args.texture.as_deref();
+    check_outputs(
+        &[("--out", Some(&args.out))],
+        &[Some(&args.model), texture.map(Path::new)],
+    )?;
+    let nca = Nca::load(&args.model, args.perception)?;
     let side = height.min(width).max(Texture::MIN_SIZE);
     let target = texture
         .map(|name| Texture::resolve(name, args.dtd.as_deref(), side))

@@ -12,6 +12,7 @@ use serde::Serialize;
 use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, read_flo, write_flo};
 
 use crate::backend::{BackendArgs, Job};
+use crate::files::check_outputs;
 use crate::flags::FlowMethodArgs;
 use crate::output::{print_json, print_line};
 
@@ -63,6 +64,15 @@ struct Output {
 }
 
 pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
+    check_outputs(
+        &[("--out", args.out.as_deref()), ("--color", args.color.as_deref())],
+        &[
+            Some(&args.first),
+            Some(&args.second),
+            args.gt.as_deref(),
+            args.flow.flow_weights.as_deref(),
+        ],
+    )?;
     let choice = args.flow.choice()?;
     let first = Texture::read(&args.first)?;
     let second = Texture::read(&args.second)?;
@@ -111,7 +121,8 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
     print_line(&format!(
         "Ψ = {:.4} px, fastest pixel {:.4} px ({} flow, {width}x{height})",
         output.psi,
-        automatic_max(&field),
+        // What the colours of a flow without motion go by is not its speed.
+        if output.psi > 0.0 { automatic_max(&field) } else { 0.0 },
         output.flow
     ))?;
     match error {

@@ -164,7 +164,7 @@ impl Job for Render<'_> {
             scale,
             fps: args.fps.unwrap_or(DEFAULT_FPS),
             // The seed state, every K-th step, and the last one.
-            frames: 1 + args.steps.div_ceil(every),
+            frames: args.steps.div_ceil(every).saturating_add(1),
         };
         let mut animation = Animation::create(&args.out, &settings)?;
         let first = match (self.format.is_animated(), args.view) {
@@ -189,7 +189,7 @@ impl Job for Render<'_> {
             if step >= args.steps {
                 break;
             }
-            step = args.steps.min(step + every);
+            step = args.steps.min(step.saturating_add(every));
         }
         animation.finish()?;
         bar.finish_and_clear();

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use nca_core::Precision;
 use nca_core::backend::Backend;
+use nca_train::report::Status;
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 
 use crate::backend::{Chosen, Jobs};
@@ -22,9 +24,9 @@ use crate::progress::SweepProgress;
 #[derive(Args)]
 #[command(after_long_help = defaults(&presets()))]
 pub(crate) struct SweepArgs {
-    /// Conventions and grid to start from: quick, paper (512 models) or notebook
-    #[arg(long, default_value = "quick")]
-    preset: SweepPreset,
+    /// Conventions and grid to start from: quick, paper (512 models) or notebook [default: quick]
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<SweepPreset>,
     /// Channel counts C, as 8,16,32 or 8..=128:8
     #[arg(long, value_name = "LIST")]
     channels: Option<List>,
@@ -55,8 +57,8 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let out = training
         .out
         .clone()
-        .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.name()));
-    let (earlier, backend) = training.open(&out)?;
+        .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.unwrap_or_default().name()));
+    let (earlier, backend) = training.open(&out, args.preset)?;
     let settings = settings_of(args, earlier, backend.name(), backend.precision())?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let jobs = args
@@ -70,9 +72,17 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
         },
     )?;
     if training.json {
-        print_json(&outcome)
+        print_json(&outcome)?;
     } else {
-        print_line(&outcome.summary())
+        print_line(&outcome.summary())?;
+    }
+    let failed = outcome.records.iter().filter(|record| record.status == Status::Failed);
+    match failed.count() {
+        0 => Ok(()),
+        failed => bail!(
+            "{failed} of {} models failed: result.json of each says why, and --resume tries them again",
+            outcome.records.len()
+        ),
     }
 }
 
@@ -108,7 +118,7 @@ fn settings_of(
     precision: Precision,
 ) -> nca_core::Result<SweepSettings> {
     let training = &args.training;
-    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset, backend));
+    let mut settings = earlier.unwrap_or_else(|| SweepSettings::preset(args.preset.unwrap_or_default(), backend));
     settings.backend = backend.to_owned();
     settings.precision = precision;
     if let Some(List(channels)) = &args.channels {

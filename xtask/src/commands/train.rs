@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use nca_core::{Error, Nca};
+use nca_core::{Error, Nca, Preset};
+use nca_train::report::{Status, read_result};
 use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
 
 use crate::commands::sweep::RunSweep;
+use crate::files::check_outputs;
 use crate::flags::{TrainingArgs, defaults};
 use crate::output::{print_json, print_line};
 
@@ -15,9 +17,9 @@ use crate::output::{print_json, print_line};
 #[derive(Args)]
 #[command(after_long_help = defaults(&presets()))]
 pub(crate) struct TrainArgs {
-    /// Conventions to start from: quick, paper or notebook
-    #[arg(long, default_value = "quick")]
-    preset: SweepPreset,
+    /// Conventions to start from: quick, paper or notebook [default: quick]
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<SweepPreset>,
     /// Channels, C [default: 12, or those of --init]
     #[arg(long, value_name = "N")]
     channels: Option<usize>,
@@ -28,6 +30,9 @@ pub(crate) struct TrainArgs {
     /// train it further, or for something else
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Conventions of that model, if its file holds only weights: paper, notebook or distill
+    #[arg(long, value_name = "PRESET", requires = "init")]
+    perception: Option<Preset>,
     #[command(flatten)]
     training: TrainingArgs,
     /// Also save the trained model here (safetensors)
@@ -63,16 +68,20 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join("train"));
-    let (earlier, backend) = training.open(&out)?;
+    let (earlier, backend) = training.open(&out, args.preset)?;
+    check_outputs(
+        &[("--model-out", args.model_out.as_deref())],
+        &[args.init.as_deref(), training.vgg.as_deref()],
+    )?;
     let start = match &args.init {
-        Some(path) => Some(Nca::load_or(path, args.preset.model())?.config),
+        Some(path) => Some(Nca::load(path, args.perception)?.config),
         None => None,
     };
     let architecture = start
         .as_ref()
         .map_or(ARCHITECTURE, |config| (config.channels, config.hidden));
     let mut settings = earlier.unwrap_or_else(|| {
-        let mut settings = preset(args.preset, backend.name());
+        let mut settings = preset(args.preset.unwrap_or_default(), backend.name());
         settings.textures.truncate(1);
         settings.channels = vec![architecture.0];
         settings.hidden = vec![architecture.1];
@@ -88,6 +97,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     if let Some(config) = start {
         settings.init.clone_from(&args.init);
+        settings.init_perception = args.perception;
         // The preset's bound is for models without one.
         if config.clamp.is_some() {
             settings.clamp = None;
@@ -114,16 +124,20 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         },
     )?;
     let directory = sweep.model_directory(0).context("the sweep has no model")?;
-    if let Some(path) = &args.model_out {
-        let nca = Nca::load(directory.model(), None).context("the model was not trained to its end")?;
-        nca.save(path, &std::collections::BTreeMap::new())?;
+    let result = read_result(directory.result())?;
+    if result.record.status == Status::Ok
+        && let Some(path) = &args.model_out
+    {
+        Nca::load(directory.model(), None)?.save(path, &std::collections::BTreeMap::new())?;
     }
     if training.json {
-        match outcome.records.first() {
-            Some(record) => print_json(record),
-            None => print_json(&outcome),
-        }
+        print_json(&result.record)?;
     } else {
-        print_line(&outcome.summary())
+        print_line(&outcome.summary())?;
     }
+    if result.record.status != Status::Ok {
+        let reason = result.reason.unwrap_or_else(|| "for no reason on record".to_owned());
+        bail!("model {}: {reason}", result.record.status.name());
+    }
+    Ok(())
 }

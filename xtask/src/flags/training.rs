@@ -39,7 +39,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) pool: Option<usize>,
     /// Adam's initial learning rate
-    #[arg(long, value_name = "X", help_heading = TRAINING)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
     pub(crate) learning_rate: Option<f64>,
     /// Fewest steps of a training rollout
     #[arg(long, value_name = "N", help_heading = TRAINING)]
@@ -51,7 +51,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) clamp: Option<f64>,
     /// Factor of the loss on states beyond ±1
-    #[arg(long, value_name = "X", help_heading = TRAINING)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
     pub(crate) overflow_weight: Option<f64>,
     /// MiB of states, activations and frames of motion kept for the backward pass; what does not fit is
     /// recomputed
@@ -92,7 +92,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Seconds between checkpoints: what a killed run loses at most
-    #[arg(long, value_name = "S", default_value = "60")]
+    #[arg(long, value_name = "S", default_value = "60", allow_negative_numbers = true)]
     pub(crate) checkpoint_seconds: f64,
     /// Print one JSON object to standard output, and nothing else there
     #[arg(long)]
@@ -104,8 +104,18 @@ impl TrainingArgs {
     ///
     /// A resumed run starts from its own settings and stays on its backend and in its precision, so that no flag need be repeated; flags
     /// that contradict them are refused.
-    pub(crate) fn open(&self, out: &Path) -> nca_core::Result<(Option<SweepSettings>, Chosen)> {
+    pub(crate) fn open(
+        &self,
+        out: &Path,
+        preset: Option<SweepPreset>,
+    ) -> nca_core::Result<(Option<SweepSettings>, Chosen)> {
         let earlier = if self.resume { Sweep::settings_of(out)? } else { None };
+        if let (Some(given), Some(earlier)) = (preset, &earlier)
+            && given != earlier.preset
+        {
+            let expected = format!("{}, as the run in {}", earlier.preset, out.display());
+            return Err(Error::invalid("--preset", given, expected));
+        }
         let backend = self
             .backend
             .open_again(earlier.as_ref().map(|run| (run.backend.as_str(), run.precision)))?;
