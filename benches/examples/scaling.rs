@@ -18,7 +18,7 @@ const SIDES: [usize; 6] = [64, 128, 256, 512, 1024, 2048];
 /// Numbers of grids of [`BATCH_SIDE`].
 const BATCHES: [usize; 3] = [2, 4, 8];
 const BATCH_SIDE: usize = 128;
-/// Most steps of a rollout, and the bytes that its states should not exceed, or some would be computed again.
+/// Most steps of a rollout, and the bytes that bound them.
 const STEPS: usize = 16;
 const STATE_BYTES: usize = 1 << 28;
 /// Least steps of a rollout.
@@ -51,7 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             continue;
         }
         let steps = (STATE_BYTES / (4 * case.len())).clamp(LEAST_STEPS, STEPS) as u32;
-        let budget = (STEPS + 2) * 4 * case.len();
+        // Room for all states and all hidden layers, so that every row does the same work.
+        let budget = steps as usize * 4 * (case.len() + hidden * grid.cells()) + 8 * case.len();
         let through = Through::new(&all, case, 0.5, steps, budget)?;
         rows.push((grid, steps, through, [(); 4].map(|()| Vec::new())));
     }

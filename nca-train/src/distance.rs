@@ -172,7 +172,7 @@ pub fn texture_distance<B: Backend>(backend: &B, exemplar: &Texture, frames: &[f
 }
 
 /// The frames of an automaton whose mean distance to an exemplar is taken, kept while its motion is measured:
-/// [`DistanceFrames::COUNT`] of them, as far from each other as can be.
+/// [`DistanceFrames::COUNT`] of them, evenly spaced from the first one on.
 #[derive(Clone, Debug)]
 pub struct DistanceFrames {
     stride: usize,

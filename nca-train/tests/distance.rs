@@ -47,7 +47,7 @@ fn one_is_as_alike_as_two_crops() {
 }
 
 #[test]
-fn frames_far_from_each_other_count() {
+fn evenly_spaced_frames_count() {
     let backend = Cpu::new().unwrap();
     let texture = Exemplar::ALL[0].render(SIZE, 0).unwrap();
     let frames: Vec<_> = (0..=10).map(|i| rolled(&texture, 3 * i, i)).collect();

@@ -4,20 +4,28 @@ use std::path::{Path, PathBuf};
 
 use nca_core::{Error, Result};
 
-/// Refuses files that cannot be written, or whose writing would destroy what is read.
+/// Refuses files in directories that do not exist, and files whose writing would destroy what is read.
 ///
-/// `outputs` are flags with the files they name; `inputs` are the files that the command reads.
-pub(crate) fn check_outputs(outputs: &[(&str, Option<&Path>)], inputs: &[Option<&Path>]) -> Result<()> {
+/// `outputs` are flags with the files they name; `inputs` are the files that the command reads; `made` is the directory
+/// that it makes itself.
+pub(crate) fn check_outputs(
+    outputs: &[(&str, Option<&Path>)],
+    inputs: &[Option<&Path>],
+    made: Option<&Path>,
+) -> Result<()> {
     let mut seen: Vec<(&str, PathBuf)> = Vec::new();
     for &(flag, path) in outputs {
         let Some(path) = path else { continue };
         let refused = |expected: String| Err(Error::invalid(flag, path.display(), expected));
-        let Some(place) = place(path) else {
-            return refused("a file in a directory that exists".to_owned());
-        };
-        if path.is_dir() {
+        if path.is_dir() || Some(path) == made {
             return refused("a file, not a directory".to_owned());
         }
+        let Some(place) = place(path) else {
+            if path.parent() == made {
+                continue;
+            }
+            return refused("a file in a directory that exists".to_owned());
+        };
         if inputs
             .iter()
             .flatten()
@@ -55,11 +63,18 @@ mod tests {
         let (read, other) = (file("read"), file("other"));
         std::fs::write(&read, "text").unwrap();
         let check = |out: &Path, color: Option<&Path>| {
-            check_outputs(&[("--out", Some(out)), ("--color", color)], &[Some(&read), None])
+            let made = file("made");
+            check_outputs(
+                &[("--out", Some(out)), ("--color", color)],
+                &[Some(&read), None],
+                Some(&made),
+            )
         };
         let refused = |out: &Path, color: Option<&Path>| check(out, color).unwrap_err().to_string();
         check(&other, None).unwrap();
         check(&other, Some(&file("third"))).unwrap();
+        check(&file("made").join("x"), None).unwrap();
+        assert!(refused(&file("made"), None).contains("not a directory"));
         let again = directory.path().join(".").join("read");
         for path in [&read, &again] {
             let message = refused(path, None);

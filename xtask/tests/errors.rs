@@ -108,7 +108,7 @@ fn impossible_flags() {
         &["--objective", "both", "--flow", "classical"],
         &["--flow is classical, which has no derivative", "spynet"],
     );
-    sweep(&["--clamp", "0"], &["--clamp is 0"]);
+    sweep(&["--clamp", "-1"], &["--clamp is -1"]);
     sweep(&["--checkpoint-seconds", "-1"], &["--checkpoint-seconds is -1"]);
     sweep(&["--overflow-weight", "-1"], &["--overflow-weight is -1"]);
     sweep(&["--no-such-flag"], &["--no-such-flag"]);

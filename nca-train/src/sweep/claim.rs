@@ -1,7 +1,7 @@
 //! Who works on a directory: locks that the system releases when a process ends, however it ends.
 
-use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
 
 use nca_core::{Error, Result};
 
@@ -17,7 +17,7 @@ const SETTINGS: &str = ".settings.lock";
 /// No two runs make the same models: a whole sweep runs alone, shards run beside shards of the same number of parts.
 #[derive(Debug)]
 pub(super) struct Claim {
-    settings: File,
+    settings: (PathBuf, File),
     _locks: Vec<File>,
 }
 
@@ -32,16 +32,17 @@ impl Claim {
             )
         };
         let mut locks = Vec::new();
-        let sweep = File::create(directory.join(SWEEP)).map_err(|e| Error::io(directory.join(SWEEP), e))?;
+        let path = directory.join(SWEEP);
+        let sweep = open(&path)?;
         let Some(shard) = shard else {
-            held(sweep.try_lock(), &directory.join(SWEEP))?.ok_or_else(taken)?;
+            held(sweep.try_lock(), &path)?.ok_or_else(taken)?;
             locks.push(sweep);
             return Self::with(directory, locks);
         };
-        held(sweep.try_lock_shared(), &directory.join(SWEEP))?.ok_or_else(taken)?;
+        held(sweep.try_lock_shared(), &path)?.ok_or_else(taken)?;
         locks.push(sweep);
         let path = directory.join(name(shard));
-        let own = File::create(&path).map_err(|e| Error::io(&path, e))?;
+        let own = open(&path)?;
         held(own.try_lock(), &path)?.ok_or_else(taken)?;
         locks.push(own);
         // After its own, so that of two that begin at once at least one sees the other.
@@ -53,8 +54,7 @@ impl Claim {
             if other.count == shard.count {
                 continue;
             }
-            let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
-            if held(file.try_lock_shared(), &path)?.is_none() {
+            if held(open(&path)?.try_lock_shared(), &path)?.is_none() {
                 let found = format!("shard {}/{} at work", other.index, other.count);
                 let expected = format!("shards of {} parts, as {}/{}", shard.count, shard.index, shard.count);
                 return Err(Error::format(directory, found, expected));
@@ -66,18 +66,26 @@ impl Claim {
     fn with(directory: &Path, locks: Vec<File>) -> Result<Self> {
         let path = directory.join(SETTINGS);
         Ok(Self {
-            settings: File::create(&path).map_err(|e| Error::io(&path, e))?,
+            settings: (path.clone(), open(&path)?),
             _locks: locks,
         })
     }
 
     /// Does `work` while no other run of the sweep does such.
     pub(super) fn alone<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.settings.lock().map_err(|e| Error::io(SETTINGS, e))?;
+        let (path, file) = &self.settings;
+        file.lock().map_err(|e| Error::io(path, e))?;
         let done = work();
-        self.settings.unlock().map_err(|e| Error::io(SETTINGS, e))?;
+        file.unlock().map_err(|e| Error::io(path, e))?;
         done
     }
+}
+
+/// For reading, too: without it some file systems of networks have no shared locks.
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(|e| Error::io(path, e))
 }
 
 /// Whether a lock has been taken: `None` if another process has it.

@@ -169,8 +169,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         // Results move, and are shown to others.
         let folder = format!("{}{MAIN_SEPARATOR}", directory.display());
         let words = reason.to_string().replace(&folder, "");
-        let record = self.finish(record, Some(words), Vec::new())?;
-        Ok(record)
+        self.finish(record, Some(words), Vec::new())
     }
 
     /// Writes `result.json`, the sign that the model is done.

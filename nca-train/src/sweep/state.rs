@@ -57,13 +57,18 @@ impl Checkpoint {
     /// Reads the checkpoint of a model `config` with a pool of `pool_len` elements.
     ///
     /// # Errors
-    /// [`Error::Format`] if it cannot be used by anyone, [`Error::Invalid`] if it was made under other settings.
+    /// [`Error::Format`] if the file is damaged, [`Error::Invalid`] if it was made under other settings, or is of another
+    /// layout.
     pub(super) fn load(path: &Path, config: &NcaConfig, pool_len: usize, settings: &str) -> Result<Self> {
         let mut tensors = read_tensors(path)?;
         let format = field(&tensors, KEY_FORMAT)?;
         if format != FORMAT {
-            let found = format!("training checkpoint format {format}");
-            return Err(Error::format(path, found, format!("format {FORMAT}")));
+            let found = format!("a training checkpoint of format {format}");
+            return Err(Error::invalid(
+                path.display().to_string(),
+                found,
+                format!("format {FORMAT}"),
+            ));
         }
         let made_under = field(&tensors, KEY_SETTINGS)?;
         if made_under != settings {

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let texture = args.texture.as_deref();
     check_outputs(
         &[("--out", Some(&args.out))],
-        &[Some(&args.model), texture.map(Path::new)],
+        &[Some(&args.model), texture.map(Path::new).filter(|path| path.is_file())],
+        None,
     )?;
     let nca = Nca::load(&args.model, args.perception)?;
     let side = height.min(width).max(Texture::MIN_SIZE);

@@ -72,6 +72,7 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
             args.gt.as_deref(),
             args.flow.flow_weights.as_deref(),
         ],
+        None,
     )?;
     let choice = args.flow.choice()?;
     let first = Texture::read(&args.first)?;

@@ -164,13 +164,15 @@ impl Job for Measure<'_> {
             ProgressBar::new(args.frames as u64)
         };
         let bar = bar.with_style(bar_style("measuring  {bar:30.cyan} frame {pos}/{len}  {eta} left"));
-        let mut look = DistanceFrames::new(args.frames);
+        let mut look = self.texture.map(|texture| (texture, DistanceFrames::new(args.frames)));
         let motion = measure_motion(backend, self.nca, &settings, flow.as_ref(), |index, frame| {
-            look.visit(index, frame);
+            if let Some((_, look)) = &mut look {
+                look.visit(index, frame);
+            }
             bar.set_position(index as u64);
         })?;
         bar.finish_and_clear();
-        let distance = self.texture.map(|texture| look.mean(backend, texture)).transpose()?;
+        let distance = look.map(|(texture, look)| look.mean(backend, texture)).transpose()?;
         Ok((motion, distance))
     }
 }

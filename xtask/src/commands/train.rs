@@ -1,6 +1,6 @@
 //! `cargo xtask train`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -69,12 +69,10 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join("train"));
     let (earlier, backend) = training.open(&out, args.preset)?;
-    check_outputs(
-        &[("--model-out", args.model_out.as_deref())],
-        &[args.init.as_deref(), training.vgg.as_deref()],
-    )?;
+    let known = earlier.as_ref().and_then(|run| run.init_perception);
+    let perception = args.perception.or(known);
     let start = match &args.init {
-        Some(path) => Some(Nca::load(path, args.perception)?.config),
+        Some(path) => Some(Nca::load(path, perception)?.config),
         None => None,
     };
     let architecture = start
@@ -97,7 +95,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     if let Some(config) = start {
         settings.init.clone_from(&args.init);
-        settings.init_perception = args.perception;
+        settings.init_perception = perception;
         // The preset's bound is for models without one.
         if config.clamp.is_some() {
             settings.clamp = None;
@@ -115,6 +113,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         )
         .into());
     }
+    let mut inputs = vec![
+        settings.init.as_deref(),
+        settings.vgg.as_deref(),
+        settings.measure.flow_weights.as_deref(),
+    ];
+    inputs.extend(settings.textures.iter().map(|name| Some(Path::new(name))));
+    check_outputs(&[("--model-out", args.model_out.as_deref())], &inputs, Some(&out))?;
     let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
     let outcome = backend.run_on_several(
         1,
@@ -140,4 +145,36 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         bail!("model {}: {reason}", result.record.status.name());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use nca_train::report::page::command;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    /// The command that a page shows of a model that was trained from another one.
+    #[test]
+    fn the_command_of_a_model_with_a_start() {
+        let settings = SweepSettings {
+            channels: vec![12],
+            hidden: vec![96],
+            init: Some("start.pytorch".into()),
+            init_perception: Some(Preset::Distill),
+            ..SweepSettings::preset(SweepPreset::Quick, "cpu")
+        };
+        let line = command(&settings);
+        let words = line.strip_prefix("cargo xtask train ").expect("a training").split(' ');
+        let Cli { train } = Cli::try_parse_from(std::iter::once("train").chain(words)).unwrap();
+        assert_eq!(train.init, settings.init, "{line}");
+        assert_eq!(train.perception, settings.init_perception, "{line}");
+        assert_eq!((train.channels, train.hidden), (Some(12), Some(96)), "{line}");
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) steps_max: Option<u32>,
     /// Bound states to ±X after each step [default: as the preset's automata do]
-    #[arg(long, value_name = "X", help_heading = TRAINING)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
     pub(crate) clamp: Option<f64>,
     /// Factor of the loss on states beyond ±1
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]

@@ -27,7 +27,7 @@ pub(super) struct Tiling {
 const CUT: usize = 16;
 /// Narrowest part a wide row is cut into: two of the widest vectors and a half.
 const NARROWEST: usize = 5 * CUT / 2;
-/// Longest rows of tiles: longer ones would leave a tile few of them, each read with a row above and one below.
+/// Longest rows of tiles, before cuts are rounded: longer ones would leave a tile few of them, each read with a row above and one below.
 const WIDEST: usize = 128;
 
 impl Tiling {
