@@ -327,10 +327,14 @@ impl Sweep {
         let mut records = Vec::new();
         let mut left = Vec::new();
         for spec in &models {
-            match finished(&self.directory_of(spec))? {
-                Some(record) => records.push(record),
-                None => left.push(spec),
-            }
+            let directory = self.directory_of(spec);
+            let Some(record) = finished(&directory)? else {
+                left.push(spec);
+                continue;
+            };
+            // Left behind where the process died between writing the result and removing this.
+            remove(&directory.path().join(STATE_FILE))?;
+            records.push(record);
         }
         if !left.is_empty() {
             self.refuse_other_flow(self.flow.estimator(first)?.name())?;
@@ -505,12 +509,7 @@ fn finished(directory: &ModelDir) -> Result<Option<ModelRecord>> {
         return Ok(None);
     }
     let record = read_result(&path)?.record;
-    if record.status == Status::Failed {
-        return Ok(None);
-    }
-    // Left behind where the process died between writing the one and removing the other.
-    remove(&directory.path().join(STATE_FILE))?;
-    Ok(Some(record))
+    Ok((record.status != Status::Failed).then_some(record))
 }
 
 /// Loads the exemplars; their names become directories and must differ.
