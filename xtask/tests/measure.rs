@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const FRAMES: &str = "--frames 5 --steps-per-frame 1 --warmup 3 --size 8 --flow classical --backend cpu";
+const FRAMES: &str = "--frames 9 --steps-per-frame 1 --warmup 3 --size 8 --flow classical --backend cpu";
 
 fn xtask(flags: &str, paths: &[(&str, &Path)]) -> Output {
     let mut process = Command::new(env!("CARGO_BIN_EXE_xtask"));

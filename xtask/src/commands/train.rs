@@ -118,7 +118,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         settings.vgg.as_deref(),
         settings.measure.flow_weights.as_deref(),
     ];
-    inputs.extend(settings.textures.iter().map(|name| Some(Path::new(name))));
+    // Other names are those of built-in textures, or of a dataset's.
+    let files = settings.textures.iter().map(Path::new).filter(|path| path.is_file());
+    inputs.extend(files.map(Some));
     check_outputs(&[("--model-out", args.model_out.as_deref())], &inputs, Some(&out))?;
     let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
     let outcome = backend.run_on_several(
