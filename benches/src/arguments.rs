@@ -5,6 +5,7 @@ use std::error::Error;
 use nca_core::cpu::Cpu;
 
 /// Where to run, and what.
+#[derive(Debug)]
 pub struct Arguments {
     /// With the number of threads given first, else all.
     pub cpu: Cpu,

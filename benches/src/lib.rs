@@ -129,6 +129,7 @@ impl Case {
 }
 
 /// A model on a backend with everything a step, forward or backward, needs.
+#[derive(Debug)]
 pub struct Setup<B: Backend> {
     /// The model.
     pub config: NcaConfig,
@@ -238,6 +239,7 @@ impl<B: Backend> Setup<B> {
 
 /// What a training iteration does on the device: a rollout, the appearance loss of its last state,
 /// and the gradient of both.
+#[derive(Debug)]
 pub struct Training<B: Backend> {
     setup: Setup<B>,
     rollout: Rollout<B>,
@@ -273,6 +275,7 @@ impl<B: Backend> Training<B> {
 }
 
 /// The weight-free appearance loss of a batch of pictures.
+#[derive(Debug)]
 pub struct Appearance<B: Backend> {
     loss: PatchLoss<B>,
     rgb: B::Buffer,
@@ -410,6 +413,7 @@ impl ConvLayer {
 }
 
 /// A convolution with the buffers of every pass.
+#[derive(Debug)]
 pub struct ConvSetup<B: Backend> {
     shape: ConvShape,
     x: B::Buffer,

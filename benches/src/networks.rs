@@ -147,6 +147,7 @@ fn uniform<E: Real>(index: u64, low: f64, high: f64, len: usize) -> Vec<E> {
 }
 
 /// SpyNet of the published size, untrained, on one pair of frames.
+#[derive(Debug)]
 pub struct FlowPair<B: Backend> {
     net: SpyNet<B>,
     pass: FlowPass<B>,
@@ -231,6 +232,7 @@ pub fn write_vgg(path: &Path, picture: Picture) -> Result<()> {
 }
 
 /// Features of pictures and the gradient from the first layer of every block back to them.
+#[derive(Debug)]
 pub struct VggPass<B: Backend> {
     vgg: Vgg<B>,
     features: Features<B>,

@@ -13,6 +13,7 @@ pub const THROUGH_STEPS: u32 = 64;
 
 /// A model and what its gradient through time needs. The gradient of the last state is given
 /// (`setup.g_next`).
+#[derive(Debug)]
 pub struct Through<B: Backend> {
     /// Weights, initial state, gradient of the last one, and the gradients of weights found.
     pub setup: Setup<B>,

@@ -72,7 +72,8 @@ pub enum Init {
 pub enum Preset {
     /// Xu, Pajouheshgar, Süsstrunk, *Emergent Dynamics in Neural Cellular Automata*, ALIFE 2024.
     Paper,
-    /// The notebook this project started from.
+    /// A PyTorch notebook after that paper, which trains for motion alone (the objective is −Ψ): colours
+    /// scaled between their minimum and maximum, PyTorch's initialisation, a start from normal noise.
     Notebook,
     /// Niklasson et al., *Self-Organising Textures*, Distill 2021.
     Distill,
@@ -211,6 +212,21 @@ impl NcaConfig {
     #[must_use]
     pub fn perceived(&self) -> usize {
         self.kernels() * self.channels
+    }
+
+    /// Elements of states `[B,C,H,W]`; [`Error::Invalid`] where there are none, or more than memory could address.
+    pub fn state_len(&self, grid: Grid) -> Result<usize> {
+        let sizes = [grid.batch, self.channels, grid.height, grid.width];
+        let len = sizes.into_iter().try_fold(1_usize, usize::checked_mul);
+        len.filter(|&len| (1..=isize::MAX as usize / size_of::<f64>()).contains(&len))
+            .ok_or_else(|| {
+                let [batch, channels, height, width] = sizes;
+                Error::invalid(
+                    "states",
+                    format!("{batch} of {channels} channels of {height}x{width} cells"),
+                    "at least one cell, and no more than memory can address",
+                )
+            })
     }
 
     /// Refuses what no backend could run.

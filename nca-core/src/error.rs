@@ -51,12 +51,14 @@ pub enum Error {
         expected: String,
     },
     /// A computation left the finite numbers.
-    #[error("{what} is not finite at step {step}")]
+    #[error("{what} is not finite at {unit} {at}")]
     NonFinite {
         /// Quantity.
         what: &'static str,
-        /// Step or iteration at which it was seen.
-        step: u64,
+        /// What [`at`](Self::NonFinite::at) counts: steps of an automaton, frame pairs of a measurement, iterations of a training.
+        unit: &'static str,
+        /// Where it was seen.
+        at: u64,
     },
     /// A device is missing or full.
     #[error("{backend} backend: {message}")]

@@ -1,22 +1,11 @@
-//! Neural cellular automata: the model, the devices it runs on, and its explicit derivative.
-//!
-//! A neural cellular automaton (NCA) is a tiny network that every cell of a torus runs on its 3×3
-//! neighbourhood. This crate holds what everything else stands on:
-//!
-//! * [`NcaConfig`], [`Params`] and [`Nca`]: what an automaton is, and its file format;
-//! * [`backend`]: the traits a device implements, one operation each, forward and backward;
-//! * [`cpu`] and [`reference`](mod@reference): the fast implementation of them, and the obvious one;
-//! * [`Precision`]: what a backend may round the factors of products to;
-//! * [`checkpoint`]: files of tensors, safetensors and PyTorch's;
-//! * [`Rollout`]: many steps, and the gradient through them within a memory budget;
-//! * [`Simulation`]: running a trained automaton;
-//! * [`philox`]: the random numbers, the same bits on every device.
+#![doc = include_str!("../README.md")]
 
 pub mod backend;
 pub mod checkpoint;
 mod config;
 pub mod cpu;
 mod error;
+mod memory;
 mod model;
 mod params;
 mod perception;

@@ -29,6 +29,7 @@ use crate::schedule::{Split, advance, least_steps};
 /// [`Rollout::backward`].
 ///
 /// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
+#[derive(Debug)]
 pub struct Rollout<B: Backend> {
     config: NcaConfig,
     grid: Grid,
@@ -63,13 +64,9 @@ impl<B: Backend> Rollout<B> {
     /// They are allocated when a rollout first needs them.
     pub fn new(backend: &B, config: &NcaConfig, grid: Grid, max_steps: u32, budget_bytes: usize) -> Result<Self> {
         config.validate()?;
-        let len = config.channels * grid.cells();
-        if len == 0 || max_steps == 0 {
-            return Err(Error::invalid(
-                "rollout",
-                format!("{len} state elements, {max_steps} steps"),
-                "at least one of each",
-            ));
+        let len = config.state_len(grid)?;
+        if max_steps == 0 {
+            return Err(Error::invalid("steps of a rollout", 0, "at least 1"));
         }
         let bytes = len * size_of::<B::Elem>();
         let activation_bytes = backend.activations_len(config, grid) * size_of::<B::Elem>();

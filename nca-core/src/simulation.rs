@@ -5,6 +5,7 @@ use num_traits::Float;
 use crate::backend::{Backend, MaskKey, upload_params};
 use crate::config::{Grid, NcaConfig, SeedState};
 use crate::error::{Error, Result};
+use crate::memory::filled;
 use crate::model::Nca;
 use crate::params::Params;
 use crate::philox::{PhiloxRng, Stream};
@@ -46,6 +47,7 @@ pub fn fill_seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64, state
 /// assert_eq!(simulation.rgb()?.len(), 3 * 16 * 16);
 /// # Ok::<(), nca_core::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Simulation<'b, B: Backend> {
     backend: &'b B,
     config: NcaConfig,
@@ -63,19 +65,18 @@ impl<'b, B: Backend> Simulation<'b, B> {
     /// Starts `nca` from its seed state; `seed` decides that state and all masks.
     pub fn new(backend: &'b B, nca: &Nca, grid: Grid, seed: u64) -> Result<Self> {
         nca.validate()?;
-        if grid.cells() == 0 {
-            return Err(Error::invalid(
-                "grid",
-                format!("{} samples of {}x{} cells", grid.batch, grid.height, grid.width),
-                "at least one cell",
-            ));
-        }
         let config = nca.config.clone();
-        let len = config.channels * grid.cells();
+        let len = config.state_len(grid)?;
+        let (mut state, spare) = (backend.zeros(len)?, backend.zeros(len)?);
+        // Last, and given back at once.
+        let mut host = filled("host", len, B::Elem::default())?;
+        fill_seed_state(&config, grid, seed, &mut host);
+        backend.upload(&host, &mut state)?;
+        drop(host);
         Ok(Self {
             params: upload_params(backend, &nca.params)?,
-            state: backend.buffer(&seed_state(&config, grid, seed))?,
-            spare: backend.zeros(len)?,
+            state,
+            spare,
             rgb: backend.zeros(3 * grid.cells())?,
             scratch: backend.scratch(&backend.nca_step_scratch(&config, grid))?,
             backend,
@@ -135,7 +136,8 @@ impl<'b, B: Backend> Simulation<'b, B> {
         if rgb.iter().any(|v| !v.is_finite()) {
             return Err(Error::NonFinite {
                 what: "the state",
-                step: u64::from(self.step),
+                unit: "step",
+                at: u64::from(self.step),
             });
         }
         Ok(rgb)

@@ -57,7 +57,7 @@ fn refused(path: &Path, preset: Option<Preset>, parts: &[&str]) {
 
 /// Saves a model, lets `change` spoil its tensors and metadata, and writes the result.
 fn spoiled<'a>(path: &Path, change: impl for<'v> FnOnce(&mut Vec<TensorView<'v>>, &mut Metadata) + 'a) {
-    model(Preset::Notebook, 5, 7).save(path, &Metadata::new()).unwrap();
+    model(Preset::Notebook, 5, 7).save(path).unwrap();
     let saved = read_tensors(path).unwrap();
     let mut views: Vec<_> = saved
         .iter()
@@ -76,7 +76,7 @@ fn models_of_every_preset_round_trip() {
         let mut nca = model(preset, 5, 7);
         nca.config.fire_rate = 0.3;
         nca.config.seed = SeedState::Uniform;
-        nca.save(&path, &extra).unwrap();
+        nca.save_with_extra(&path, &extra).unwrap();
         let (loaded, metadata) = Nca::load_with_extra(&path, None).unwrap();
         assert_eq!(loaded, nca);
         assert_eq!(metadata, extra);
@@ -89,15 +89,15 @@ fn equal_models_make_equal_files() {
     let (dir, path) = scratch();
     let other = dir.path().join("other.safetensors");
     let extra = Metadata::from([("a", "1"), ("b", "2"), ("c", "3")].map(|(k, v)| (k.to_owned(), v.to_owned())));
-    model(Preset::Paper, 4, 6).save(&path, &extra).unwrap();
-    model(Preset::Paper, 4, 6).save(&other, &extra).unwrap();
+    model(Preset::Paper, 4, 6).save_with_extra(&path, &extra).unwrap();
+    model(Preset::Paper, 4, 6).save_with_extra(&other, &extra).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), std::fs::read(other).unwrap());
 }
 
 #[test]
 fn tensors_have_the_names_and_shapes_of_a_pytorch_module() {
     let (_dir, path) = scratch();
-    model(Preset::Notebook, 5, 7).save(&path, &Metadata::new()).unwrap();
+    model(Preset::Notebook, 5, 7).save(&path).unwrap();
     let tensors = read_tensors(&path).unwrap();
     let shapes: Vec<_> = tensors.iter().map(|(name, t)| (name, t.shape.clone())).collect();
     assert_eq!(
@@ -118,9 +118,14 @@ fn reserved_keys_and_bad_weights_are_not_saved() {
     let (_dir, path) = scratch();
     let mut nca = model(Preset::Paper, 4, 6);
     let reserved = Metadata::from([(KEY_FORMAT.to_owned(), "9".to_owned())]);
-    assert!(nca.save(&path, &reserved).unwrap_err().to_string().contains(KEY_FORMAT));
+    assert!(
+        nca.save_with_extra(&path, &reserved)
+            .unwrap_err()
+            .to_string()
+            .contains(KEY_FORMAT)
+    );
     nca.params.w2[3] = f32::NAN;
-    let error = nca.save(&path, &Metadata::new()).unwrap_err();
+    let error = nca.save(&path).unwrap_err();
     assert!(error.to_string().contains("w2.weight"), "{error}");
     assert!(!path.exists());
 }
@@ -315,7 +320,7 @@ fn weights_that_are_not_finite_are_refused_by_name() {
 #[test]
 fn a_preset_must_not_contradict_the_file() {
     let (_dir, path) = scratch();
-    model(Preset::Notebook, 5, 7).save(&path, &Metadata::new()).unwrap();
+    model(Preset::Notebook, 5, 7).save(&path).unwrap();
     refused(&path, Some(Preset::Distill), &["--perception distill"]);
 }
 
@@ -517,7 +522,7 @@ proptest! {
     #[test]
     fn a_truncated_model_is_refused(cut in any::<prop::sample::Index>()) {
         let (_dir, path) = scratch();
-        model(Preset::Paper, 4, 6).save(&path, &Metadata::new()).unwrap();
+        model(Preset::Paper, 4, 6).save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..cut.index(bytes.len())]).unwrap();
         prop_assert!(Nca::load(&path, None).is_err());
@@ -529,7 +534,7 @@ proptest! {
         in_header in any::<bool>(),
     ) {
         let (_dir, path) = scratch();
-        model(Preset::Paper, 4, 6).save(&path, &Metadata::new()).unwrap();
+        model(Preset::Paper, 4, 6).save(&path).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         // Half of the cases aim at the length and the header, where a flip hurts most.
         let header = 8 + u16::from_le_bytes([bytes[0], bytes[1]]) as usize;

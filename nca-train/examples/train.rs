@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         size: 48,
         pool: 32,
         steps_max: 64,
-        ..TrainSettings::preset(Preset::Paper)
+        ..TrainSettings::preset(Preset::Paper).with_iterations(iterations)
     };
     let loss = PatchLoss::new(&backend, PatchSettings::default(), &texture, settings.batch)?;
     let mut trainer = Trainer::new(&backend, &nca, settings, Box::new(loss), 0)?;
@@ -27,7 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("iteration {i:4}  loss {:.4}", done.loss);
         }
     }
-    trainer.nca()?.save(&path, &Default::default())?;
+    // With the size it was trained at, so that `measure` looks there.
+    let metadata = nca_train::provenance::metadata(trainer.settings());
+    trainer.nca()?.save_with_extra(&path, &metadata)?;
     println!("saved {path}");
     Ok(())
 }

@@ -39,6 +39,7 @@ const HELD_OUT: u64 = 0x7E57_D157_A9CE_0001;
 const ROUNDING: f64 = 1.132e-3;
 
 /// Measures textures against one exemplar.
+#[derive(Debug)]
 pub struct TextureDistance<B: Backend> {
     height: usize,
     width: usize,

@@ -1,12 +1,9 @@
-//! Training automata, measuring how strongly they move, and sweeping over architectures.
-//!
-//! [`Trainer`] runs the iterations; [`objective`] says what they are after: to look like a [`Texture`]
-//! (the losses of [`loss`]), to move at a given strength, or both. [`motion`] and [`distance`] measure
-//! what has come of it, [`sweep`] does so for many architectures, and [`report`] shows it.
+#![doc = include_str!("../README.md")]
 
 pub mod animation;
 pub mod distance;
 pub mod exemplar;
+mod frames;
 pub mod loss;
 pub mod montage;
 pub mod motion;
@@ -14,6 +11,7 @@ pub mod objective;
 pub mod picture;
 mod plot;
 mod pool;
+pub mod provenance;
 mod read;
 pub mod report;
 mod settings;
@@ -23,6 +21,12 @@ mod trainer;
 pub mod vgg;
 mod video;
 
+// What signatures of this crate speak of.
+pub use {image, nca_core, spynet};
+
+pub use distance::TextureDistance;
+pub use loss::{AppearanceLoss, PatchLoss, PatchSettings};
+pub use motion::{Motion, MotionSettings, measure_motion};
 pub use objective::{MotionTerm, Objective, Pairing};
 pub use pool::{Draw, Pool};
 pub use settings::TrainSettings;

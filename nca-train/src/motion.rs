@@ -15,6 +15,8 @@
 //!   their temporal standard deviation; unlike the deviation about the mean of the series it does
 //!   not count slow drift as flicker.)
 
+use std::fmt;
+
 use nca_core::backend::Backend;
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Error, Grid, Nca, Real, Result, Simulation, check_len};
@@ -98,7 +100,7 @@ impl MotionSettings {
 pub struct Motion {
     /// Motion strength Ψ, the mean of [`Motion::psi_series`].
     pub psi: f64,
-    /// Its standard error; see [`standard_error`].
+    /// Its standard error; see [`batch_means_error`].
     pub psi_se: f64,
     /// Ψ of each pair of successive frames.
     pub psi_series: Vec<f64>,
@@ -170,7 +172,8 @@ pub fn measure_simulation<B: Backend>(
     if simulation.state()?.iter().any(|v| !v.to_f64().is_finite()) {
         return Err(Error::NonFinite {
             what: "the state",
-            step: u64::from(simulation.step()),
+            unit: "step",
+            at: u64::from(simulation.step()),
         });
     }
     meter.finish()
@@ -199,6 +202,8 @@ pub fn measure_simulation<B: Backend>(
 pub struct MotionMeter<'f> {
     flow: &'f dyn FlowEstimator,
     settings: MotionSettings,
+    /// Pairs whose flow is estimated in one call.
+    batch: usize,
     /// Frames that still await their flow, one after the other; the last of a batch begins the next.
     pending: Vec<f32>,
     /// The last frame.
@@ -212,8 +217,21 @@ pub struct MotionMeter<'f> {
     controls: Vec<f32>,
 }
 
+impl fmt::Debug for MotionMeter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MotionMeter")
+            .field("flow", &self.flow.name())
+            .field("settings", &self.settings)
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'f> MotionMeter<'f> {
-    /// Pairs whose flow is estimated in one call.
+    /// Pixels whose flow is estimated in one call: eight pairs of 256×256, for the layers of a flow network take hundreds of
+    /// bytes a pixel.
+    const PIXELS: usize = 8 << 16;
+    /// Most pairs of a call.
     const BATCH: usize = 8;
     /// Frames the controls are measured on, spread evenly over the series.
     const CONTROLS: usize = 8;
@@ -221,11 +239,14 @@ impl<'f> MotionMeter<'f> {
     /// A meter for `settings.pairs + 1` frames of the settings' size.
     pub fn new(flow: &'f dyn FlowEstimator, settings: MotionSettings) -> Result<Self> {
         settings.validate()?;
-        let len = 3 * settings.height * settings.width;
+        let plane = settings.height * settings.width;
+        let len = 3 * plane;
+        let batch = (Self::PIXELS / plane).clamp(1, Self::BATCH);
         Ok(Self {
             flow,
             settings,
-            pending: Vec::with_capacity((Self::BATCH + 1) * len),
+            batch,
+            pending: Vec::with_capacity((batch + 1) * len),
             last: Vec::with_capacity(len),
             frames: 0,
             psi_series: Vec::new(),
@@ -259,7 +280,7 @@ impl<'f> MotionMeter<'f> {
         }
         self.pending.extend_from_slice(frame);
         self.frames += 1;
-        if self.pending.len() == (Self::BATCH + 1) * self.len() {
+        if self.pending.len() == (self.batch + 1) * self.len() {
             self.estimate()?;
         }
         Ok(())
@@ -278,27 +299,28 @@ impl<'f> MotionMeter<'f> {
         let pairs = (self.pending.len() / len).saturating_sub(1);
         if pairs > 0 {
             let (first, second) = (&self.pending[..pairs * len], &self.pending[len..]);
-            let psi = self.strengths(first, second)?;
+            let psi = self.strengths("the optical flow", self.psi_series.len(), first, second)?;
             self.psi_series.extend(psi);
             self.pending.drain(..pairs * len);
         }
         Ok(())
     }
 
-    /// `(1/HW) Σ ‖flow‖₂` of each pair of frames.
-    fn strengths(&self, first: &[f32], second: &[f32]) -> Result<Vec<f64>> {
+    /// `(1/HW) Σ ‖flow‖₂` of each pair of frames, those of the flow called `what` from number `number` on.
+    fn strengths(&self, what: &'static str, number: usize, first: &[f32], second: &[f32]) -> Result<Vec<f64>> {
         let (height, width) = (self.settings.height, self.settings.width);
         let grid = Grid::new(first.len() / self.len(), height, width);
         let flow = self.flow.flow(grid, first, second)?;
         check_len("motion", "flow", flow.len(), 2 * grid.cells())?;
         let psi: Vec<f64> = flow.chunks_exact(2 * grid.plane()).map(motion_strength).collect();
-        if psi.iter().any(|v| !v.is_finite()) {
-            return Err(Error::NonFinite {
-                what: "the optical flow",
-                step: self.psi_series.len() as u64,
-            });
+        match psi.iter().position(|v| !v.is_finite()) {
+            Some(pair) => Err(Error::NonFinite {
+                what,
+                unit: "frame pair",
+                at: (number + pair) as u64,
+            }),
+            None => Ok(psi),
         }
-        Ok(psi)
     }
 
     /// Ψ of the control frames, each paired with itself after `alter(k, copy, frame)` has seen both.
@@ -312,7 +334,10 @@ impl<'f> MotionMeter<'f> {
                 alter(k as u64, copy, &mut frame);
                 frame
             });
-            total += self.strengths(&first, &second)?.iter().sum::<f64>();
+            total += self
+                .strengths("the optical flow of a control", k, &first, &second)?
+                .iter()
+                .sum::<f64>();
         }
         Ok(total / count as f64)
     }
@@ -341,7 +366,7 @@ impl<'f> MotionMeter<'f> {
             }
         })?;
         let psi = mean(&self.psi_series);
-        let psi_se = standard_error(&self.psi_series);
+        let psi_se = batch_means_error(&self.psi_series);
         Ok(Motion {
             psi,
             psi_se,
@@ -384,7 +409,7 @@ pub fn motion_strength(flow: &[f32]) -> f64 {
 /// over at the start is not used. (Ten batches of ten for n = 100, which makes the error itself
 /// uncertain by a quarter.) Shorter series are taken as independent. NaN below two values.
 #[must_use]
-pub fn standard_error(series: &[f64]) -> f64 {
+pub fn batch_means_error(series: &[f64]) -> f64 {
     const ENOUGH_FOR_BATCHES: usize = 25;
     if series.len() < ENOUGH_FOR_BATCHES {
         return independent_error(series);
@@ -412,8 +437,8 @@ mod tests {
     #[test]
     fn errors_of_short_series_are_plain() {
         // s² = 5/3, n = 4.
-        assert!((standard_error(&[1.0, 2.0, 3.0, 4.0]) - (5.0_f64 / 12.0).sqrt()).abs() < 1e-15);
-        assert!(standard_error(&[1.0]).is_nan());
+        assert!((batch_means_error(&[1.0, 2.0, 3.0, 4.0]) - (5.0_f64 / 12.0).sqrt()).abs() < 1e-15);
+        assert!(batch_means_error(&[1.0]).is_nan());
     }
 
     /// First-order autoregression with coefficient a: the variance of the mean is (1 + a)/(1 − a)
@@ -433,7 +458,7 @@ mod tests {
             .take(400)
             .collect();
             squares += mean(&series).powi(2) / SERIES as f64;
-            batch += standard_error(&series).powi(2) / SERIES as f64;
+            batch += batch_means_error(&series).powi(2) / SERIES as f64;
             plain += independent_error(&series).powi(2) / SERIES as f64;
         }
         // The variance of 400 means is known to √(2/400) = 7 %, the mean square batch error to much

@@ -156,6 +156,13 @@ impl MotionTerm {
     /// Most frames of an iteration.
     pub const MAX_FRAMES: usize = 10_000;
 
+    /// A factor beside which an appearance loss still decides the look, with a `target` and without: those of
+    /// `STEERING.md`. With 1 the motion wins over it.
+    #[must_use]
+    pub fn weight_beside_appearance(target: Option<f64>) -> f64 {
+        if target.is_some() { 0.2 } else { 0.02 }
+    }
+
     /// The notebook's: −Ψ of 100 frames, from the last one to each of the 99 others.
     ///
     /// Its automata are chaotic from the start: perturbations grow by a factor of about 1.6 a step,

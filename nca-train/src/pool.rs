@@ -17,6 +17,9 @@ pub struct Draw {
 
 impl Draw {
     /// The draw of iteration `iteration`, counted from 0.
+    ///
+    /// # Panics
+    /// If `settings` are not valid ([`TrainSettings::validate`]).
     #[must_use]
     pub fn new(settings: &TrainSettings, run_seed: u64, iteration: u64) -> Self {
         let mut rng = PhiloxRng::new(run_seed, Stream::Pool, iteration);

@@ -18,7 +18,7 @@ pub struct TrainSettings {
     pub objective: Objective,
     /// Side of the square grid, in cells.
     pub size: usize,
-    /// Iterations.
+    /// Iterations of a whole training. A [`Trainer`](crate::Trainer) does as many as it is told to; a sweep stops here.
     pub iterations: u64,
     /// Samples of an iteration, B.
     pub batch: usize,
@@ -48,7 +48,9 @@ pub struct TrainSettings {
     pub normalize_gradient: bool,
     /// Factor of the overflow loss Σ|x − clamp(x, −1, 1)|.
     pub overflow_weight: f64,
-    /// Most bytes of states, activations and frames kept for the backward pass; what does not fit is recomputed.
+    /// Most bytes of states, activations and frames kept for the backward pass; states and activations that do not fit are
+    /// recomputed. However small it is, frames ([`MotionTerm::stored_frames`]) and two states
+    /// ([`Rollout::MIN_SLOTS`](nca_core::Rollout::MIN_SLOTS)) are kept; working memory and the pool are not counted.
     pub memory_budget: usize,
 }
 
@@ -63,6 +65,9 @@ impl TrainSettings {
     pub const MAX_SIZE: usize = 4096;
 
     /// The optimiser and pool that go with the conventions of `preset`.
+    ///
+    /// Automata of the notebook's preset leave the numbers of f32 long before the 3200 steps of its iteration, unless their
+    /// states are clamped (`nca.config.clamp = Some(2.0)`), as a sweep does.
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         let paper = Self {
@@ -102,6 +107,17 @@ impl TrainSettings {
                 ..paper
             },
         }
+    }
+
+    /// The same training in `iterations` iterations: the learning rate falls at the same fractions of it, after the first.
+    #[must_use]
+    pub fn with_iterations(mut self, iterations: u64) -> Self {
+        for at in &mut self.decay_at {
+            let scaled = (*at as f64 * iterations as f64 / self.iterations as f64).round() as u64;
+            *at = scaled.max(1);
+        }
+        self.iterations = iterations;
+        self
     }
 
     /// Learning rate of iteration `iteration`, counted from 0.

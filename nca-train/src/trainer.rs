@@ -2,7 +2,7 @@
 
 use nca_core::backend::{AdamStep, Backend, download_params, upload_params, zero_params};
 use nca_core::philox::derive_seed;
-use nca_core::{Error, Grid, Nca, NcaConfig, Params, Real, Result, Rollout, param_sizes};
+use nca_core::{Error, Grid, Nca, NcaConfig, Params, Real, Result, Rollout, check_len, param_sizes};
 use serde::{Deserialize, Serialize};
 use spynet::SpyNetWeights;
 
@@ -47,6 +47,7 @@ const SCALARS: usize = 7;
 ///
 /// Every random number is a function of the run seed and the iteration, so a trainer restored from
 /// [`Trainer::state`] goes on exactly as if it had never stopped.
+#[derive(Debug)]
 pub struct Trainer<'b, B: Backend> {
     backend: &'b B,
     config: NcaConfig,
@@ -127,6 +128,18 @@ impl<'b, B: Backend> Trainer<'b, B> {
         nca.validate()?;
         let config = nca.config.clone();
         let grid = Grid::new(settings.batch, settings.size, settings.size);
+        if let Some(found) = appearance
+            .as_ref()
+            .map(|loss| loss.grid())
+            .filter(|&found| found != grid)
+        {
+            let pictures = |grid: Grid| format!("{} pictures of {}x{}", grid.batch, grid.height, grid.width);
+            return Err(Error::invalid(
+                "appearance loss",
+                format!("for {}", pictures(found)),
+                format!("{} as the settings say", pictures(grid)),
+            ));
+        }
         let motion = match (term, flow) {
             (Some(term), Some(weights)) => Some((term.clone(), MotionLoss::new(backend, term, weights, grid)?)),
             _ => None,
@@ -160,6 +173,12 @@ impl<'b, B: Backend> Trainer<'b, B> {
             seed,
             iteration: 0,
         })
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub fn settings(&self) -> &TrainSettings {
+        &self.settings
     }
 
     /// Iterations done.
@@ -328,7 +347,8 @@ impl<'b, B: Backend> Trainer<'b, B> {
             if !value.is_finite() {
                 return Err(Error::NonFinite {
                     what: if i < NORMS { "the loss" } else { "the gradient" },
-                    step: self.iteration,
+                    unit: "iteration",
+                    at: self.iteration,
                 });
             }
         }
@@ -356,7 +376,28 @@ impl<'b, B: Backend> Trainer<'b, B> {
     }
 
     /// Goes on from a state of the same configuration and settings.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it is of another configuration, and [`Error::NonFinite`] if not all of it is finite; the trainer
+    /// is then as it was.
     pub fn restore(&mut self, state: &TrainState<B::Elem>) -> Result<()> {
+        let params = [&state.params, &state.first_moments, &state.second_moments];
+        for (what, host) in ["weights", "first moments", "second moments"].into_iter().zip(params) {
+            let sizes = param_sizes(&self.config);
+            check_len("restore", what, host.iter().count(), sizes.iter().count())?;
+            for (values, &len) in host.iter().zip(sizes.iter()) {
+                check_len("restore", what, values.len(), len)?;
+            }
+        }
+        let values = params.into_iter().flat_map(Params::iter).chain([&state.pool]);
+        if values.flatten().any(|v| !Real::to_f64(*v).is_finite()) {
+            return Err(Error::NonFinite {
+                what: "the state of a training",
+                unit: "iteration",
+                at: state.iteration,
+            });
+        }
+        self.pool.upload(self.backend, &state.pool)?;
         for (host, device) in [
             (&state.params, &mut self.params),
             (&state.first_moments, &mut self.first_moments),
@@ -366,7 +407,6 @@ impl<'b, B: Backend> Trainer<'b, B> {
                 self.backend.upload(src, dst)?;
             }
         }
-        self.pool.upload(self.backend, &state.pool)?;
         self.iteration = state.iteration;
         Ok(())
     }

@@ -196,6 +196,26 @@ fn pairs_are_successive_frames() {
     assert!(meter.finish().is_err());
 }
 
+/// Large frames are estimated fewer at a time, or the layers of a network for eight of them would not fit into memory.
+#[test]
+fn large_frames_come_a_few_at_a_time() {
+    for (height, width, most) in [(256, 256, 8), (256, 512, 4), (700, 700, 1), (1024, 513, 1)] {
+        let flow = Brightness::default();
+        let settings = MotionSettings {
+            height,
+            width,
+            ..settings(9)
+        };
+        let mut meter = MotionMeter::new(&flow, settings).unwrap();
+        for index in 0..=9 {
+            meter.push(&vec![index as f32 / 16.0; 3 * height * width]).unwrap();
+        }
+        assert_eq!(meter.finish().unwrap().psi_series, [0.0625; 9]);
+        let batches = flow.batches.into_inner().unwrap();
+        assert_eq!(batches.iter().max(), Some(&most), "{height}x{width}");
+    }
+}
+
 #[test]
 fn a_measurement_is_a_function_of_its_settings() {
     let backend = Reference::<f32>::new();

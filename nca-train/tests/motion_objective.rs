@@ -444,7 +444,7 @@ fn losses_must_fit_the_objective() {
         let loss = look.then(|| patches(&backend, &settings));
         let weights = motion.then(narrow);
         let trainer = Trainer::with_objective(&backend, &nca(Preset::Paper), settings, loss, weights.as_ref(), SEED);
-        trainer.err().expect("should be refused").to_string()
+        trainer.expect_err("should be refused").to_string()
     };
     let term = MotionTerm::default;
     assert!(refused(Objective::Appearance, false, false).contains("'appearance' asks for"));

@@ -104,10 +104,72 @@ fn a_diverged_iteration_is_named_and_leaves_the_weights() {
         let mut trainer = trainer(&backend, &nca, settings(preset));
         let before = trainer.state().expect("a state");
         assert!(
-            matches!(trainer.step(), Err(Error::NonFinite { step: 0, .. })),
+            matches!(trainer.step(), Err(Error::NonFinite { at: 0, .. })),
             "{preset}"
         );
         assert_eq!(trainer.state().expect("a state"), before, "{preset}");
         assert_eq!(trainer.iteration(), 0);
     }
+}
+
+#[test]
+fn what_is_not_of_this_training_is_not_restored() {
+    let backend = Cpu::new().expect("a CPU");
+    let nca = |hidden| Nca::preset(Preset::Notebook, 4, hidden, 1).expect("a valid model");
+    let mut trainer = trainer(&backend, &nca(4), settings(Preset::Notebook));
+    let own = trainer.state().expect("a state");
+    // Another state throughout, so that any part of it that was taken shows.
+    let mut other = own.clone();
+    other.iteration = 9;
+    for params in [&mut other.params, &mut other.first_moments, &mut other.second_moments] {
+        params.iter_mut().for_each(|values| values.fill(0.5));
+    }
+    other.pool.fill(0.25);
+    let mut wider = other.clone();
+    wider.second_moments.b1.push(0.0);
+    let mut without_bias = other.clone();
+    without_bias.params.b2 = None;
+    let mut pool = other.clone();
+    pool.pool.pop();
+    for state in [wider, without_bias, pool] {
+        assert!(matches!(trainer.restore(&state), Err(Error::Length { .. })));
+        assert_eq!(trainer.state().expect("a state"), own);
+    }
+    let mut moment = other.clone();
+    moment.second_moments.w1[3] = f32::NAN;
+    let mut cell = other.clone();
+    cell.pool[7] = f32::INFINITY;
+    for state in [moment, cell] {
+        assert!(matches!(trainer.restore(&state), Err(Error::NonFinite { .. })));
+        assert_eq!(trainer.state().expect("a state"), own);
+    }
+    trainer.restore(&other).expect("a state of this training");
+    assert_eq!(trainer.state().expect("a state"), other);
+}
+
+#[test]
+fn a_loss_of_other_pictures_is_refused() {
+    let backend = Cpu::new().expect("a CPU");
+    let nca = Nca::preset(Preset::Paper, 4, 4, 1).expect("a valid model");
+    let settings = settings(Preset::Paper);
+    for (size, batch) in [(settings.size + 1, settings.batch), (settings.size, settings.batch + 1)] {
+        let texture = Texture::resolve("bubbly", None, size).expect("a texture");
+        let loss = PatchLoss::new(&backend, PatchSettings::default(), &texture, batch).expect("a loss");
+        let error = Trainer::new(&backend, &nca, settings.clone(), Box::new(loss), 0).err();
+        let error = error.expect("refused").to_string();
+        let found = format!("appearance loss is for {batch} pictures of {size}x{size}, expected ");
+        assert!(error.starts_with(&found), "{error}");
+    }
+}
+
+#[test]
+fn shorter_trainings_slow_down_sooner() {
+    let settings = TrainSettings::preset(Preset::Paper).with_iterations(300);
+    assert_eq!((settings.iterations, &settings.decay_at[..]), (300, &[50, 100][..]));
+    // The first iteration's is that of the settings.
+    let settings = TrainSettings::preset(Preset::Paper).with_iterations(2);
+    assert_eq!(
+        (settings.learning_rate_at(0), settings.learning_rate_at(1)),
+        (1e-3, 2.5e-4)
+    );
 }

@@ -164,7 +164,7 @@ fn a_loss_is_chosen_by_name() {
     }
     let refused = |name: &str, vgg: Option<&Path>| {
         let answer = appearance(name, vgg, &backend, &exemplar, BATCH);
-        answer.err().expect("an error").to_string()
+        answer.expect_err("an error").to_string()
     };
     assert!(refused("vgg-ot", None).contains("--vgg"));
     assert!(refused("vgg", Some(&file)).contains("vgg-slw"));

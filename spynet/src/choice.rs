@@ -46,8 +46,7 @@ impl FlowChoice {
             ("spynet", Some(path)) => Self::of_file(path),
             ("spynet", None) => Ok(Self::SpyNet {
                 weights: SpyNetWeights::builtin()?,
-                // Those of another release are another network.
-                name: format!("spynet:builtin-{}", hash(SpyNetWeights::BUILTIN, 6)),
+                name: builtin_name(),
             }),
             _ => Err(Error::invalid("--flow", name, Self::NAMES.join(" or "))),
         }
@@ -85,6 +84,11 @@ impl FlowChoice {
             Self::SpyNet { weights, name } => Box::new(SpyNetFlow::named(backend, weights, name)?),
         })
     }
+}
+
+/// What results call the network that comes with the crate: that of another release is another one.
+pub(crate) fn builtin_name() -> String {
+    format!("spynet:builtin-{}", hash(SpyNetWeights::BUILTIN, 6))
 }
 
 /// The first hexadecimal digits of the SHA-256 of `bytes`.
@@ -130,6 +134,7 @@ mod tests {
             digits.len()
         };
         assert_eq!(digits(name(None), "spynet:builtin-"), 6);
+        assert_eq!(SpyNetFlow::builtin(&backend).unwrap().name(), name(None));
         let first = name(Some(&path));
         assert_eq!(digits(first.clone(), "spynet:"), 12);
         assert_eq!(name(Some(&path)), first);

@@ -1,5 +1,7 @@
 //! What every optical-flow method offers.
 
+use std::fmt;
+
 use nca_core::{Grid, Result};
 
 /// A method that estimates optical flow.
@@ -14,4 +16,10 @@ pub trait FlowEstimator: Send + Sync {
     ///
     /// `first`, `second` `[B,3,H,W]`, RGB in `[0, 1]` → `[B,2,H,W]`; `grid` gives B, H and W.
     fn flow(&self, grid: Grid, first: &[f32], second: &[f32]) -> Result<Vec<f32>>;
+}
+
+impl fmt::Debug for dyn FlowEstimator + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FlowEstimator").field(&self.name()).finish()
+    }
 }

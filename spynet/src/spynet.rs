@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use nca_core::backend::Backend;
 use nca_core::{Grid, Result};
 
+use crate::choice::builtin_name;
 use crate::estimator::FlowEstimator;
 use crate::network::{FlowPass, SpyNet};
 use crate::weights::SpyNetWeights;
@@ -27,7 +28,12 @@ struct Buffers<B: Backend> {
 }
 
 impl<'b, B: Backend<Elem = f32>> SpyNetFlow<'b, B> {
-    /// The network of `weights` on `backend`, called `spynet`.
+    /// The network that comes with the crate, under the name that results of the command line give it.
+    pub fn builtin(backend: &'b B) -> Result<Self> {
+        Self::named(backend, &SpyNetWeights::builtin()?, &builtin_name())
+    }
+
+    /// The network of `weights` on `backend`, called `spynet`, whatever the weights.
     pub fn new(backend: &'b B, weights: &SpyNetWeights) -> Result<Self> {
         Self::named(backend, weights, "spynet")
     }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::config::NcaConfig;
 use crate::error::Result;
+use crate::memory::filled;
 use crate::params::{HostParams, Params, param_sizes};
 use crate::precision::Precision;
 use crate::real::Real;
@@ -81,7 +82,7 @@ pub trait Device: Send + Sync {
 
     /// The contents of a buffer.
     fn to_vec(&self, src: &Self::Buffer) -> Result<Vec<Self::Elem>> {
-        let mut dst = vec![Self::Elem::default(); self.len(src)];
+        let mut dst = filled("host", self.len(src), Self::Elem::default())?;
         self.download(src, &mut dst)?;
         Ok(dst)
     }

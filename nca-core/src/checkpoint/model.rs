@@ -27,12 +27,19 @@ const RESERVED: &str = "nca.";
 const BARE_NAMES: [&str; 4] = ["w1", "b1", "w2", "b2"];
 
 impl Nca {
-    /// Writes the automaton to `path`, atomically, with `extra` in the metadata.
+    /// Writes the automaton to `path`, atomically.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Invalid`] if the automaton does not pass [`Nca::validate`] or a key of
-    /// `extra` begins with `nca.`.
-    pub fn save(&self, path: impl AsRef<Path>, extra: &BTreeMap<String, String>) -> Result<()> {
+    /// [`Error::Io`]; [`Error::Invalid`] if the automaton does not pass [`Nca::validate`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with_extra(path, &BTreeMap::new())
+    }
+
+    /// As [`Nca::save`], with `extra` in the metadata.
+    ///
+    /// # Errors
+    /// Those of [`Nca::save`], and [`Error::Invalid`] if a key of `extra` begins with `nca.`.
+    pub fn save_with_extra(&self, path: impl AsRef<Path>, extra: &BTreeMap<String, String>) -> Result<()> {
         self.validate()?;
         if let Some(key) = extra.keys().find(|key| key.starts_with(RESERVED)) {
             return Err(Error::invalid(
@@ -70,7 +77,7 @@ impl Nca {
         Ok(Self::load_with_extra(path, preset)?.0)
     }
 
-    /// As [`Nca::load`], and the metadata that [`Nca::save`] was given.
+    /// As [`Nca::load`], and the metadata that [`Nca::save_with_extra`] was given.
     pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut tensors = read_tensors_any(path)?;
         let stated = stated_config(&tensors)?;

@@ -7,6 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Buffer;
+use crate::error::Result;
 
 /// Bytes every piece is aligned to.
 const ALIGN: usize = 64;
@@ -23,7 +24,7 @@ pub(super) struct Arenas {
 impl Arenas {
     pub(super) fn new(threads: usize) -> Self {
         Self {
-            threads: (0..threads).map(|_| Mutex::new(Buffer::zeros(0))).collect(),
+            threads: (0..threads).map(|_| Mutex::new(Buffer::empty())).collect(),
             calls: Mutex::new(Vec::new()),
         }
     }
@@ -38,17 +39,18 @@ impl Arenas {
         self.threads[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives every thread room for `pieces` now, rather than when chance hands it its first tile.
-    pub(super) fn reserve_threads<P>(&self, pieces: impl Fn(&mut Carver) -> P) {
+    /// Gives every thread room for `pieces` now, if the machine has so much, rather than when chance hands it its first tile.
+    pub(super) fn reserve_threads<P>(&self, pieces: impl Fn(&mut Carver) -> P) -> Result<()> {
         for memory in &self.threads {
-            carve(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), &pieces);
+            try_carve(&mut memory.lock().unwrap_or_else(PoisonError::into_inner), &pieces)?;
         }
+        Ok(())
     }
 
-    /// Lends memory for the time of a call.
-    pub(super) fn with_call<P, R>(&self, pieces: impl Fn(&mut Carver) -> P, job: impl FnOnce(P) -> R) -> R {
-        let mut memory = self.lock_calls().pop().unwrap_or_else(|| Buffer::zeros(0));
-        let result = job(carve(&mut memory, pieces));
+    /// Lends memory for the time of a call, if the machine has so much.
+    pub(super) fn with_call<P, R>(&self, pieces: impl Fn(&mut Carver) -> P, job: impl FnOnce(P) -> R) -> Result<R> {
+        let mut memory = self.lock_calls().pop().unwrap_or_else(Buffer::empty);
+        let result = try_carve(&mut memory, pieces).map(job);
         self.lock_calls().push(memory);
         result
     }
@@ -58,18 +60,23 @@ impl Arenas {
     }
 }
 
-/// Runs `pieces` twice: once to count, once on memory that is large enough.
+/// As [`try_carve`], of a thread's memory that [`Arenas::reserve_threads`] has made large enough.
 pub(super) fn carve<P>(memory: &mut Buffer, pieces: impl Fn(&mut Carver) -> P) -> P {
+    try_carve(memory, pieces).unwrap_or_else(|error| panic!("memory that was to be reserved: {error}"))
+}
+
+/// Runs `pieces` twice: once to count, once on memory that is large enough, if there is so much.
+fn try_carve<P>(memory: &mut Buffer, pieces: impl Fn(&mut Carver) -> P) -> Result<P> {
     let mut count = Carver {
         start: std::ptr::null_mut(),
         used: 0,
     };
     pieces(&mut count);
-    memory.reserve(count.used.div_ceil(size_of::<f32>()));
-    pieces(&mut Carver {
+    memory.reserve(count.used.div_ceil(size_of::<f32>()))?;
+    Ok(pieces(&mut Carver {
         start: memory.as_mut_ptr().cast(),
         used: 0,
-    })
+    }))
 }
 
 /// Cuts memory into pieces that do not overlap.

@@ -3,8 +3,12 @@
 // Viewing aligned lines as floats needs raw slices.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc_zeroed};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+
+use crate::error::Result;
+use crate::memory::{check_memory, out_of_memory};
 
 /// One cache line, so that a vector of lines starts on a line boundary.
 #[derive(Clone, Copy)]
@@ -21,19 +25,42 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros.
-    pub(super) fn zeros(len: usize) -> Self {
+    /// An array of no elements.
+    pub(super) const fn empty() -> Self {
         Self {
-            lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)],
-            len,
+            lines: Vec::new(),
+            len: 0,
         }
     }
 
-    /// Makes room for at least `len` elements; the contents are unspecified afterwards.
-    pub(super) fn reserve(&mut self, len: usize) {
-        if self.len < len {
-            *self = Self::zeros(len);
+    /// `len` zeros, or an error where there is no room for them. They are written, so that what is left for others counts
+    /// them as used.
+    pub(super) fn zeros(len: usize) -> Result<Self> {
+        check_memory::<f32>("cpu", len)?;
+        let lines = len.div_ceil(LINE);
+        let full = || out_of_memory("cpu", len as u128 * size_of::<f32>() as u128, None);
+        let layout = Layout::array::<Line>(lines).map_err(|_| full())?;
+        if layout.size() == 0 {
+            return Ok(Self::empty());
         }
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(full());
+        }
+        // SAFETY: allocated above for `lines` lines, by the allocator of `Vec`, which nobody else owns; zeros are floats.
+        let lines = unsafe { Vec::from_raw_parts(start.cast(), lines, lines) };
+        Ok(Self { lines, len })
+    }
+
+    /// Makes room for at least `len` elements; the contents are unspecified afterwards.
+    pub(super) fn reserve(&mut self, len: usize) -> Result<()> {
+        if self.len < len {
+            // Not both at a time.
+            *self = Self::empty();
+            *self = Self::zeros(len)?;
+        }
+        Ok(())
     }
 }
 

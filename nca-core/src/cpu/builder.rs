@@ -150,7 +150,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Number of threads, at least 1.
+    /// Number of threads, at least 1; [`Cpu::with_threads`] says what they do not limit.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::{Buffer, Cpu, Indices};
 use crate::backend::Device;
 use crate::error::{Result, check_len};
+use crate::memory::filled;
 use crate::precision::Precision;
 
 /// Floats a task copies: 512 KiB.
@@ -30,11 +31,11 @@ impl Device for Cpu {
     }
 
     fn zeros(&self, len: usize) -> Result<Buffer> {
-        Ok(Buffer::zeros(len))
+        Buffer::zeros(len)
     }
 
     fn zero_indices(&self, len: usize) -> Result<Indices> {
-        Ok(Indices(vec![0; len]))
+        Ok(Indices(filled("cpu", len, 0)?))
     }
 
     fn len(&self, buffer: &Buffer) -> usize {

@@ -17,7 +17,7 @@ impl L1 for Cpu {
                 sum += sum_pairs(&chunk[from..from + len], &b[at..at + len], |a, b| (a - b).abs());
             });
             sum
-        });
+        })?;
         *out += (weight * sum) as f32;
         Ok(())
     }

@@ -18,7 +18,7 @@ impl L2 for Cpu {
                 sum += sum_pairs(&chunk[from..from + len], &b[at..at + len], |a, b| (a - b) * (a - b));
             });
             sum
-        });
+        })?;
         *out += (weight * sum) as f32;
         Ok(())
     }

@@ -82,6 +82,9 @@ impl Cpu {
     }
 
     /// As [`Cpu::new`] with `threads` threads of its own (at least 1).
+    ///
+    /// They are the backend's alone. What the other crates compute beside a backend runs on rayon's global pool, whose threads
+    /// `RAYON_NUM_THREADS` limits: built-in exemplars, classical flow, synthetic pairs of frames and the bootstrap of reports.
     pub fn with_threads(threads: usize) -> Result<Self> {
         Self::builder().threads(threads).build()
     }

@@ -10,7 +10,7 @@ use crate::error::Result;
 impl Normalize for Cpu {
     fn normalize(&self, epsilon: f64, g: &mut Buffer, out: &mut Buffer, slot: usize) -> Result<()> {
         let out = slot_mut("normalize", out, slot)?;
-        let squares = self.sum_chunks(g, |_, chunk| chunk.iter().map(|&v| f64::from(v) * f64::from(v)).sum());
+        let squares = self.sum_chunks(g, |_, chunk| chunk.iter().map(|&v| f64::from(v) * f64::from(v)).sum())?;
         let norm = squares.sqrt();
         *out += norm as f32;
         let divisor = norm + epsilon;

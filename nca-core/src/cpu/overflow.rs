@@ -13,7 +13,7 @@ impl Overflow for Cpu {
         // `v − clamp(v)` keeps NaN, so that a diverged state shows in the loss.
         let sum = self.sum_chunks(x, |_, chunk| {
             chunk.iter().map(|&v| f64::from((v - v.clamp(-1.0, 1.0)).abs())).sum()
-        });
+        })?;
         *out += (weight * sum) as f32;
         Ok(())
     }

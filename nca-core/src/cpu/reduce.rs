@@ -15,7 +15,7 @@ pub(super) const CHUNK: usize = 16 * 1024;
 
 impl Cpu {
     /// `Σ term(chunk index, chunk)` over chunks of [`CHUNK`] elements, added in ascending order.
-    pub(super) fn sum_chunks(&self, x: &[f32], term: impl Fn(usize, &[f32]) -> f64 + Sync) -> f64 {
+    pub(super) fn sum_chunks(&self, x: &[f32], term: impl Fn(usize, &[f32]) -> f64 + Sync) -> Result<f64> {
         let chunks = x.len().div_ceil(CHUNK);
         self.install(|| {
             self.arenas.with_call(

@@ -35,7 +35,7 @@ impl SortRows for Cpu {
             return Ok(());
         }
         self.install(|| {
-            self.arenas.reserve_threads(|carver| Pieces::carve(carver, len));
+            self.arenas.reserve_threads(|carver| Pieces::carve(carver, len))?;
             x.par_chunks_exact(len)
                 .zip(sorted.par_chunks_exact_mut(len))
                 .zip(order.0.par_chunks_exact_mut(len))
@@ -49,8 +49,8 @@ impl SortRows for Cpu {
                     };
                     dispatch(self.simd, len, row);
                 });
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn sort_rows_backward(

@@ -3,6 +3,7 @@
 use super::{Reference, mismatch};
 use crate::backend::Device;
 use crate::error::{Result, check_len};
+use crate::memory::filled;
 use crate::precision::Precision;
 use crate::real::Real;
 
@@ -31,11 +32,11 @@ impl<T: Real> Device for Reference<T> {
     }
 
     fn zeros(&self, len: usize) -> Result<Vec<T>> {
-        Ok(vec![T::zero(); len])
+        filled("reference", len, T::zero())
     }
 
     fn zero_indices(&self, len: usize) -> Result<Vec<u32>> {
-        Ok(vec![0; len])
+        filled("reference", len, 0)
     }
 
     fn len(&self, buffer: &Vec<T>) -> usize {

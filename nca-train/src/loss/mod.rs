@@ -15,10 +15,11 @@ pub use vgg_gram::{GramLayer, VggGram};
 pub use vgg_ot::{OtLayer, OtSettings, VggOt};
 pub use vgg_slw::{SlwLayer, SlwSettings, VggSlw};
 
+use std::fmt;
 use std::path::Path;
 
 use nca_core::backend::Backend;
-use nca_core::{Error, Result};
+use nca_core::{Error, Grid, Result};
 
 use crate::texture::Texture;
 
@@ -26,6 +27,9 @@ use crate::texture::Texture;
 pub trait AppearanceLoss<B: Backend>: Send {
     /// Name recorded with every result.
     fn name(&self) -> &'static str;
+
+    /// Number and size of the pictures it was made for.
+    fn grid(&self) -> Grid;
 
     /// Adds the loss of `rgb [B,3,H,W]` to `out[slot]` and, if asked, writes its gradient to
     /// `g_rgb` (`=`).
@@ -41,6 +45,13 @@ pub trait AppearanceLoss<B: Backend>: Send {
         out: &mut B::Buffer,
         slot: usize,
     ) -> Result<()>;
+}
+
+impl<B: Backend> fmt::Debug for dyn AppearanceLoss<B> + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, grid) = (self.name(), self.grid());
+        f.debug_tuple("AppearanceLoss").field(&name).field(&grid).finish()
+    }
 }
 
 /// Names of the appearance losses, as `--appearance` takes them.

@@ -18,6 +18,7 @@ use crate::objective::{MotionTerm, Pairing};
 /// Memory: [`MotionTerm::stored_frames`] pictures `[B,3,H,W]` and four more, one flow `[B,2,H,W]`, and
 /// the flow network's buffers for one pair ([`FlowPass`]). Only the first grows with the number of
 /// frames.
+#[derive(Debug)]
 pub struct MotionLoss<B: Backend> {
     term: MotionTerm,
     grid: Grid,

@@ -18,7 +18,7 @@
 //! values at each level; the level sizes shrink by four, so all of them cost 4/3 of the first.
 
 use nca_core::backend::Backend;
-use nca_core::{Error, Real, Result};
+use nca_core::{Error, Grid, Real, Result};
 use serde::{Deserialize, Serialize};
 
 use super::AppearanceLoss;
@@ -67,8 +67,10 @@ impl PatchSettings {
 /// How unlike the patches of N pictures are to those of an exemplar of the same size.
 ///
 /// Owns every buffer it needs: about `16/3 · N·P·H·W` elements.
+#[derive(Debug)]
 pub struct PatchLoss<B: Backend> {
-    pictures: usize,
+    /// Number and size of the pictures.
+    grid: Grid,
     pyramid: PatchPyramid<B>,
     exemplar: B::Buffer,
     target: Views<B>,
@@ -90,7 +92,7 @@ impl<B: Backend> PatchLoss<B> {
         let rgb: Vec<B::Elem> = exemplar.rgb.iter().map(|&v| B::Elem::of(f64::from(v))).collect();
         let views = pyramid.views(backend, pictures)?;
         let mut loss = Self {
-            pictures,
+            grid: Grid::new(pictures, exemplar.height, exemplar.width),
             exemplar: backend.buffer(&rgb)?,
             target: pyramid.views(backend, 1)?,
             grads: GradViews::new(backend, &pyramid, &views)?,
@@ -145,12 +147,12 @@ impl<B: Backend> PatchLoss<B> {
         } = self;
         pyramid.project(backend, rgb, views)?;
         for level in 0..pyramid.levels() {
-            let weight = 1.0 / (self.pictures * pyramid.projections(level)) as f64;
+            let weight = 1.0 / (self.grid.batch * pyramid.projections(level)) as f64;
             backend.l1(weight, views.sorted(level), target.sorted(level), out, slot)?;
         }
         let Some(g_rgb) = g_rgb else { return Ok(()) };
         for level in 0..pyramid.levels() {
-            let weight = 1.0 / (self.pictures * pyramid.projections(level)) as f64;
+            let weight = 1.0 / (self.grid.batch * pyramid.projections(level)) as f64;
             backend.l1_backward(
                 weight,
                 views.sorted(level),
@@ -165,6 +167,10 @@ impl<B: Backend> PatchLoss<B> {
 impl<B: Backend> AppearanceLoss<B> for PatchLoss<B> {
     fn name(&self) -> &'static str {
         "patch"
+    }
+
+    fn grid(&self) -> Grid {
+        self.grid
     }
 
     fn evaluate(

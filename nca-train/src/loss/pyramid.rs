@@ -11,6 +11,7 @@ use super::PatchSettings;
 ///
 /// Level 0 is the picture itself, each further level the 2×2 means of the one before it; a level
 /// beyond the first exists only where its smaller side is at least twice the patch.
+#[derive(Debug)]
 pub(crate) struct PatchPyramid<B: Backend> {
     settings: PatchSettings,
     levels: Vec<FilterLevel<B>>,
@@ -18,17 +19,20 @@ pub(crate) struct PatchPyramid<B: Backend> {
 }
 
 /// The filters of one level, `[P,3,k,k]`, and the shape of their convolution with one picture.
+#[derive(Debug)]
 struct FilterLevel<B: Backend> {
     shape: ConvShape,
     filters: B::Buffer,
 }
 
 /// N pictures at every level, projected and sorted.
+#[derive(Debug)]
 pub(crate) struct Views<B: Backend> {
     pictures: usize,
     levels: Vec<View<B>>,
 }
 
+#[derive(Debug)]
 struct View<B: Backend> {
     /// `[N,3,h,w]`; of level 0 this is the caller's buffer.
     image: Option<B::Buffer>,
@@ -188,8 +192,10 @@ impl<B: Backend> Views<B> {
 }
 
 /// Gradients with respect to N pictures at every level.
+#[derive(Debug)]
 pub(crate) struct GradViews<B: Backend>(Vec<GradView<B>>);
 
+#[derive(Debug)]
 struct GradView<B: Backend> {
     /// Gradient of the sorted projections, `[N,P,n]`.
     sorted: B::Buffer,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nca_core::backend::Backend;
-use nca_core::{Error, Real, Result};
+use nca_core::{Error, Grid, Real, Result};
 
 use super::AppearanceLoss;
 use crate::texture::Texture;
@@ -14,7 +14,10 @@ use crate::vgg::{FeatureShape, Features, Vgg};
 ///
 /// The layers are [`Vgg::texture_layers`]. The names of its kinds are
 /// [`VggOt`](super::VggOt), [`VggSlw`](super::VggSlw) and [`VggGram`](super::VggGram).
+#[derive(Debug)]
 pub struct VggLoss<B: Backend, L> {
+    /// Number and size of the pictures.
+    grid: Grid,
     vgg: Vgg<B>,
     features: Features<B>,
     layers: Vec<L>,
@@ -98,6 +101,7 @@ impl<B: Backend, L: LayerLoss<B>> VggLoss<B, L> {
             })
             .collect::<Result<_>>()?;
         Ok(Self {
+            grid: Grid::new(batch, height, width),
             g_taps: features.tap_gradients(backend)?,
             vgg,
             features,
@@ -123,6 +127,10 @@ fn root_mean_square<B: Backend>(backend: &B, features: &B::Buffer) -> Result<f64
 impl<B: Backend, L: LayerLoss<B>> AppearanceLoss<B> for VggLoss<B, L> {
     fn name(&self) -> &'static str {
         L::NAME
+    }
+
+    fn grid(&self) -> Grid {
+        self.grid
     }
 
     fn evaluate(

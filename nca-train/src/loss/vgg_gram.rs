@@ -15,6 +15,7 @@ use super::vgg::{LayerLoss, LayerTarget, VggLoss};
 pub type VggGram<B> = VggLoss<B, GramLayer<B>>;
 
 /// One layer of [`VggGram`].
+#[derive(Debug)]
 pub struct GramLayer<B: Backend> {
     batch: usize,
     channels: usize,

@@ -40,6 +40,7 @@ impl Default for OtSettings {
 const EPSILON: f64 = 1e-6;
 
 /// One layer of [`VggOt`].
+#[derive(Debug)]
 pub struct OtLayer<B: Backend> {
     layer: usize,
     /// The exemplar's features, `[C,P]`.
@@ -57,6 +58,7 @@ pub struct OtLayer<B: Backend> {
 }
 
 /// Feature vectors of N pictures at n positions each, and what is compared of them.
+#[derive(Debug)]
 struct Sample<B: Backend> {
     pictures: usize,
     channels: usize,
@@ -182,6 +184,7 @@ impl<B: Backend> Sample<B> {
 }
 
 /// The larger of the mean distances to the nearest vector of the other set.
+#[derive(Debug)]
 struct Transport<B: Backend> {
     pictures: usize,
     count: usize,

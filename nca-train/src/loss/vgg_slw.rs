@@ -33,6 +33,7 @@ impl Default for SlwSettings {
 }
 
 /// One layer of [`VggSlw`].
+#[derive(Debug)]
 pub struct SlwLayer<B: Backend> {
     layer: usize,
     channels: usize,
@@ -50,6 +51,7 @@ pub struct SlwLayer<B: Backend> {
 }
 
 /// Projections of N pictures.
+#[derive(Debug)]
 struct Slices<B: Backend> {
     pictures: usize,
     /// `[N,Q,P]`; after sorting, gradients of `sorted`.

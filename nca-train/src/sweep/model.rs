@@ -1,9 +1,8 @@
 //! One model's directory: from its configuration to its row of the table.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use nca_core::{Error, Grid, Nca, Preset, Result};
 use serde::Serialize;
 use spynet::{FlowEstimator, FlowField, SpyNetWeights, write_flo};
 
+use super::inputs::Inputs;
 use super::runner::Event;
 use super::settings::{ModelSpec, SWEEP_FORMAT, SweepSettings};
 use super::state::Checkpoint;
@@ -20,6 +20,7 @@ use crate::distance::DistanceFrames;
 use crate::loss::appearance;
 use crate::motion::{Motion, MotionSettings, measure_motion};
 use crate::picture::write_png;
+use crate::provenance;
 use crate::report::layout::ModelDir;
 use crate::report::{MetricRow, ModelRecord, ResultFile, Status};
 use crate::settings::TrainSettings;
@@ -28,8 +29,6 @@ use crate::trainer::{Iteration, Trainer};
 
 /// The checkpoint of an unfinished model, in its directory.
 pub(super) const STATE_FILE: &str = "state.safetensors";
-/// What becomes of one that cannot be read.
-const DAMAGED_FILE: &str = "state.damaged.safetensors";
 
 /// Iterations between two rows of the metrics.
 const LOG_EVERY: u64 = 10;
@@ -40,6 +39,8 @@ pub(super) struct ModelRun<'a, B: Backend<Elem = f32>> {
     pub(super) settings: &'a SweepSettings,
     pub(super) spec: &'a ModelSpec,
     pub(super) texture: &'a Texture,
+    /// The files that the sweep began with.
+    pub(super) inputs: &'a Inputs,
     pub(super) flow: &'a dyn FlowEstimator,
     /// The network that training follows, if the objective asks for motion.
     pub(super) network: Option<&'a SpyNetWeights>,
@@ -62,11 +63,38 @@ struct ConfigFile<'a> {
     init: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     init_perception: Option<Preset>,
+    #[serde(flatten)]
+    inputs: &'a Inputs,
     /// The estimator, which for a file of weights has its hash: the network decides what motion
     /// training follows.
     flow: &'a str,
     train: &'a TrainSettings,
     measure: &'a super::settings::MeasureSettings,
+}
+
+/// The text of the `config.json` at `path`: of a model `nca` that is trained on `texture` and measured by `flow`.
+pub(super) fn config_text(
+    path: &Path,
+    settings: &SweepSettings,
+    inputs: &Inputs,
+    nca: &nca_core::NcaConfig,
+    (texture, seed): (&str, u64),
+    flow: &str,
+) -> Result<String> {
+    let config = ConfigFile {
+        format: SWEEP_FORMAT,
+        texture,
+        seed,
+        model: nca,
+        appearance: settings.appearance_name(),
+        init: settings.init.as_deref(),
+        init_perception: settings.init_perception,
+        inputs,
+        flow,
+        train: &settings.train,
+        measure: &settings.measure,
+    };
+    json(path, &config)
 }
 
 impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
@@ -78,21 +106,18 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         // That of an attempt that failed: while this one runs, nothing is known of its end.
         remove(&self.directory.result())?;
         let spec = self.spec;
+        // They are read again for every model.
+        Inputs::of(self.settings)?.refuse_other(self.settings, self.inputs, "this sweep began")?;
         let nca = self.settings.initial(spec.channels, spec.hidden, spec.seed)?;
-        let config = ConfigFile {
-            format: SWEEP_FORMAT,
-            texture: &self.texture.name,
-            seed: self.spec.seed,
-            model: &nca.config,
-            appearance: self.settings.appearance_name(),
-            init: self.settings.init.as_deref(),
-            init_perception: self.settings.init_perception,
-            flow: self.flow.name(),
-            train: &self.settings.train,
-            measure: &self.settings.measure,
-        };
         // The very text that a checkpoint must have been made under.
-        let config = json(&self.directory.config(), &config)?;
+        let config = config_text(
+            &self.directory.config(),
+            self.settings,
+            self.inputs,
+            &nca.config,
+            (&self.texture.name, spec.seed),
+            self.flow.name(),
+        )?;
 
         let train = self.settings.train.clone();
         let mut trainer = trainer(
@@ -142,8 +167,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
                 }
                 motion.psi_series
             }
-            Err(Error::NonFinite { what, step }) => {
-                let words = format!("{what} is not finite at step {step}");
+            Err(error @ Error::NonFinite { .. }) => {
+                let words = error.to_string();
                 tracing::warn!("{}: {words}", self.label());
                 record.status = Status::Diverged;
                 reason = Some(words);
@@ -151,7 +176,9 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
             }
             Err(error) => return Err(error),
         };
-        trainer.nca()?.save(self.directory.model(), &BTreeMap::new())?;
+        trainer
+            .nca()?
+            .save_with_extra(self.directory.model(), &provenance::metadata(&self.settings.train))?;
         let record = self.finish(record, reason, psi_series)?;
         remove(&self.directory.path().join(STATE_FILE))?;
         Ok(Some(record))
@@ -195,7 +222,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         let checkpoint = match Checkpoint::load(&path, &nca.config, pool_len, config) {
             Err(error @ Error::Format { .. }) => {
                 // Nothing can be read from it. Tried again, the model begins anew.
-                let aside = self.directory.path().join(DAMAGED_FILE);
+                let aside = self.damaged_file();
                 tracing::warn!("{}: its checkpoint is kept as {}", self.label(), aside.display());
                 fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
                 return Err(error);
@@ -206,6 +233,18 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         log.rows = checkpoint.metrics;
         log.seconds = checkpoint.seconds;
         Ok(())
+    }
+
+    /// What a checkpoint that cannot be read is renamed to: a name that none before it has.
+    fn damaged_file(&self) -> PathBuf {
+        let place = |suffix: &str| self.directory.path().join(format!("state.damaged{suffix}.safetensors"));
+        let mut free = place("");
+        let mut number = 1;
+        while free.exists() {
+            number += 1;
+            free = place(&format!("-{number}"));
+        }
+        free
     }
 
     /// All iterations that are left; `false` where the sweep ended before.

@@ -10,6 +10,7 @@ use super::{KERNEL, MEAN, STD, Vgg};
 ///
 /// Owns every buffer: those of the forward from the start, those of the backward from the first one
 /// on. Layers beyond the last tap are not computed.
+#[derive(Debug)]
 pub struct Features<B: Backend> {
     batch: usize,
     /// Pixels of a picture.
@@ -42,6 +43,7 @@ impl FeatureShape {
 }
 
 /// One layer at work.
+#[derive(Debug)]
 struct Stage<Buffer> {
     shape: ConvShape,
     /// The layer before, pooled, where there is a pooling between.
@@ -213,6 +215,7 @@ fn scale() -> [f64; 3] {
 
 /// Buffers that a backward is done with: the next one of the same length takes them again, so that
 /// only the first backward allocates, and no more than two of a length.
+#[derive(Debug)]
 struct Spare<Buffer>(Vec<Buffer>);
 
 impl<Buffer> Spare<Buffer> {

@@ -122,13 +122,14 @@ pub struct AccuracyRow {
 }
 
 /// Sums over the pairs of a set; every pair counts alike, whatever its size.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     pairs: u64,
     values: [f64; 5],
 }
 
 /// Collects errors of several estimators on pairs with known flow.
+#[derive(Debug)]
 pub struct Accuracy<'e> {
     estimators: Vec<&'e dyn FlowEstimator>,
     /// For each set and estimator.

@@ -2,6 +2,7 @@
 //! be moved by any fraction of a pixel, exactly.
 
 use std::f64::consts::TAU;
+use std::fmt;
 
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Error, Result, check_len};
@@ -19,6 +20,16 @@ pub struct Exhibit {
     /// Shortest period or feature, in pixels: motions below 0.4 of it are unambiguous.
     pub period: f64,
     colour: Colour,
+}
+
+impl fmt::Debug for Exhibit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, period) = (&self.name, self.period);
+        f.debug_struct("Exhibit")
+            .field("name", name)
+            .field("period", &period)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Exhibit {

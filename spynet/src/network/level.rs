@@ -6,6 +6,7 @@ use nca_core::backend::{Backend, Upsample2Shape};
 use super::Layer;
 
 /// What one round of a level keeps: everything its backward needs.
+#[derive(Debug)]
 pub(super) struct Level<B: Backend> {
     /// The level's number in the network.
     pub(super) number: usize,
@@ -25,6 +26,7 @@ pub(super) struct Level<B: Backend> {
 }
 
 /// Gradients of a round.
+#[derive(Debug)]
 pub(super) struct LevelGradients<B: Backend> {
     pub(super) first: B::Buffer,
     pub(super) second: B::Buffer,

@@ -10,6 +10,7 @@ use super::{DEVIATION, MEAN, SpyNet, pyramid};
 ///
 /// Memory: `4/3 · (13 + 8 + Σ outputs)` elements for each pixel, 225 with the layers of the published
 /// network, times the rounds of a level; and as many again for gradients.
+#[derive(Debug)]
 pub struct FlowPass<B: Backend> {
     pub(super) grid: Grid,
     /// Frames of the given size with the training colours' mean and deviation removed.

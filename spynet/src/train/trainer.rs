@@ -11,6 +11,7 @@ use crate::network::{FlowPass, Round, SpyNet};
 use crate::weights::SpyNetWeights;
 
 /// Trains the levels of one stage. All buffers are allocated once.
+#[derive(Debug)]
 pub struct StageTrainer<'b, B: Backend<Elem = f32>> {
     backend: &'b B,
     stage: Stage,
@@ -30,6 +31,7 @@ pub struct StageTrainer<'b, B: Backend<Elem = f32>> {
 
 /// A round's flow and what it should be, on the host, where all that is done with them is done: next to
 /// the convolutions it is nothing.
+#[derive(Debug)]
 struct Supervision {
     round: Round,
     /// `[B,2,h,w]`, in pixels of the level, as all here.
@@ -119,7 +121,8 @@ impl<'b, B: Backend<Elem = f32>> StageTrainer<'b, B> {
         if !loss.is_finite() {
             return Err(Error::NonFinite {
                 what: "the loss of the flow network",
-                step: self.iteration,
+                unit: "iteration",
+                at: self.iteration,
             });
         }
 

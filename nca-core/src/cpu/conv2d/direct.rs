@@ -19,6 +19,7 @@ use super::super::simd::{Isa, Kernel, dispatch, lanes};
 use super::image::Image;
 use super::{Filters, Work};
 use crate::backend::ConvShape;
+use crate::error::Result;
 
 /// Output rows of a task of the product.
 const TASK_ROWS: usize = 4;
@@ -68,9 +69,9 @@ impl Cpu {
         filters: Filters<'_>,
         bias: Option<&[f32]>,
         y: &mut [f32],
-    ) {
+    ) -> Result<()> {
         if y.is_empty() {
-            return;
+            return Ok(());
         }
         let (kernel, rows) = (filters.kernel, filters.outputs);
         let depth = image.channels * kernel * kernel;
@@ -113,8 +114,8 @@ impl Cpu {
         };
         let pieces = |carver: &mut Carver| Memory::carve(carver, image, depth, rows);
         let lanes = lanes(simd, width);
-        self.arenas.reserve_threads(|carver| carve_block(carver, rows, lanes));
-        self.install(|| self.arenas.with_call(pieces, job));
+        self.arenas.reserve_threads(|carver| carve_block(carver, rows, lanes))?;
+        self.install(|| self.arenas.with_call(pieces, job))
     }
 }
 
@@ -235,7 +236,13 @@ impl Groups {
 }
 
 impl Cpu {
-    pub(super) fn weight_gradient_direct(&self, shape: &ConvShape, x: &[f32], g_y: &[f32], g_weight: &mut [f32]) {
+    pub(super) fn weight_gradient_direct(
+        &self,
+        shape: &ConvShape,
+        x: &[f32],
+        g_y: &[f32],
+        g_weight: &mut [f32],
+    ) -> Result<()> {
         let image = &Image::of_input(shape);
         // The gradient with the pitch of the image and no zeros before it.
         let gradient = &Image {
@@ -289,7 +296,7 @@ impl Cpu {
                 },
             );
         };
-        self.install(|| self.arenas.with_call(pieces, job));
+        self.install(|| self.arenas.with_call(pieces, job))
     }
 }
 

@@ -20,6 +20,7 @@ use super::super::gemm::{Blocks, Panels, Part, Shifted, most_padded, multiply};
 use super::super::simd::{Isa, Kernel, dispatch, lanes};
 use super::image::Image;
 use super::{Correlation, Work};
+use crate::error::Result;
 
 /// Positions of an image up to which it is small.
 const MOST_POSITIONS: usize = 1200;
@@ -111,7 +112,7 @@ impl Job<'_> {
 }
 
 impl Cpu {
-    pub(super) fn correlate_flat(&self, of: Correlation<'_>) {
+    pub(super) fn correlate_flat(&self, of: Correlation<'_>) -> Result<()> {
         let (filters, out) = (of.filters, of.out);
         let image =
             Image::new(of.batch, filters.inputs, of.source, of.margin, out, filters.kernel).tight(filters.kernel);
@@ -121,7 +122,7 @@ impl Cpu {
             image: Shared(carver.take(image.len())),
             offsets: Shared(carver.take(depth)),
         };
-        let call = |memory: Memory| {
+        let call = |memory: Memory| -> Result<()> {
             // SAFETY: carved for these lengths; nobody else has this memory.
             unsafe {
                 image.fill(of.x, std::slice::from_raw_parts_mut(memory.image.get(), image.len()));
@@ -139,7 +140,7 @@ impl Cpu {
                 inputs: (TERMS / (filters.kernel * filters.kernel)).clamp(1, filters.inputs),
             };
             let lanes = lanes(self.simd, usize::MAX);
-            self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
+            self.arenas.reserve_threads(|carver| job.carve(carver, lanes))?;
             let groups = filters.outputs.div_ceil(job.outputs);
             let tasks = groups * of.batch.div_ceil(job.samples);
             (0..tasks).into_par_iter().for_each(|task| {
@@ -152,8 +153,9 @@ impl Cpu {
                 };
                 dispatch(self.simd, usize::MAX, task);
             });
+            Ok(())
         };
-        self.install(|| self.arenas.with_call(pieces, call));
+        self.install(|| self.arenas.with_call(pieces, call)?)
     }
 }
 

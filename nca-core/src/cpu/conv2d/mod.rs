@@ -44,8 +44,7 @@ impl Conv2d for Cpu {
             outputs: shape.outputs,
             adjoint: false,
         };
-        self.correlate(shape, x, filters, bias.map(|bias| &bias[..]), y);
-        Ok(())
+        self.correlate(shape, x, filters, bias.map(|bias| &bias[..]), y)
     }
 
     fn conv2d_backward_input(&self, shape: &ConvShape, weight: &Buffer, g_y: &Buffer, g_x: &mut Buffer) -> Result<()> {
@@ -60,8 +59,7 @@ impl Conv2d for Cpu {
             outputs: shape.inputs,
             adjoint: true,
         };
-        self.correlate(shape, g_y, filters, None, g_x);
-        Ok(())
+        self.correlate(shape, g_y, filters, None, g_x)
     }
 
     fn conv2d_backward_weight(
@@ -98,11 +96,10 @@ impl Conv2d for Cpu {
             lanes: lanes(self.simd, usize::MAX),
         };
         if self.gradient_by_fft(work) {
-            self.weight_gradient_fft(shape, x, g_y, g_weight);
+            self.weight_gradient_fft(shape, x, g_y, g_weight)
         } else {
-            self.weight_gradient_direct(shape, x, g_y, g_weight);
+            self.weight_gradient_direct(shape, x, g_y, g_weight)
         }
-        Ok(())
     }
 }
 
@@ -204,9 +201,16 @@ enum Algorithm {
 const MOST_FILTER_FLOATS: usize = 16 << 20;
 
 impl Cpu {
-    fn correlate(&self, shape: &ConvShape, x: &[f32], filters: Filters<'_>, bias: Option<&[f32]>, y: &mut [f32]) {
+    fn correlate(
+        &self,
+        shape: &ConvShape,
+        x: &[f32],
+        filters: Filters<'_>,
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) -> Result<()> {
         if y.is_empty() {
-            return;
+            return Ok(());
         }
         let (inner, outer) = ((shape.height, shape.width), (shape.out_height(), shape.out_width()));
         let padding = shape.padding as isize;
@@ -240,7 +244,7 @@ impl Cpu {
             Algorithm::Direct if flat::suits(work) => self.correlate_flat(correlation),
             Algorithm::Direct => {
                 let image = Image::new(shape.batch, filters.inputs, source, margin, out, shape.kernel);
-                self.correlate_direct(&image, x, filters, bias, y);
+                self.correlate_direct(&image, x, filters, bias, y)
             }
         }
     }

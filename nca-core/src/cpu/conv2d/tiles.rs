@@ -6,6 +6,7 @@ use super::super::Cpu;
 use super::super::arena::{Carver, Shared};
 use super::super::simd::{Kernel, dispatch};
 use super::Work;
+use crate::error::Result;
 
 /// Tasks that large images are cut into at least, for as many threads.
 const TASKS: usize = 8;
@@ -111,7 +112,8 @@ impl Cpu {
         tasks: usize,
         filter: impl Fn(Shared<f32>, usize) -> F + Sync,
         tiles: impl Fn(Shared<f32>, usize) -> T + Sync,
-    ) where
+    ) -> Result<()>
+    where
         F: Kernel<Output = ()>,
         T: Kernel<Output = ()>,
     {
@@ -122,6 +124,6 @@ impl Cpu {
             let tiles = |task| dispatch(self.simd, usize::MAX, tiles(memory, task));
             (0..tasks).into_par_iter().for_each(tiles);
         };
-        self.install(|| self.arenas.with_call(pieces, call));
+        self.install(|| self.arenas.with_call(pieces, call))
     }
 }

@@ -192,7 +192,7 @@ mod tests {
             tiles: 4,
             vectors: 10,
         };
-        let mut buffer = Buffer::zeros(layout.len());
+        let mut buffer = Buffer::zeros(layout.len()).unwrap();
         buffer.fill(f32::NAN);
         let activations = layout.clear(&mut buffer);
         // SAFETY: the layout has four tiles, and nobody else writes them.
@@ -206,7 +206,7 @@ mod tests {
         }
         // Whatever the array holds, nothing beyond it is found.
         for (value, vectors, found) in [(0.0, 10, true), (0.0, 11, false), (f32::NAN, 1, false), (1.0, 0, false)] {
-            let mut other = Buffer::zeros(layout.len());
+            let mut other = Buffer::zeros(layout.len()).unwrap();
             other.fill(value);
             // SAFETY: as above.
             let place = unsafe { layout.find(&other).get(3, vectors) };

@@ -264,7 +264,7 @@ impl Cpu {
                         backward: false,
                         keep,
                     };
-                    dispatch(self.simd, grid.width, pack);
+                    dispatch(self.simd, grid.width, pack)?;
                     steps(&Forward {
                         cpu: self,
                         op,
@@ -272,7 +272,7 @@ impl Cpu {
                         weights,
                     })
                 },
-            )
+            )?
         })
     }
 
@@ -303,7 +303,7 @@ impl Cpu {
                         backward: true,
                         keep: false,
                     };
-                    dispatch(self.simd, grid.width, pack);
+                    dispatch(self.simd, grid.width, pack)?;
                     steps(&Backward {
                         cpu: self,
                         op,
@@ -312,7 +312,7 @@ impl Cpu {
                         memory,
                     })
                 },
-            )
+            )?
         })
     }
 }

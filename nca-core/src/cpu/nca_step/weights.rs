@@ -8,6 +8,7 @@ use super::super::arena::{Arenas, Carver};
 use super::super::gemm::{Panels, most_padded};
 use super::super::simd::{Isa, Kernel};
 use super::{Plan, backward, bf16, forward, parts};
+use crate::error::Result;
 use crate::params::Params;
 
 /// Packed matrices; those of the backward pass are null where it is not needed.
@@ -80,9 +81,9 @@ pub(super) struct Pack<'a> {
 }
 
 impl Kernel for Pack<'_> {
-    type Output = ();
+    type Output = Result<()>;
     #[inline(always)]
-    fn run<S: Isa>(self, _: S) {
+    fn run<S: Isa>(self, _: S) -> Result<()> {
         let Self {
             plan,
             params,
@@ -130,16 +131,17 @@ impl Kernel for Pack<'_> {
             }
         }
         if backward {
-            arenas.reserve_threads(|carver| backward::Pieces::<S>::carve(carver, plan));
+            arenas.reserve_threads(|carver| backward::Pieces::<S>::carve(carver, plan))?;
         } else {
             let tiling = plan.forward_tiling(keep);
-            arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling));
+            arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, tiling))?;
             if keep {
                 // Steps before those whose activations are kept.
-                arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, &plan.forward));
+                arenas.reserve_threads(|carver| forward::Pieces::<S>::carve(carver, plan, &plan.forward))?;
             }
         }
         // SAFETY: `Weights::carve` took a row of cells.
         unsafe { weights.zeros.cast_mut().write_bytes(0, plan.grid.width) };
+        Ok(())
     }
 }

@@ -25,6 +25,7 @@ use super::super::arena::{Arenas, Carver, Shared, carve};
 use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, SQUARE, Unit, dispatch, padded_pairs};
 use super::super::simd::Isa;
 use super::{Correlation, Work};
+use crate::error::Result;
 
 /// Blocks of pixels of a task: together they stay in a second-level cache, as do the weights of 32 outputs.
 const TASK_BLOCKS: usize = 16;
@@ -153,14 +154,14 @@ struct Memory {
 
 impl Cpu {
     /// As [`Cpu::correlate_fft`], with factors in bf16.
-    pub(super) fn correlate_bf16(&self, unit: Bf16Unit, correlation: Correlation<'_>) {
+    pub(super) fn correlate_bf16(&self, unit: Bf16Unit, correlation: Correlation<'_>) -> Result<()> {
         let Correlation {
             batch, filters, out, ..
         } = correlation;
         let layout = Layout::new(filters.inputs, filters.kernel, out);
         let output_blocks = filters.outputs.div_ceil(BLOCK);
         let parts = layout.blocks().len().div_ceil(TASK_BLOCKS);
-        self.arenas.reserve_threads(Scratch::carver(&layout));
+        self.arenas.reserve_threads(Scratch::carver(&layout))?;
         let pieces = |carver: &mut Carver| Memory {
             image: Shared(carver.take(batch * layout.sample())),
             weights: Shared(carver.take(output_blocks * layout.depth() * BLOCK)),
@@ -208,7 +209,7 @@ impl Cpu {
                 dispatch(unit, job);
             });
         };
-        self.install(|| self.arenas.with_call(pieces, call));
+        self.install(|| self.arenas.with_call(pieces, call))
     }
 }
 

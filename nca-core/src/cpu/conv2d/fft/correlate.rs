@@ -12,6 +12,7 @@ use super::super::{Correlation, Filters};
 use super::tile::{AREA, FREQUENCIES, SIDE};
 use super::window::{Planes, Results, Work};
 use super::{spectra, tiling};
+use crate::error::Result;
 
 /// Floats of the spectra of a task: what fits the second-level cache several times is still read fast
 /// enough, and the spectra of the filters are read once a task.
@@ -43,7 +44,7 @@ struct Memory {
 
 impl Cpu {
     /// Convolves by transforms of windows; there must be results.
-    pub(in super::super) fn correlate_fft(&self, correlation: Correlation<'_>) {
+    pub(in super::super) fn correlate_fft(&self, correlation: Correlation<'_>) -> Result<()> {
         let Correlation {
             filters, source, out, ..
         } = correlation;
@@ -76,7 +77,7 @@ impl Cpu {
             source_layout: spectra(lanes, rows, inputs),
             result_layout: spectra(lanes, rows, outputs),
         };
-        self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
+        self.arenas.reserve_threads(|carver| job.carve(carver, lanes))?;
         let arenas = &self.arenas;
         self.filters_then_tiles(
             job.filter_layout,
@@ -94,7 +95,7 @@ impl Cpu {
                 spectra,
                 task,
             },
-        );
+        )
     }
 }
 

@@ -14,6 +14,7 @@ use super::tile::{AREA, FREQUENCIES, SIDE};
 use super::window::{Planes, Work};
 use super::{spectra, tiling};
 use crate::backend::ConvShape;
+use crate::error::Result;
 
 /// Floats of the spectra of windows that are multiplied at once.
 const PART_FLOATS: usize = 2_000_000;
@@ -47,7 +48,7 @@ impl Cpu {
         x: &[f32],
         g_y: &[f32],
         g_weight: &mut [f32],
-    ) {
+    ) -> Result<()> {
         let lanes = lanes(self.simd, usize::MAX);
         let out = (shape.out_height(), shape.out_width());
         let tiling = tiling(shape.batch, shape.kernel, out);
@@ -75,7 +76,7 @@ impl Cpu {
             sum_layout: spectra(lanes, most_padded(inputs), outputs),
         };
         let work = |carver: &mut Carver| Work::carve(carver, lanes);
-        self.arenas.reserve_threads(work);
+        self.arenas.reserve_threads(work)?;
         let pieces = |carver: &mut Carver| Memory {
             x: Shared(carver.take(job.x_layout.len())),
             g_y: Shared(carver.take(job.g_layout.len())),
@@ -118,7 +119,7 @@ impl Cpu {
                 dispatch(simd, usize::MAX, filters);
             });
         };
-        self.install(|| self.arenas.with_call(pieces, call));
+        self.install(|| self.arenas.with_call(pieces, call))
     }
 }
 

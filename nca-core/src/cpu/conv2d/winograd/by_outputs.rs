@@ -14,6 +14,7 @@ use super::super::tiles::Layout;
 use super::filters::{scratch_floats, transform_filters};
 use super::images::Images;
 use super::{POINTS, layout};
+use crate::error::Result;
 
 /// Tiles that are summed up at a time, at most: filters are transformed again for others.
 const MOST_TILES: usize = 96;
@@ -65,7 +66,7 @@ struct Memory {
 }
 
 impl Cpu {
-    pub(super) fn winograd_by_outputs(&self, of: Correlation<'_>) {
+    pub(super) fn winograd_by_outputs(&self, of: Correlation<'_>) -> Result<()> {
         let lanes = lanes(self.simd, usize::MAX);
         let images = Images::new(of);
         let count = images.tiling.count();
@@ -80,7 +81,7 @@ impl Cpu {
             sources: layout(most_padded(chunk), INPUTS),
             results: layout(most_padded(chunk), most),
         };
-        self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
+        self.arenas.reserve_threads(|carver| job.carve(carver, lanes))?;
         let (arenas, simd) = (&self.arenas, self.simd);
         let pieces = |carver: &mut Carver| Shared(carver.take::<f32>(inputs.div_ceil(INPUTS) * job.sources.len()));
         let call = |sources: Shared<f32>| {
@@ -108,7 +109,7 @@ impl Cpu {
                 });
             }
         };
-        self.install(|| arenas.with_call(pieces, call));
+        self.install(|| arenas.with_call(pieces, call))
     }
 }
 

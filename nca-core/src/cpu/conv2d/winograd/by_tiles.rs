@@ -12,6 +12,7 @@ use super::super::tiles::Layout;
 use super::filters::{scratch_floats, transform_filters};
 use super::images::Images;
 use super::{POINTS, layout};
+use crate::error::Result;
 
 /// Floats of the transformed tiles of a task.
 const TASK_FLOATS: usize = 400_000;
@@ -39,7 +40,7 @@ struct Memory {
 }
 
 impl Cpu {
-    pub(super) fn winograd_by_tiles(&self, of: Correlation<'_>) {
+    pub(super) fn winograd_by_tiles(&self, of: Correlation<'_>) -> Result<()> {
         let lanes = lanes(self.simd, usize::MAX);
         let images = Images::new(of);
         let padded = |channels: usize| channels.next_multiple_of(lanes);
@@ -55,7 +56,7 @@ impl Cpu {
             sources: layout(most_padded(chunk), padded(inputs)),
             results: layout(most_padded(chunk), outputs),
         };
-        self.arenas.reserve_threads(|carver| job.carve(carver, lanes));
+        self.arenas.reserve_threads(|carver| job.carve(carver, lanes))?;
         let arenas = &self.arenas;
         self.filters_then_tiles(
             job.filters,
@@ -73,7 +74,7 @@ impl Cpu {
                 filters,
                 task,
             },
-        );
+        )
     }
 }
 

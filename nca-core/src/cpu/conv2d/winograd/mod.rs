@@ -37,6 +37,7 @@ use super::super::gemm::Matrix;
 use super::super::simd::{Isa, lanes};
 use super::tiles::{Costs, Layout, Tiling};
 use super::{Correlation, Work};
+use crate::error::Result;
 
 /// As measured.
 const COSTS: Costs = Costs {
@@ -87,7 +88,7 @@ fn is_by_outputs(work: Work) -> bool {
 
 impl Cpu {
     /// As [`Cpu::correlate_fft`], for kernels of three.
-    pub(super) fn correlate_winograd(&self, correlation: Correlation<'_>) {
+    pub(super) fn correlate_winograd(&self, correlation: Correlation<'_>) -> Result<()> {
         let work = Work {
             batch: correlation.batch,
             kernel: KERNEL,
@@ -97,9 +98,9 @@ impl Cpu {
             lanes: lanes(self.simd, usize::MAX),
         };
         if is_by_outputs(work) {
-            self.winograd_by_outputs(correlation);
+            self.winograd_by_outputs(correlation)
         } else {
-            self.winograd_by_tiles(correlation);
+            self.winograd_by_tiles(correlation)
         }
     }
 }
