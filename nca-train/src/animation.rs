@@ -1,6 +1,7 @@
 //! Pictures of an automaton over time: PNG, GIF, animated PNG, MP4, WebM, or a folder of PNGs.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use image::{GrayImage, RgbImage};
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
 
+use crate::frames;
 use crate::picture::{scale_up, write_png};
 use crate::video::{Container, Video};
 
@@ -85,7 +87,8 @@ const GIF_SPEED: i32 = 4;
 const MAX_SIDE: usize = u16::MAX as usize;
 
 /// Takes frames one by one; the file appears, whole, when [`Animation::finish`] is called. A folder
-/// fills as it goes.
+/// fills as it goes: the first frame takes the place of all frames of an earlier run, so that no frame there is of another
+/// run than the last one's.
 pub struct Animation {
     path: PathBuf,
     settings: AnimationSettings,
@@ -99,11 +102,23 @@ enum Sink {
     Gif(gif::Encoder<Vec<u8>>),
     Apng(Box<png::Writer<Shared>>, Shared),
     Video(Box<Video>),
-    Folder,
+    /// How many frames of an earlier run it holds at first.
+    Folder(u32),
+}
+
+impl fmt::Debug for Animation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Animation")
+            .field("path", &self.path)
+            .field("settings", &self.settings)
+            .field("added", &self.added)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Animation {
-    /// In the [`Format`] of the path's extension; a folder is made if it is not there.
+    /// In the [`Format`] of the path's extension; a folder is made if it is not there. One with pictures that bear the names
+    /// of frames, but are not those of a run, is an error.
     pub fn create(path: impl AsRef<Path>, settings: &AnimationSettings) -> Result<Self> {
         let path = path.as_ref();
         let (width, height) = (
@@ -151,7 +166,7 @@ impl Animation {
             Format::Webm => video(Container::Webm)?,
             Format::Folder => {
                 fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
-                Sink::Folder
+                Sink::Folder(frames::earlier(path)?)
             }
         };
         Ok(Self {
@@ -160,6 +175,25 @@ impl Animation {
             added: 0,
             sink,
         })
+    }
+
+    /// How many frames of an earlier run the first frame takes the place of.
+    #[must_use]
+    pub fn replaced(&self) -> u32 {
+        match self.sink {
+            Sink::Folder(earlier) => earlier,
+            _ => 0,
+        }
+    }
+
+    /// A folder beside the file that is there until the animation is finished or dropped, if it needs one: a process that
+    /// ends otherwise leaves it behind.
+    #[must_use]
+    pub fn temporary(&self) -> Option<&Path> {
+        match &self.sink {
+            Sink::Video(video) => Some(video.temporary()),
+            _ => None,
+        }
     }
 
     /// Adds a frame of the announced size.
@@ -175,7 +209,7 @@ impl Animation {
             let found = format!("{}x{} pixels", frame.width(), frame.height());
             return Err(Error::invalid("frame", found, format!("{width}x{height}")));
         }
-        let bad = |e: &dyn std::fmt::Display| Error::format(&self.path, e, "a frame that can be encoded");
+        let bad = |e: &dyn fmt::Display| Error::format(&self.path, e, "a frame that can be encoded");
         match &mut self.sink {
             Sink::Still(last) => *last = Some(scale_up(frame, scale)),
             Sink::Gif(encoder) => encoder
@@ -186,9 +220,11 @@ impl Animation {
                 writer.write_image_data(picture.as_raw()).map_err(|e| bad(&e))?;
             }
             Sink::Video(video) => video.add(&scale_up(frame, scale))?,
-            Sink::Folder => {
-                let path = self.path.join(format!("{:06}.png", self.added));
-                write_png(path, &scale_up(frame, scale))?;
+            Sink::Folder(earlier) => {
+                if self.added == 0 {
+                    frames::remove(&self.path, *earlier)?;
+                }
+                write_png(self.path.join(frames::name(self.added)), &scale_up(frame, scale))?;
             }
         }
         self.added += 1;
@@ -200,7 +236,7 @@ impl Animation {
         let path = &self.path;
         let nothing = || Error::format(path, "no frame", "at least one");
         let bytes = match self.sink {
-            Sink::Folder => return Ok(()),
+            Sink::Folder(_) => return Ok(()),
             Sink::Still(last) => return write_png(path, &last.ok_or_else(nothing)?),
             _ if self.added == 0 => return Err(nothing()),
             Sink::Video(video) => return video.finish(),
@@ -344,6 +380,36 @@ mod tests {
             assert_eq!(levels, [0, 100, 200]);
         }
         assert_eq!(fs::read_dir(path("frames")).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_folder_holds_one_run() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("frames");
+        let names = || {
+            let entries = fs::read_dir(&folder).unwrap();
+            let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        write(&folder, &[1, 2, 3, 4]).unwrap();
+        fs::write(folder.join("notes.txt"), "mine").unwrap();
+        let mut animation = Animation::create(&folder, &SETTINGS).unwrap();
+        // Until there is a frame, nothing is lost.
+        assert_eq!((animation.replaced(), names().len()), (4, 5));
+        animation.add(&frame(5)).unwrap();
+        assert_eq!(names(), ["000000.png", "notes.txt"]);
+        animation.add(&frame(6)).unwrap();
+        animation.finish().unwrap();
+        assert_eq!(names(), ["000000.png", "000001.png", "notes.txt"]);
+        let first = image::open(folder.join("000000.png")).unwrap().into_rgb8();
+        assert_eq!(first.get_pixel(0, 0).0[0], 5);
+
+        // Numbered from 1, these are not ours.
+        fs::remove_file(folder.join("000000.png")).unwrap();
+        let message = write(&folder, &[7]).unwrap_err().to_string();
+        assert!(message.contains("000001.png without 000000.png"), "{message}");
+        assert_eq!(names(), ["000001.png", "notes.txt"]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) struct Video {
     frames: Option<ChildStdin>,
     messages: File,
     /// Removed with what is in it.
-    _temporary: TempDir,
+    temporary: TempDir,
     unfinished: PathBuf,
 }
 
@@ -66,7 +66,8 @@ impl Video {
         let for_child = messages.try_clone().map_err(|e| Error::io(path, e))?;
         let rate = fps.to_string();
         let spawned = Command::new("ffmpeg")
-            .args(["-y", "-nostdin", "-hide_banner", "-loglevel", "error"])
+            // Without the last of them a disk that is full is no error to it.
+            .args(["-y", "-nostdin", "-hide_banner", "-loglevel", "error", "-xerror"])
             .args(["-f", "rawvideo", "-pixel_format", "rgb24", "-framerate", &rate])
             .args(["-video_size", &format!("{}x{}", size.0, size.1), "-i", "pipe:0"])
             // Colours at half the resolution, as players expect, need even sides.
@@ -98,9 +99,14 @@ impl Video {
             frames: child.stdin.take(),
             child,
             messages,
-            _temporary: temporary,
+            temporary,
             unfinished,
         })
+    }
+
+    /// The folder in which ffmpeg writes.
+    pub(crate) fn temporary(&self) -> &Path {
+        self.temporary.path()
     }
 
     /// Adds a frame of the announced size.
@@ -125,25 +131,39 @@ impl Video {
         if !status.success() {
             return Err(self.failure());
         }
-        fs::rename(&self.unfinished, &self.path).map_err(|e| Error::io(&self.path, e))
+        // It could go on in spite of it.
+        if let Some(complaint) = self.complaint() {
+            tracing::warn!("{}: ffmpeg says: {complaint}", self.path.display());
+        }
+        // A disk may say no more than now that it has no room for what it took.
+        File::options()
+            .write(true)
+            .open(&self.unfinished)
+            .and_then(|video| video.sync_all())
+            .and_then(|()| fs::rename(&self.unfinished, &self.path))
+            .map_err(|e| Error::io(&self.path, e))
     }
 
-    /// What ffmpeg complained of.
+    /// The error of an ffmpeg that has failed.
     fn failure(&mut self) -> Error {
         drop(self.frames.take());
         // Its exit is awaited, not judged: that it failed is known.
         let _ = self.child.wait();
-        let mut text = String::new();
-        let read = self
-            .messages
-            .rewind()
-            .and_then(|()| self.messages.read_to_string(&mut text));
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let found = match (read, lines.first()) {
-            (Ok(_), Some(first)) => format!("an error of ffmpeg: {first}"),
-            _ => "an error of ffmpeg, of which it says nothing".to_owned(),
+        let found = match self.complaint() {
+            Some(complaint) => format!("an error of ffmpeg: {complaint}"),
+            None => "an error of ffmpeg, of which it says nothing".to_owned(),
         };
-        Error::format(&self.path, found, "a video it can encode")
+        Error::format(&self.path, found, "a video that it encodes and writes")
+    }
+
+    /// The first line of what ffmpeg, which must have ended, complained of.
+    fn complaint(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        self.messages.rewind().ok()?;
+        self.messages.read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+        first.map(str::to_owned)
     }
 }
 

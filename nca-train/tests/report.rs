@@ -2,11 +2,13 @@
 //!
 //! With `NCA_REPORT_OUT=DIR` the sweeps are left in DIR to be looked at.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use nca_core::philox::{PhiloxRng, Stream};
+use nca_core::{Nca, Preset};
 use nca_train::Texture;
 use nca_train::picture::write_png;
 use nca_train::report::layout::{self, ModelDir};
@@ -14,7 +16,9 @@ use nca_train::report::{
     ArchitectureCorrelation, MetricRow, ModelRecord, Quantity, Remark, ReportSummary, ResultFile, Status, collect,
     read_csv, read_metrics, write_csv, write_report,
 };
+use nca_train::sweep::{SETTINGS_FILE, SweepPreset, SweepSettings};
 use proptest::prelude::*;
+use spynet::{FlowField, write_flo};
 use tempfile::TempDir;
 
 /// A grid of models to make up.
@@ -294,7 +298,7 @@ fn a_plot_comes_with_its_numbers() {
     let mut made = Made::small();
     made.seeds = 2;
     let (place, _) = report("numbers", &made);
-    let rows = |stem: &str| -> Vec<std::collections::BTreeMap<String, String>> {
+    let rows = |stem: &str| -> Vec<BTreeMap<String, String>> {
         let path = layout::plots_dir(&place.path).join(stem).with_extension("csv");
         csv::Reader::from_path(path)
             .unwrap()
@@ -420,41 +424,260 @@ fn a_single_model_and_one_that_only_diverged() {
 }
 
 #[test]
-fn garbage_is_an_error_that_names_the_file() {
+fn what_cannot_be_read_is_left_out_and_named() {
     let mut made = Made::small();
     made.textures = &["bubbly"];
-    made.rows = 10;
+    (made.channels, made.rows) = (vec![8], 10);
     let place = place("garbage");
     made.write(&place.path);
     let model = ModelDir::of(&place.path, "bubbly", 8, 32, 0);
     let other = ModelDir::of(&place.path, "bubbly", 8, 64, 0);
-    let error_after = |path: &Path, bytes: &[u8]| {
+    let nca = Nca::preset(Preset::Paper, 8, 32, 0).unwrap();
+    nca.save(model.model()).unwrap();
+    write_flo(model.flow(), &FlowField::new(4, 4, vec![0.5; 32]).unwrap()).unwrap();
+    let settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
+    let settings_file = place.path.join(SETTINGS_FILE);
+    fs::write(&settings_file, serde_json::to_string(&settings).unwrap()).unwrap();
+
+    let whole = write_report(&place.path).unwrap();
+    assert_eq!((whole.warnings.len(), whole.ok, whole.unreadable), (0, 3, 0));
+    // What is said of a file that has changed, and the report of the others.
+    let report_after = |path: &Path, bytes: &[u8]| {
         let before = fs::read(path).unwrap();
         fs::write(path, bytes).unwrap();
-        let message = write_report(&place.path).unwrap_err().to_string();
+        let summary = write_report(&place.path).unwrap();
         fs::write(path, before).unwrap();
-        assert!(message.contains(&path.display().to_string()), "{message}");
-        assert!(!message.contains('\n'), "{message}");
-        message
+        let [warning] = summary.warnings.as_slice() else {
+            panic!("{:?}", summary.warnings)
+        };
+        let start = format!("{}: found ", path.strip_prefix(&place.path).unwrap().display());
+        assert!(
+            warning.starts_with(&start) && warning.contains(", expected "),
+            "{warning}"
+        );
+        assert!(!warning.contains('\n'), "{warning}");
+        for file in [layout::report_md(&place.path), layout::report_html(&place.path)] {
+            let text = fs::read_to_string(&file).unwrap();
+            // As it stands in a string of the page's data.
+            let quoted = warning.replace('"', "\\\"");
+            assert!(text.contains(warning) || text.contains(&quoted), "{warning}");
+        }
+        assert_eq!(summary.files, whole.files);
+        assert_eq!(summary.ok + summary.unreadable, 3);
+        (warning.clone(), summary)
     };
     let result = fs::read_to_string(model.result()).unwrap();
-    error_after(&model.result(), b"{");
-    error_after(&model.result(), b"\xff\xfe");
-    error_after(&model.result(), result.replace("\"ok\"", "\"fine\"").as_bytes());
-    let newer = error_after(
-        &model.result(),
-        result.replace("\"format\":1", "\"format\":2").as_bytes(),
-    );
-    assert!(newer.contains("result format 2, expected format 1"), "{newer}");
-    let moved = error_after(&model.result(), &fs::read(other.result()).unwrap());
-    assert!(moved.contains("D = 64"), "{moved}");
-    let metrics = error_after(&model.metrics(), b"{}\n");
+    let newer = result.replace("\"format\":1", "\"format\":2");
+    for (bytes, part) in [
+        (&b"{"[..], "JSON that does not fit"),
+        (b"\xff\xfe", "UTF-8"),
+        (result.replace("\"ok\"", "\"fine\"").as_bytes(), "fine"),
+        (newer.as_bytes(), "result format 2, expected format 1"),
+        (&fs::read(other.result()).unwrap(), "D = 64"),
+    ] {
+        let (warning, summary) = report_after(&model.result(), bytes);
+        assert!(warning.contains(part), "{warning}");
+        assert_eq!(summary.unreadable, 1);
+        let texts = svg_texts(&place, "heatmap");
+        assert!(texts.iter().any(|t| t == "?") && texts.iter().any(|t| t == "unreadable"));
+        let text = fs::read_to_string(layout::report_md(&place.path)).unwrap();
+        assert!(
+            text.contains("3 models finished: 2 ok, 0 diverged, 0 failed, 1 unreadable;"),
+            "{text}"
+        );
+        assert_eq!(read_csv(layout::results_csv(&place.path)).unwrap().len(), 2);
+    }
+    let (metrics, _) = report_after(&model.metrics(), b"{}\n");
     assert!(metrics.contains("line 1"), "{metrics}");
-    error_after(&model.frame(), b"no picture");
-    error_after(&model.frame(), &fs::read(model.frame()).unwrap()[..200]);
-    write_report(&place.path).unwrap();
+    let png = fs::read(model.frame()).unwrap();
+    for path in [model.frame(), model.target()] {
+        report_after(&path, b"no picture");
+        report_after(&path, &png[..200]);
+    }
+    report_after(&model.flow(), b"PIEH");
+    let (weights, _) = report_after(&model.model(), &fs::read(model.model()).unwrap()[..100]);
+    assert!(weights.contains("model.safetensors"), "{weights}");
+    report_after(&settings_file, b"{}");
+    // Several at a time, each once.
+    for path in [model.metrics(), model.frame(), other.result()] {
+        fs::write(path, "{}\n").unwrap();
+    }
+    let summary = write_report(&place.path).unwrap();
+    assert_eq!((summary.warnings.len(), summary.ok), (3, 2));
+
     let missing = write_report(place.path.join("nowhere")).unwrap_err().to_string();
     assert!(missing.contains("nowhere"), "{missing}");
+}
+
+#[test]
+fn a_grid_of_which_nothing_can_be_read_has_a_report() {
+    let mut made = Made::small();
+    made.rows = 1;
+    let place = place("unreadable");
+    made.write(&place.path);
+    for texture in made.textures {
+        for &c in &made.channels {
+            for &d in &made.hidden {
+                fs::write(ModelDir::of(&place.path, texture, c, d, 0).result(), "").unwrap();
+            }
+        }
+    }
+    let summary = write_report(&place.path).unwrap();
+    assert_eq!((summary.ok, summary.unreadable, summary.warnings.len()), (0, 18, 18));
+    assert!(summary.to_string().contains("- and 8 more: "), "{summary}");
+    assert_eq!(
+        svg_texts(&place, "heatmap").iter().filter(|text| *text == "?").count(),
+        3 * 9 + 1
+    );
+}
+
+#[test]
+fn lost_models_say_why_and_have_no_scale() {
+    let mut made = Made::small();
+    made.textures = &["bubbly"];
+    (made.channels, made.hidden, made.rows) = (vec![12], vec![96], 30);
+    made.lost = |_, _, _, _| Some(Status::Diverged);
+    let place = place("lost_why");
+    made.write(&place.path);
+    let path = ModelDir::of(&place.path, "bubbly", 12, 96, 0).result();
+    let mut result = nca_train::report::read_result(&path).unwrap();
+    result.reason = Some("the state is not finite at step 7".to_owned());
+    fs::write(&path, serde_json::to_string(&result).unwrap()).unwrap();
+    let summary = write_report(&place.path).unwrap();
+    let line = "- bubbly, C = 12, D = 96, seed 0 diverged: the state is not finite at step 7\n";
+    assert!(summary.to_string().contains(line), "{summary}");
+    let page = fs::read_to_string(layout::report_html(&place.path)).unwrap();
+    assert!(page.contains("\"reason\":\"the state is not finite at step 7\""));
+    let texts = svg_texts(&place, "heatmap");
+    assert!(
+        !texts
+            .iter()
+            .any(|text| text.contains("px/frame") || text.contains("0.0")),
+        "{texts:?}"
+    );
+    // Of no standard error there is no map, either.
+    assert_eq!(texts.iter().filter(|text| *text == "Channels C").count(), 1);
+}
+
+#[test]
+fn a_curve_of_one_point_is_a_point() {
+    let mut made = Made::small();
+    made.textures = &["bubbly"];
+    (made.channels, made.hidden, made.rows) = (vec![6, 8], vec![16], 1);
+    let (place, _) = report("point", &made);
+    let path = layout::plots_dir(&place.path).join("curves_bubbly.svg");
+    let text = fs::read_to_string(path).unwrap();
+    // One for the loss and one for Ψ of each model.
+    assert_eq!(text.matches("<circle").count(), 4);
+}
+
+/// Overwrites the results of a sweep.
+fn change(place: &Path, made: &Made, change: impl Fn(&mut ModelRecord)) {
+    for texture in made.textures {
+        for &c in &made.channels {
+            for &d in &made.hidden {
+                let path = ModelDir::of(place, texture, c, d, 0).result();
+                let mut result = nca_train::report::read_result(&path).unwrap();
+                change(&mut result.record);
+                fs::write(&path, serde_json::to_string(&result).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn where_nothing_moves_nothing_is_concluded() {
+    let mut made = Made::small();
+    made.rows = 10;
+    let place = place("still");
+    made.write(&place.path);
+    change(&place.path, &made, |record| {
+        if record.texture == "bubbly" {
+            record.psi_floor_flicker = record.psi.map(|psi| 2.0 * psi);
+        }
+    });
+    let summary = write_report(&place.path).unwrap();
+    for row in &summary.correlations {
+        let still = row.texture.as_deref() == Some("bubbly");
+        assert_eq!(row.correlation.remark == Some(Remark::NothingMoves), still, "{row:?}");
+        assert_eq!(row.correlation.pearson.is_none(), still, "{row:?}");
+        assert_eq!(row.correlation.spearman_interval.is_none(), still, "{row:?}");
+    }
+    assert!(summary.to_string().contains("no model moves"), "{summary}");
+    let table = fs::read_to_string(layout::correlations_csv(&place.path)).unwrap();
+    assert!(table.contains("bubbly,D − C,9,,,,,,,no model moves"), "{table}");
+
+    change(&place.path, &made, |record| {
+        record.psi_floor_flicker = record.psi.map(|psi| 2.0 * psi);
+    });
+    let summary = write_report(&place.path).unwrap();
+    assert!(
+        summary
+            .to_string()
+            .contains("nothing can be said of what motion goes with"),
+        "{summary}"
+    );
+    assert!(!summary.to_string().contains("Spearman"), "{summary}");
+    let texts = svg_texts(&place, "architecture");
+    assert!(
+        texts.iter().any(|text| text.starts_with("No correlation: of no model")),
+        "{texts:?}"
+    );
+    assert!(
+        !texts
+            .iter()
+            .any(|text| text.starts_with("Pearson") || text.starts_with("Spearman")),
+        "{texts:?}"
+    );
+    // Of a model whose floor is not known it is not known, either.
+    change(&place.path, &made, |record| {
+        if (record.channels, record.hidden) == (6, 16) {
+            record.psi_floor_flicker = None;
+        }
+    });
+    let unknown = write_report(&place.path).unwrap().correlations;
+    assert!(unknown.iter().all(|row| row.correlation.pearson.is_some()));
+}
+
+#[test]
+fn motion_of_different_measures_is_not_compared_silently() {
+    let mut made = Made::small();
+    made.rows = 10;
+    let place = place("mixed");
+    made.write(&place.path);
+    assert_eq!(write_report(&place.path).unwrap().warnings, [""; 0]);
+    change(&place.path, &made, |record| {
+        if record.status != Status::Ok {
+            // Of a model without Ψ it does not matter.
+            record.flow = "spynet:0".to_owned();
+        } else if record.channels == 8 {
+            record.flow = "spynet:1".to_owned();
+        }
+    });
+    let summary = write_report(&place.path).unwrap();
+    let warning = "Ψ was measured by classical in 11 models, by spynet:1 in 6 models: these do not compare";
+    assert_eq!(summary.warnings, [warning]);
+    assert!(summary.to_string().contains(warning), "{summary}");
+    let page = fs::read_to_string(layout::report_html(&place.path)).unwrap();
+    assert!(page.contains(warning));
+    let texts = svg_texts(&place, "heatmap");
+    assert!(
+        texts
+            .iter()
+            .any(|text| text.contains("classical or spynet:1 flow; not all Ψ compare")),
+        "{texts:?}"
+    );
+    change(&place.path, &made, |record| {
+        record.flow = "classical".to_owned();
+        record.steps_per_frame = if record.channels == 8 { 16 } else { 32 };
+    });
+    let warnings = write_report(&place.path).unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "Ψ was measured of frames 16 steps apart in 6 models, of frames 32 steps apart in 11 models: these do not compare"
+        ]
+    );
 }
 
 #[test]
@@ -546,6 +769,6 @@ proptest! {
             let _ = collect(dir.path());
             fs::write(&path, whole).unwrap();
         }
-        prop_assert!(collect(dir.path()).is_ok());
+        prop_assert_eq!(collect(dir.path()).unwrap().damaged, []);
     }
 }

@@ -1,5 +1,7 @@
 //! What a sweep does where something is not as it was before.
 
+mod narrow;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use nca_core::{Nca, Result};
 use nca_train::Texture;
 use nca_train::report::layout::{self, ModelDir};
 use nca_train::report::{ModelRecord, Status, read_result};
-use nca_train::sweep::{Event, Sweep, SweepOutcome, SweepPreset, SweepSettings};
+use nca_train::sweep::{Event, SETTINGS_FILE, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::SpyNetWeights;
 
 /// A sweep of one small model, measured by the network in `net.safetensors`.
@@ -134,6 +136,14 @@ fn a_checkpoint_that_cannot_be_read_is_kept_aside() {
     assert!(place.reason().contains("truncated"), "{}", place.reason());
     let aside = place.model().path().join("state.damaged.safetensors");
     assert_eq!(fs::read(&aside).unwrap(), half);
+    // Beside the one before.
+    for (text, name) in [("2nd", "state.damaged-2"), ("3rd", "state.damaged-3")] {
+        fs::write(place.state(), text).unwrap();
+        assert_eq!(place.run(true).unwrap().records[0].status, Status::Failed);
+        let path = place.model().path().join(format!("{name}.safetensors"));
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
+    }
+    assert_eq!(fs::read(&aside).unwrap(), half);
     // From the start again.
     assert_eq!(timeless(&place.run(true).unwrap().records[0]), timeless(&whole));
 }
@@ -156,6 +166,163 @@ fn models_are_measured_by_one_network() {
     // With nothing left to measure any network will do.
     place.network(2);
     place.run(true).unwrap();
+}
+
+/// A network of one layer, the `seed`-th.
+fn vgg(path: &Path, seed: usize) {
+    let (_folder, file) = narrow::file(&narrow::tensors(&[(0, 2 + seed)]));
+    fs::copy(file, path).unwrap();
+}
+
+#[test]
+fn models_are_trained_from_the_same_files() {
+    let mut place = Place::new();
+    let [network, init] = ["vgg.safetensors", "init.safetensors"].map(|name| place.directory.path().join(name));
+    let automaton = |seed: u64| {
+        let config = SweepSettings::preset(SweepPreset::Quick, "cpu").config(4, 6).unwrap();
+        Nca::new(config, seed).unwrap().save(&init).unwrap();
+    };
+    vgg(&network, 1);
+    automaton(1);
+    place.settings.appearance = "vgg-slw".to_owned();
+    place.settings.vgg = Some(network.clone());
+    place.settings.init = Some(init.clone());
+    place.settings.seeds = vec![0, 1];
+    place.run(false).unwrap();
+    let second = ModelDir::of(&place.out(), "cracked", 4, 6, 1);
+    let result = fs::read(second.result()).unwrap();
+    fs::remove_file(second.result()).unwrap();
+
+    let refused = |what: &Path| {
+        let error = place.run(true).unwrap_err().to_string();
+        let start = format!("{}: found another file (", what.display());
+        assert!(error.starts_with(&start), "{error}");
+        assert!(
+            error.contains("the model in") && error.contains("put that back"),
+            "{error}"
+        );
+        assert!(!second.result().exists());
+    };
+    vgg(&network, 2);
+    refused(&network);
+    vgg(&network, 1);
+    automaton(2);
+    refused(&init);
+    // With nothing left to train any file will do.
+    fs::write(second.result(), result).unwrap();
+    place.run(true).unwrap();
+
+    // Of models of before such records nobody knows.
+    fs::remove_file(second.result()).unwrap();
+    for seed in 0..2 {
+        let path = ModelDir::of(&place.out(), "cracked", 4, 6, seed).config();
+        let mut config: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let fields = config.as_object_mut().unwrap();
+        assert!(fields.remove("vgg_hash").is_some() && fields.remove("init_hash").is_some());
+        fs::write(&path, config.to_string()).unwrap();
+    }
+    assert_eq!(place.run(true).unwrap().records[1].status, Status::Ok);
+}
+
+#[test]
+fn a_file_that_changes_during_a_sweep_trains_nothing() {
+    let mut place = Place::new();
+    let network = place.directory.path().join("vgg.safetensors");
+    vgg(&network, 1);
+    place.settings.appearance = "vgg-slw".to_owned();
+    place.settings.vgg = Some(network.clone());
+    place.settings.seeds = vec![0, 1];
+    let mut observe = |_, event: Event<'_>| {
+        if matches!(event, Event::Finished { .. }) {
+            vgg(&network, 2);
+        }
+    };
+    let cpu = Cpu::with_threads(1).unwrap();
+    let records = place.sweep(false).unwrap().run(&[cpu], &mut observe).unwrap().records;
+    let ends: Vec<_> = records.iter().map(|record| record.status).collect();
+    assert_eq!(ends, [Status::Ok, Status::Failed]);
+    let result = ModelDir::of(&place.out(), "cracked", 4, 6, 1).result();
+    let reason = read_result(result).unwrap().reason.unwrap();
+    assert!(reason.contains("with which this sweep began"), "{reason}");
+}
+
+#[test]
+fn models_without_the_settings_of_their_sweep_are_told_by_their_own() {
+    let mut place = Place::new();
+    place.run(false).unwrap();
+    let settings = place.out().join(SETTINGS_FILE);
+    let (text, result) = (fs::read(&settings).unwrap(), fs::read(place.model().result()).unwrap());
+    fs::remove_file(&settings).unwrap();
+    let refused = |place: &Place, resume: bool, part: &str| {
+        let error = place.run(resume).unwrap_err().to_string();
+        assert!(
+            error.contains(part) && error.contains("choose another --out"),
+            "{error}"
+        );
+        assert!(!settings.exists());
+        assert_eq!(fs::read(place.model().result()).unwrap(), result);
+    };
+    refused(&place, false, "a sweep already");
+    place.settings.train.iterations = 7;
+    refused(&place, true, "config.json: found iterations 6 instead of 7");
+    refused(&place, true, "sweep.json is missing: put it back");
+    place.settings.train.iterations = 6;
+    place.settings.channels = vec![5];
+    refused(&place, true, "c004_d006_s0: found another sweep's model");
+    place.settings.channels = vec![4];
+    place.settings.backend = "reference".to_owned();
+    refused(&place, true, "a model made by cpu in f32");
+    place.settings.backend = "cpu".to_owned();
+    place.network(2);
+    refused(&place, true, "config.json: found flow ");
+    place.network(1);
+    let config = fs::read(place.model().config()).unwrap();
+    fs::remove_file(place.model().config()).unwrap();
+    refused(&place, true, "config.json: found nothing that can be read");
+    fs::write(place.model().config(), config).unwrap();
+
+    place.run(true).unwrap();
+    assert_eq!(fs::read(&settings).unwrap(), text);
+    assert_eq!(fs::read(place.model().result()).unwrap(), result);
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_not_written_over() {
+    let place = Place::new();
+    place.run(false).unwrap();
+    fs::write(place.model().result(), "{").unwrap();
+    let error = place.run(true).unwrap_err().to_string();
+    assert!(
+        error.contains("result.json: found") && error.contains("or delete the file"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(place.model().result()).unwrap(), "{");
+}
+
+#[test]
+fn what_a_killed_run_was_writing_is_removed() {
+    let place = Place::new();
+    place.run(false).unwrap();
+    let (model, texture) = (place.model().path().to_owned(), place.out().join("models/cracked"));
+    let mut left = Vec::new();
+    for folder in [&model, &texture] {
+        fs::write(folder.join(".a1B2c3.tmp"), "half").unwrap();
+        for name in ["notes.tmp", ".hidden"] {
+            left.push(folder.join(name));
+        }
+    }
+    // A report may be at work here.
+    left.push(place.out().join(".a1B2c3.tmp"));
+    for path in &left {
+        fs::write(path, "whole").unwrap();
+    }
+    place.run(true).unwrap();
+    for path in &left {
+        assert!(path.exists(), "{}", path.display());
+    }
+    for folder in [&model, &texture] {
+        assert!(!folder.join(".a1B2c3.tmp").exists());
+    }
 }
 
 #[test]
@@ -212,7 +379,7 @@ fn growing(path: &Path) {
         nca.params.w1[channel * inputs + identity * 4 + channel] = 1.0;
         nca.params.w2[channel * 6 + channel] = 1.0;
     }
-    nca.save(path, &BTreeMap::new()).unwrap();
+    nca.save(path).unwrap();
 }
 
 #[test]

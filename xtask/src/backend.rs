@@ -7,6 +7,7 @@ use nca_core::reference::Reference;
 use nca_core::{Error, Precision, Result};
 use nca_cuda::{Cuda, Unavailable};
 use rayon::ThreadPoolBuilder;
+use spynet::FlowChoice;
 
 /// What `--backend` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +98,35 @@ impl BackendArgs {
     /// threads, and before anything is written, since the backend may be missing.
     pub(crate) fn open(&self) -> Result<Chosen> {
         self.open_again(None)
+    }
+
+    /// As [`Self::open`], for flow alone. The classical estimator computes on the CPU in f32, whatever the backend: flags
+    /// that ask for anything else are refused.
+    pub(crate) fn open_for_flow(&self, choice: &FlowChoice) -> Result<Chosen> {
+        if matches!(choice, FlowChoice::SpyNet { .. }) {
+            return self.open();
+        }
+        if !matches!(self.backend, Choice::Auto | Choice::Cpu) {
+            let value = self.backend.to_possible_value();
+            let name = value.as_ref().map_or("another", |value| value.get_name());
+            return Err(Error::invalid(
+                "--backend",
+                format!("{name} for classical flow, which is computed on the CPU"),
+                "cpu, or --flow spynet with it",
+            ));
+        }
+        if let Some(precision) = self.precision.filter(|precision| *precision != Precision::F32) {
+            return Err(Error::invalid(
+                "--precision",
+                format!("{precision} for classical flow, which is computed in f32"),
+                "f32, or --flow spynet with it",
+            ));
+        }
+        let cpu = Self {
+            backend: Choice::Cpu,
+            ..self.clone()
+        };
+        cpu.open()
     }
 
     /// As [`Self::open`]; where none is asked for, the one named `earlier`, on which a run began, and likewise its

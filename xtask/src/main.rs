@@ -4,7 +4,9 @@ mod backend;
 mod commands;
 mod files;
 mod flags;
+mod interrupt;
 mod list;
+mod model;
 mod output;
 mod progress;
 

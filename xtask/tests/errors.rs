@@ -56,6 +56,14 @@ fn impossible_flags() {
         &["--steps-max is 64", "65"],
     );
     sweep(&["--seeds", "0"], &["--seeds"]);
+    let last = u64::MAX.to_string();
+    sweep(
+        &["--seed", &last, "--seeds", "2"],
+        &[
+            "--seed is 18446744073709551615",
+            "at most 18446744073709551614, for 2 seeds",
+        ],
+    );
     sweep(&["--shard", "0/4"], &["--shard", "0/4"]);
     sweep(&["--preset", "large"], &["--preset", "large", "quick"]);
     sweep(&["--backend", "tpu"], &["--backend", "tpu", "reference", "cuda"]);
@@ -122,7 +130,7 @@ fn impossible_starts() {
     let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
     let (model, out) = (path("model.safetensors"), path("run"));
     let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
-    nca.save(&model, &std::collections::BTreeMap::new()).expect("a file");
+    nca.save(&model).expect("a file");
     let missing = path("missing.safetensors");
     refused(&["train", "--out", &out, "--init", &missing], &["missing.safetensors"]);
     refused(
@@ -167,7 +175,7 @@ fn outputs_are_not_inputs() {
     let (frame, model) = (path("frame.png"), path("model.safetensors"));
     image::RgbImage::new(20, 16).save(&frame).expect("a picture");
     let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
-    nca.save(&model, &std::collections::BTreeMap::new()).expect("a file");
+    nca.save(&model).expect("a file");
     let before = [&frame, &model].map(|file| fs::read(file).expect("the file"));
     let words = ["another file than those that are read"];
     refused(&["flow", &frame, &frame, "--out", &frame], &words);
@@ -178,6 +186,107 @@ fn outputs_are_not_inputs() {
     refused(&["export", "--model", &model, "--out", &model], &words);
     assert_eq!([&frame, &model].map(|file| fs::read(file).expect("the file")), before);
     assert!(!Path::new(&both).exists());
+}
+
+/// Folders and backends that would be asked for in vain.
+#[test]
+fn flags_without_effect() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (frame, model, page) = (path("frame.png"), path("model.safetensors"), path("page.html"));
+    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
+    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
+    nca.save(&model).expect("a file");
+    for texture in ["bubbly", &frame] {
+        let flags = ["--model", &model, "--texture", texture, "--dtd", "dtd"];
+        let words = ["--dtd is dtd without", "--texture with a name of the dataset's"];
+        refused(&[&["measure"][..], &flags].concat(), &words);
+        refused(&[&["export", "--out", &page][..], &flags].concat(), &words);
+        refused(&["train", "--out", &page, "--texture", texture, "--dtd", "dtd"], &words);
+    }
+    for (flag, value, expected) in [
+        ("--precision", "bf16", "f32"),
+        ("--backend", "reference", "cpu"),
+        ("--backend", "cuda", "cpu"),
+    ] {
+        let words = [
+            &format!("{flag} is {value} for classical flow"),
+            &format!("expected {expected}, or --flow spynet"),
+        ];
+        let words = words.map(String::as_str);
+        refused(&["flow", &frame, &frame, "--flow", "classical", flag, value], &words);
+        refused(&["flow-eval", "--flow", "classical", flag, value], &words);
+    }
+    assert!(!Path::new(&page).exists());
+    // What is asked for is what it does.
+    let flow = xtask(&["flow", &frame, &frame, "--flow", "classical", "--precision", "f32"]);
+    assert!(flow.status.success(), "{}", String::from_utf8_lossy(&flow.stderr));
+}
+
+/// A model that leaves the finite numbers is named, and that its file may be misunderstood.
+#[test]
+fn models_that_diverge() {
+    use nca_core::checkpoint::{TensorView, write_tensors};
+    use std::collections::BTreeMap;
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (good, wild, bare) = (
+        path("good.safetensors"),
+        path("wild.safetensors"),
+        path("bare.safetensors"),
+    );
+    let mut nca = nca_core::Nca::preset(nca_core::Preset::Paper, 4, 6, 0).expect("a model");
+    nca.save(&good).expect("a file");
+    nca.params.w2.fill(1e30);
+    nca.save(&wild).expect("a file");
+    let params = &nca.params;
+    let tensors = [
+        TensorView::new("w1", &[6, 16], &params.w1),
+        TensorView::new("b1", &[6], &params.b1),
+        TensorView::new("w2", &[4, 6], &params.w2),
+    ];
+    write_tensors(Path::new(&bare), &tensors, &BTreeMap::new()).expect("a file");
+
+    let measure = "measure --size 8 --warmup 64 --frames 2 --flow classical --threads 1";
+    let picture = path("out.png");
+    let render = [
+        "render",
+        "--size",
+        "8",
+        "--steps",
+        "64",
+        "--threads",
+        "1",
+        "--out",
+        &picture,
+        "--model",
+        &good,
+    ];
+    for (model, more, hint) in [
+        (&wild, &[][..], ""),
+        (&wild, &["--perception", "paper"], ""),
+        (
+            &bare,
+            &["--perception", "paper"],
+            "; the file holds only weights, perhaps not for --perception paper but notebook or distill",
+        ),
+    ] {
+        let message = |args: Vec<&str>| {
+            refused(&args, &[&format!("{model}: found the state not finite at step")]);
+            let message = String::from_utf8_lossy(&xtask(&args).stderr).into_owned();
+            assert!(
+                message
+                    .trim_end()
+                    .ends_with(&format!("expected a model that stays finite{hint}")),
+                "{message}"
+            );
+        };
+        let flags = [&["--model", model][..], more].concat();
+        message(measure.split(' ').chain(flags.iter().copied()).collect());
+        message([&render[..], &flags].concat());
+    }
+    assert!(!Path::new(&picture).exists());
 }
 
 /// A run that is gone on with keeps its preset.

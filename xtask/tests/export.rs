@@ -1,6 +1,5 @@
 //! `export` writes a page that is complete in itself, or one line that says why not.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -27,7 +26,7 @@ fn a_model_becomes_a_page() {
         directory.path().join("wave.html"),
     );
     let nca = Nca::preset(Preset::Notebook, 5, 9, 2).expect("a model");
-    nca.save(&model, &BTreeMap::new()).expect("a file");
+    nca.save(&model).expect("a file");
     let output = export(
         &model,
         &out,
@@ -53,13 +52,45 @@ fn a_model_becomes_a_page() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// The texture is shown as large as the automaton learned it, whatever the grid.
+#[test]
+fn the_target_has_the_size_of_training() {
+    use base64::Engine as _;
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (model, out) = (directory.path().join("m.safetensors"), directory.path().join("m.html"));
+    let nca = Nca::preset(Preset::Paper, 4, 8, 0).expect("a model");
+    let settings = nca_train::TrainSettings {
+        size: 16,
+        ..nca_train::TrainSettings::preset(Preset::Paper)
+    };
+    for (metadata, side) in [
+        (nca_train::provenance::metadata(&settings), 16),
+        (std::collections::BTreeMap::new(), 24),
+    ] {
+        nca.save_with_extra(&model, &metadata).expect("a file");
+        let output = export(&model, &out, &["--size", "24x40", "--texture", "bubbly"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let page = fs::read_to_string(&out).expect("a page");
+        let (_, target) = page
+            .split_once("\"target\":\"data:image/png;base64,")
+            .expect("a target");
+        let (target, _) = target.split_once('"').expect("its end");
+        let png = base64::engine::general_purpose::STANDARD
+            .decode(target)
+            .expect("base64");
+        let picture = image::load_from_memory(&png).expect("a picture");
+        assert_eq!((picture.width(), picture.height()), (side, side));
+    }
+}
+
 #[test]
 fn what_cannot_be_shown_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (model, out) = (directory.path().join("m.safetensors"), directory.path().join("m.html"));
     let mut nca = Nca::preset(Preset::Paper, 4, 8, 0).expect("a model");
     nca.params.b1[0] = 1e6;
-    nca.save(&model, &BTreeMap::new()).expect("a file");
+    nca.save(&model).expect("a file");
     for (more, words) in [
         (&[][..], &["m.safetensors", "1000000", "65504"][..]),
         (&["--size", "2000"], &["2000", "1024"]),

@@ -29,6 +29,28 @@ fn wait(child: &mut Child, done: impl Fn() -> bool) {
     }
 }
 
+/// Two trainings in a directory would write over each other's checkpoints; to look at one is no training.
+#[test]
+fn one_training_in_a_directory() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let out = place.path().join("run");
+    fs::create_dir(&out).expect("a directory");
+    let other = fs::File::create(out.join(".flow-train.lock")).expect("a lock");
+    other.lock().expect("the lock");
+    let refusal = |flag: &str| {
+        let output = training(&out).arg(flag).stderr(Stdio::piped()).output();
+        let output = output.expect("the binary runs");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let message = refusal("--resume");
+    for part in ["run: found", "another process", "nobody"] {
+        assert!(message.contains(part), "no '{part}' in {message}");
+    }
+    assert_eq!(fs::read_dir(&out).expect("the directory").count(), 1);
+    assert!(refusal("--as-it-is").contains("no checkpoint"));
+}
+
 #[test]
 fn killed_and_resumed_is_bit_identical() {
     let directory = tempfile::tempdir().expect("a temporary directory");

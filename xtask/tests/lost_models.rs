@@ -42,7 +42,7 @@ fn results_say_why() {
     let diverged = result(&out);
     assert_eq!(diverged["status"], "diverged");
     let reason = diverged["reason"].as_str().expect("a reason");
-    assert!(reason.contains("is not finite at step"), "{reason}");
+    assert!(reason.contains("is not finite at iteration"), "{reason}");
 
     let out = directory.path().join("other");
     let ended = sweep(&format!("{SMALL} --steps-min 2 --steps-max 3"), &out);

@@ -50,6 +50,28 @@ fn measures_what_training_recorded() {
     assert_eq!(motion_alone["psi"], record["psi"]);
     assert_eq!(motion_alone.get("texture_distance"), None);
 
+    // The size is that of training, unless another is asked for, and then the texture is another one.
+    let elsewhere = FRAMES.replace("--size 8", "");
+    let at_home = json(
+        &xtask(
+            &format!("measure {elsewhere} --seed 3 --json --texture cracked"),
+            &[("--model", &model)],
+        )
+        .stdout,
+    );
+    assert_eq!(
+        (&at_home["size"], &at_home["texture_distance"]),
+        (&8.into(), &record["texture_distance"])
+    );
+    let larger = FRAMES.replace("--size 8", "--size 16");
+    let larger = xtask(
+        &format!("measure {larger} --seed 3 --json --texture cracked"),
+        &[("--model", &model)],
+    );
+    let warning = String::from_utf8_lossy(&larger.stderr).into_owned();
+    assert!(warning.contains("trained on 8x8 cells"), "{warning}");
+    assert_eq!(json(&larger.stdout)["size"], 16);
+
     let told = xtask(
         &format!("measure {FRAMES} --seed 3 --texture cracked"),
         &[("--model", &model)],
@@ -63,8 +85,9 @@ fn measures_what_training_recorded() {
 #[test]
 fn refuses_textures_it_cannot_find() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // Said before the model is looked for.
-    let model = directory.path().join("none.safetensors");
+    let model = directory.path().join("model.safetensors");
+    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 4, 4, 0).expect("a model");
+    nca.save(&model).expect("a file");
     for (flags, expected) in [("--texture papier", "papier"), ("--dtd .", "--texture <NAME|PATH>")] {
         let refused = xtask(&format!("measure {flags}"), &[("--model", &model)]);
         let message = String::from_utf8_lossy(&refused.stderr).into_owned();

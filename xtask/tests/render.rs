@@ -1,6 +1,5 @@
 //! What `render` leaves: pictures, animations, videos; views, and several models in one.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -30,7 +29,7 @@ impl Place {
         let config = NcaConfig::preset(Preset::Notebook, channels, 8).expect("a configuration");
         let path = self.path(name);
         let nca = Nca::new(config, channels as u64).expect("a model");
-        nca.save(&path, &BTreeMap::new()).expect("a file");
+        nca.save(&path).expect("a file");
         path
     }
 }
@@ -171,6 +170,126 @@ fn a_video_has_the_frames_and_the_rate_it_was_asked_for() {
             .expect("ffprobe runs");
         let found = String::from_utf8_lossy(&probe.stdout).trim().to_owned();
         assert_eq!(found, "30/1,30/1,4", "{name}");
+    }
+}
+
+/// Frames of an earlier, longer run would be taken for those of this one.
+#[test]
+fn a_folder_of_frames_is_of_one_run() {
+    let place = Place::new();
+    let model = [place.model("a.safetensors", 4)];
+    let out = place.path("frames");
+    rendered(&model, &out, &[]);
+    assert_eq!(frames(&out).len(), 4);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args("render --size 16 --steps 4 --every 4 --threads 1 --model".split(' '));
+    command.arg(&model[0]).arg("--out").arg(&out);
+    let output = run(command);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    assert!(
+        message.contains("frames: replaced 4 frames of an earlier run"),
+        "{message}"
+    );
+    let left = frames(&out);
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|frame| frame.dimensions() == (16, 16)));
+}
+
+/// On a file system of four KiB, where the system lets the test make one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    const SCRIPT: &str = "mount -t tmpfs -o size=4k none \"$1\" || exit 77; disk=$1; shift; \
+                          \"$@\"; code=$?; ls -A \"$disk\"; exit $code";
+    let place = Place::new();
+    let (model, disk) = (place.model("a.safetensors", 4), place.path("disk"));
+    std::fs::create_dir(&disk).expect("a folder");
+    let mut names = vec!["a.png", "a.gif", "a.apng", "frames"];
+    if Command::new("ffmpeg").arg("-version").output().is_ok() {
+        names.extend(["a.mp4", "a.webm"]);
+    } else {
+        eprintln!("skipped for videos: no ffmpeg on PATH");
+    }
+    for name in names {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"]);
+        command.arg(&disk).arg(env!("CARGO_BIN_EXE_xtask"));
+        command.args("render --size 64 --steps 12 --threads 1 --model".split(' '));
+        let output = command.arg(&model).arg("--out").arg(disk.join(name)).output();
+        let Some(output) = output.ok().filter(|output| matches!(output.status.code(), Some(0 | 2))) else {
+            eprintln!("skipped: no file system of its own for a test");
+            return;
+        };
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {message}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{name}: {message}");
+        for word in [name, "No space left on device"] {
+            assert!(message.contains(word), "no '{word}' in: {message}");
+        }
+        let left = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(left.trim(), if name == "frames" { name } else { "" });
+    }
+}
+
+/// Neither a video nor the folder it was made in.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_video_leaves_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::{Duration, Instant};
+
+    let place = Place::new();
+    // One that can run forever: it does nothing yet.
+    let model = place.path("still.safetensors");
+    let nca = Nca::preset(Preset::Paper, 4, 8, 0).expect("a model");
+    nca.save(&model).expect("a file");
+    // What is encoded is of no interest here, nor whether there is an ffmpeg.
+    let (bin, videos) = (place.path("bin"), place.path("videos"));
+    std::fs::create_dir(&bin).expect("a folder");
+    std::fs::create_dir(&videos).expect("a folder");
+    let ffmpeg = bin.join("ffmpeg");
+    std::fs::write(&ffmpeg, "#!/bin/sh\nfor last; do :; done\nexec cat > \"$last\"\n").expect("a script");
+    std::fs::set_permissions(&ffmpeg, PermissionsExt::from_mode(0o755)).expect("a program");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path))).expect("a PATH");
+    // The video in the making, once there are frames in it.
+    let unfinished = || {
+        let folder = std::fs::read_dir(&videos).ok()?.flatten().next()?.path();
+        let video = folder.join("video.mp4").metadata().ok()?;
+        (video.len() > 0).then_some(folder)
+    };
+    for (signal, number) in [("INT", 2), ("TERM", 15)] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args("render --size 16 --steps 4000000000 --threads 1 --model".split(' '))
+            .arg(&model)
+            .arg("--out")
+            .arg(videos.join("a.mp4"))
+            .env("PATH", &path)
+            .spawn()
+            .expect("the binary runs");
+        let start = Instant::now();
+        let mut told = false;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a process") {
+                break status;
+            }
+            if !told && unfinished().is_some() {
+                let kill = Command::new("kill")
+                    .args([format!("-{signal}"), child.id().to_string()])
+                    .status();
+                told = kill.expect("a signal").success();
+            }
+            if start.elapsed() > Duration::from_secs(60) {
+                child.kill().expect("a process to kill");
+                panic!("{signal} does not end it");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(status.signal(), Some(number), "{status}");
+        let left: Vec<_> = std::fs::read_dir(&videos).expect("the folder").flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 

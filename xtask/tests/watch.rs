@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nca_train::Texture;
 use nca_train::picture::write_png;
 use nca_train::report::layout::ModelDir;
-use nca_train::sweep::{SETTINGS_FILE, SweepPreset, SweepSettings};
+use nca_train::sweep::{SETTINGS_FILE, Sweep, SweepPreset, SweepSettings};
 use serde_json::json;
 
 fn watch(directory: &Path, flags: &[&str]) -> Output {
@@ -85,7 +85,7 @@ fn once_says_all_there_is_and_skips_what_is_torn() {
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
         vec!["C\\D", "16", "32", "64"],
-        vec!["6", "0.375", "×", "!"],
+        vec!["6", "0.375*", "×", "!"],
         vec!["8", "25%", "0%", "·"],
         vec!["12", "·", "·", "·"],
     ] {
@@ -95,11 +95,38 @@ fn once_says_all_there_is_and_skips_what_is_torn() {
         text.contains("chequered C=8 D=16 seed 0: 300 of 1200, loss 2.5000"),
         "{text}"
     );
-    assert!(text.contains("chequered C=6 D=16 seed 0: Ψ 0.375 px/frame"), "{text}");
+    // Ψ is no larger than the floor.
+    assert!(
+        text.contains("chequered, Ψ (px/frame); * not above its motion floor\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("chequered C=6 D=16 seed 0: Ψ 0.375 px/frame *\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nin training\n"), "{text}");
 
     // Standard output that is no terminal gets the same.
     let piped = watch(directory, &[]);
     assert_eq!(String::from_utf8_lossy(&piped.stdout), text);
+}
+
+#[test]
+fn a_sweep_that_nobody_works_on_says_so() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let directory = place.path();
+    let settings = SweepSettings::preset(SweepPreset::Quick, "cpu");
+    let sweep = Sweep::new(settings, directory, false, None, 60.0).expect("a sweep");
+    begun(directory, 8, 16);
+    let text = once(directory);
+    assert!(!text.contains("nobody") && text.contains("\nin training\n"), "{text}");
+    drop(sweep);
+    let text = once(directory);
+    assert!(
+        text.contains(": nobody is at work on it (--resume goes on); 0 of 9 models done"),
+        "{text}"
+    );
+    assert!(text.contains("\nbegun\n"), "{text}");
 }
 
 #[test]
@@ -144,7 +171,8 @@ fn a_sweep_can_be_watched_while_it_writes() {
     let mut looks = 0;
     let status = loop {
         if out.join(SETTINGS_FILE).exists() {
-            assert!(once(&out).contains("of 4 models done"));
+            let text = once(&out);
+            assert!(text.contains("of 4 models done") && !text.contains("nobody"), "{text}");
             looks += 1;
         }
         if let Some(status) = sweep.try_wait().expect("an exit status") {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{RgbImage, image_dimensions};
 use nca_core::{Error, Result};
 use plotters::prelude::DrawingBackend;
 
 use super::collect::{Collection, ModelResult};
+use super::damage::Damages;
 use super::layout::ModelDir;
 use super::record::Status;
 use crate::picture::{read_picture, scale_up};
@@ -47,27 +48,31 @@ enum Content {
     Picture(PathBuf),
     /// Why there is none.
     Blank(&'static str),
-    /// There was a model, but it did not get so far.
-    Lost(Status),
+    /// There was a model, but it did not get so far, in a word.
+    Lost(&'static str),
 }
 
+/// What a place says whose file cannot be read.
+const UNREADABLE: &str = "unreadable";
+
 /// Draws the sheet: a block for each texture, C downwards and D to the right as in the heat maps,
-/// the seeds of an architecture side by side. `None` if there is no model.
-pub(super) fn contact_sheet(collection: &Collection) -> Result<Option<RgbImage>> {
+/// the seeds of an architecture side by side. `None` if there is no model. Pictures that cannot be read are noted.
+pub(super) fn contact_sheet(collection: &Collection, damages: &mut Damages) -> Result<Option<RgbImage>> {
     if collection.models.is_empty() {
         return Ok(None);
     }
     let frames_of_a_texture = collection.models.len() / collection.textures().len().max(1);
     let small = SMALL[usize::from(frames_of_a_texture > FEW)];
-    let tile = tile_size(collection, small)?;
-    let sheet = Sheet::new(collection, tile);
+    let pictures = pictures(collection, small, damages);
+    let tile = tile_size(&pictures, small);
+    let sheet = Sheet::new(collection, &pictures, tile);
     let mut page = picture(&sheet).map_err(|e| Error::invalid("contact sheet", e, "one that can be drawn"))?;
     for (tile_at, path) in sheet.tiles.iter().filter_map(Tile::picture) {
-        let picture = fit(&read_picture(path)?, small);
+        let Some(picture) = pictures.get(path) else { continue };
         // Smaller ones lie in the middle of their tile.
         let x = tile_at.0 + (tile.0 - f64::from(picture.width())) / 2.0;
         let y = tile_at.1 + (tile.1 - f64::from(picture.height())) / 2.0;
-        imageops::replace(&mut page, &picture, x.round() as i64, y.round() as i64);
+        imageops::replace(&mut page, picture, x.round() as i64, y.round() as i64);
     }
     Ok(Some(page))
 }
@@ -82,8 +87,16 @@ impl Tile {
     }
 
     /// Of a target, or of a model's frame.
-    fn of_file(at: Point, path: Option<PathBuf>) -> Self {
-        let content = path.map_or(Content::Blank("not kept"), Content::Picture);
+    fn of_file(at: Point, path: PathBuf, pictures: &Pictures) -> Self {
+        let content = match pictures.contains_key(&path) {
+            true => Content::Picture(path),
+            false if path.exists() => Content::Blank(UNREADABLE),
+            false => Content::Blank("not kept"),
+        };
+        Self::of(at, content)
+    }
+
+    fn of(at: Point, content: Content) -> Self {
         Self {
             at,
             content,
@@ -91,43 +104,41 @@ impl Tile {
         }
     }
 
-    fn of_model(at: Point, model: Option<&ModelResult>) -> Self {
-        let Some(model) = model else {
-            return Self {
-                at,
-                content: Content::Blank("not run"),
-                caption: None,
-            };
-        };
+    fn of_model(at: Point, model: &ModelResult, pictures: &Pictures) -> Self {
         let record = model.record();
-        let frame = Some(ModelDir::new(&model.path).frame()).filter(|path| path.exists());
-        let mut tile = Self::of_file(at, frame);
-        if record.status != Status::Ok {
-            tile.content = Content::Lost(record.status);
-        }
+        let mut tile = match record.status {
+            Status::Ok => Self::of_file(at, ModelDir::new(&model.path).frame(), pictures),
+            lost => Self::of(at, Content::Lost(lost.name())),
+        };
         tile.caption = record.measured_psi().map(|psi| format!("Ψ = {psi:.3}"));
         tile
     }
 }
 
-/// The frames and targets there are.
-fn pictures(collection: &Collection) -> impl Iterator<Item = PathBuf> {
-    let models = collection.models.iter().map(|m| ModelDir::new(&m.path));
-    models
-        .flat_map(|dir| [dir.frame(), dir.target()])
-        .filter(|path| path.exists())
+/// Frames and targets in the sizes in which they are shown: together as large as the sheet.
+type Pictures = BTreeMap<PathBuf, RgbImage>;
+
+/// Those that there are and can be read.
+fn pictures(collection: &Collection, small: u32, damages: &mut Damages) -> Pictures {
+    let mut pictures = Pictures::new();
+    for model in &collection.models {
+        let directory = ModelDir::new(&model.path);
+        let frame = Some(directory.frame()).filter(|_| model.record().status == Status::Ok);
+        for path in frame.into_iter().chain([directory.target()]) {
+            if !pictures.contains_key(&path)
+                && let Some(picture) = damages.read(&path, read_picture)
+            {
+                pictures.insert(path, fit(&picture, small));
+            }
+        }
+    }
+    pictures
 }
 
 /// Width and height that the largest picture is shown in.
-fn tile_size(collection: &Collection, small: u32) -> Result<Point> {
-    let (mut width, mut height) = (0, 0);
-    for path in pictures(collection) {
-        let (w, h) = image_dimensions(&path).map_err(|e| Error::format(&path, e, "a picture"))?;
-        let (w, h) = shown_size(w, h, small);
-        (width, height) = (width.max(w), height.max(h));
-    }
-    let least = f64::from(small);
-    Ok((f64::from(width).max(least), f64::from(height).max(least)))
+fn tile_size(pictures: &Pictures, small: u32) -> Point {
+    let largest = |side: fn(&RgbImage) -> u32| f64::from(pictures.values().map(side).fold(small, u32::max));
+    (largest(RgbImage::width), largest(RgbImage::height))
 }
 
 fn enlargement(width: u32, height: u32, small: u32) -> u32 {
@@ -167,7 +178,7 @@ struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    fn new(collection: &'a Collection, tile: Point) -> Self {
+    fn new(collection: &'a Collection, pictures: &Pictures, tile: Point) -> Self {
         let channels = collection.channels();
         let widest = channels
             .iter()
@@ -182,7 +193,7 @@ impl<'a> Sheet<'a> {
             labels: widest + 10.0,
             tiles: Vec::new(),
         };
-        sheet.tiles = sheet.fill(collection);
+        sheet.tiles = sheet.fill(collection, pictures);
         sheet
     }
 
@@ -245,7 +256,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// Every place for a picture.
-    fn fill(&self, collection: &Collection) -> Vec<Tile> {
+    fn fill(&self, collection: &Collection, pictures: &Pictures) -> Vec<Tile> {
         let mut tiles = Vec::new();
         for (i, texture) in self.textures.iter().enumerate() {
             let (left, top) = self.block_at(i);
@@ -257,15 +268,26 @@ impl<'a> Sheet<'a> {
                 })
                 .collect();
             let mut targets = models.values().map(|m| ModelDir::new(&m.path).target());
-            let target = targets.find(|path| path.exists());
-            tiles.push(Tile::of_file((left, top + HEADER), target));
+            let at = (left, top + HEADER);
+            tiles.push(match targets.find(|path| path.exists()) {
+                Some(target) => Tile::of_file(at, target, pictures),
+                None => Tile::of(at, Content::Blank("not kept")),
+            });
+            let unreadable = |c: usize, d: usize, seed: u64| {
+                let mut others = collection.unreadable.iter().filter(|m| m.texture == *texture);
+                others.any(|m| (m.channels, m.hidden, m.seed) == (c, d, seed))
+            };
             for (row, &c) in self.channels.iter().enumerate() {
                 for (column, &d) in self.hidden.iter().enumerate() {
                     let (x, y) = self.cell_at(row, column);
                     for (place, &seed) in self.seeds.iter().enumerate() {
                         let x = x + place as f64 * (self.tile.0 + GAP / 3.0);
-                        let model = models.get(&(c, d, seed)).copied();
-                        tiles.push(Tile::of_model((left + x, top + y), model));
+                        let at = (left + x, top + y);
+                        tiles.push(match models.get(&(c, d, seed)) {
+                            Some(model) => Tile::of_model(at, model, pictures),
+                            None if unreadable(c, d, seed) => Tile::of(at, Content::Lost(UNREADABLE)),
+                            None => Tile::of(at, Content::Blank("not run")),
+                        });
                     }
                 }
             }
@@ -300,9 +322,9 @@ impl<'a> Sheet<'a> {
                 canvas.frame(tile.at, self.tile, NO_VALUE)?;
                 Some(*why)
             }
-            Content::Lost(status) => {
+            Content::Lost(why) => {
                 canvas.fill(tile.at, self.tile, NO_VALUE)?;
-                Some(status.name())
+                Some(*why)
             }
         };
         let middle = x + self.tile.0 / 2.0;

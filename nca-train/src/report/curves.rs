@@ -201,7 +201,8 @@ impl Curves {
                     let color = self.color(line);
                     let points = || line.points.iter().copied();
                     chart.draw_series(LineSeries::new(points(), canvas.stroke(color, 1.3)))?;
-                    if dots {
+                    // A line needs two points.
+                    if dots || line.points.len() == 1 {
                         let dot = |point| Circle::new(point, canvas.px(1.7), color.filled());
                         chart.draw_series(points().map(dot))?;
                     }

@@ -77,6 +77,8 @@ pub enum Remark {
     TooFewModels,
     /// Ψ or the quantity is the same in all models: no coefficients.
     NoVariation,
+    /// No model has a Ψ above its motion floor: coefficients would be those of noise, and there are none.
+    NothingMoves,
 }
 
 impl Remark {
@@ -86,6 +88,7 @@ impl Remark {
         match self {
             Self::TooFewModels => "too few models",
             Self::NoVariation => "no variation",
+            Self::NothingMoves => "no model moves",
         }
     }
 }
@@ -180,10 +183,23 @@ pub(super) fn correlations(collection: &Collection) -> Vec<ArchitectureCorrelati
     found
 }
 
-/// How Ψ goes with a quantity over the models that have a Ψ.
+/// How Ψ goes with a quantity over the models that have a Ψ; without coefficients where all of these are known to stand
+/// still.
 pub(super) fn correlation<'a>(quantity: Quantity, records: impl Iterator<Item = &'a ModelRecord>) -> Correlation {
-    let pairs: Vec<_> = records
-        .filter_map(|r| Some((quantity.of(r.channels, r.hidden), r.measured_psi()?)))
+    let measured: Vec<_> = records.filter_map(|r| Some((r, r.measured_psi()?))).collect();
+    if !measured.is_empty() && measured.iter().all(|(r, _)| r.above_floor() == Some(false)) {
+        return Correlation {
+            n: measured.len(),
+            pearson: None,
+            pearson_interval: None,
+            spearman: None,
+            spearman_interval: None,
+            remark: Some(Remark::NothingMoves),
+        };
+    }
+    let pairs: Vec<_> = measured
+        .iter()
+        .map(|(r, psi)| (quantity.of(r.channels, r.hidden), *psi))
         .collect();
     Correlation::of(&pairs)
 }

@@ -1,6 +1,6 @@
 //! Ψ over the grid of architectures: what a cell of a table or map knows of its models.
 
-use super::collect::{Collection, ModelResult};
+use super::collect::{Collection, ModelResult, Unreadable};
 use super::record::{ModelRecord, Status};
 use super::stats;
 
@@ -24,6 +24,8 @@ pub(super) enum State {
     Diverged,
     /// No seed has a value, and one at least failed.
     Failed,
+    /// No seed has a value or failed, and of one at least it cannot be read how it ended.
+    Unreadable,
     /// One at least has a value.
     Measured(Strength),
 }
@@ -38,8 +40,8 @@ pub(super) struct Strength {
 }
 
 impl Cell {
-    /// Of all seeds of an architecture on one texture.
-    pub(super) fn of(records: &[&ModelRecord]) -> Self {
+    /// Of all seeds of an architecture on one texture, of which `unreadable` more have no readable result.
+    pub(super) fn of(records: &[&ModelRecord], unreadable: usize) -> Self {
         let psi: Vec<f64> = records.iter().filter_map(|r| r.measured_psi()).collect();
         let state = match stats::mean(psi.iter().copied()) {
             Some(mean) => {
@@ -56,14 +58,15 @@ impl Cell {
                     psi_se: psi_se.filter(|se| se.is_finite()),
                 })
             }
+            None if records.iter().any(|r| r.status != Status::Diverged) => State::Failed,
+            None if unreadable > 0 => State::Unreadable,
             None if records.is_empty() => State::Missing,
-            None if records.iter().all(|r| r.status == Status::Diverged) => State::Diverged,
-            None => State::Failed,
+            None => State::Diverged,
         };
         Self {
             state,
             measured: psi.len(),
-            models: records.len(),
+            models: records.len() + unreadable,
         }
     }
 
@@ -80,6 +83,7 @@ impl Cell {
                 })
             }
             None if any(State::Failed) => State::Failed,
+            None if any(State::Unreadable) => State::Unreadable,
             None if any(State::Diverged) => State::Diverged,
             None => State::Missing,
         };
@@ -100,11 +104,19 @@ impl Cell {
 
     /// How its models ended, in a word.
     pub(super) fn status(self) -> &'static str {
-        match self.state {
-            State::Missing => "not run",
-            State::Measured(_) => "ok",
-            State::Diverged => "diverged",
-            State::Failed => "failed",
+        self.state.name()
+    }
+}
+
+impl State {
+    /// The state in a word.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "not run",
+            Self::Measured(_) => "ok",
+            Self::Diverged => "diverged",
+            Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -135,7 +147,8 @@ fn map(collection: &Collection, texture: &str) -> Map {
             .map(ModelResult::record)
             .filter(|r| (r.channels, r.hidden) == (c, d))
             .collect();
-        Cell::of(&records)
+        let here = |m: &&Unreadable| m.texture == texture && (m.channels, m.hidden) == (c, d);
+        Cell::of(&records, collection.unreadable.iter().filter(here).count())
     };
     let row = |c: usize| hidden.iter().map(|&d| of(c, d)).collect();
     Map {

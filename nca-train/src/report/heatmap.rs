@@ -72,20 +72,30 @@ pub(super) struct HeatMap {
     notes: Vec<Note>,
 }
 
-/// Of each of `textures`, and, of several, their mean; all with the same colours.
+/// Of each of `textures`, and, of several, their mean; all with the same colours. What has no value anywhere is shown only
+/// if it comes first.
 pub(super) fn heatmap(collection: &Collection, textures: &[&str], shown: &[Shown]) -> HeatMap {
     let maps = grid::maps(collection, textures);
+    let values = |shown: Shown| {
+        let cells = maps.iter().flat_map(|map| map.cells.iter().flatten());
+        cells.filter_map(move |cell| shown.of(*cell))
+    };
     let groups: Vec<Group> = shown
         .iter()
-        .map(|&shown| {
-            let cells = maps.iter().flat_map(|map| map.cells.iter().flatten());
-            let highest = cells.filter_map(|cell| shown.of(*cell)).fold(0.0, f64::max);
-            Group { shown, highest }
+        .enumerate()
+        .filter(|&(i, &shown)| i == 0 || values(shown).next().is_some())
+        .map(|(_, &shown)| Group {
+            shown,
+            highest: values(shown).fold(0.0, f64::max),
         })
         .collect();
     HeatMap {
         title: format!("Motion strength of {}", textures.join(", ")),
-        notes: foot_notes(collection, &maps, shown.contains(&Shown::Error)),
+        notes: foot_notes(
+            collection,
+            &maps,
+            groups.iter().any(|group| group.shown == Shown::Error),
+        ),
         channels: collection.channels(),
         hidden: collection.hidden(),
         maps,
@@ -132,13 +142,19 @@ impl HeatMap {
             down as f64 * (panel.1 + GAP_Y) - GAP_Y,
         );
         // As high as a panel: a taller bar shows no more.
-        let bar_height = panel.1.max(120.0);
+        let has_bar = self.groups.iter().any(|group| group.highest > 0.0);
+        let bar_height = if has_bar { panel.1.max(120.0) } else { panel.1 };
         let mut lefts = Vec::new();
         let mut right = 0.0;
         for group in &self.groups {
             let left = if lefts.is_empty() { LEFT } else { right + GROUP_GAP };
             lefts.push(left);
-            right = left + panels.0 + BAR_GAP + BAR_WIDTH + bar_axis(group, bar_height).room();
+            let bar = if has_bar {
+                BAR_WIDTH + bar_axis(group, bar_height).room()
+            } else {
+                0.0
+            };
+            right = left + panels.0 + BAR_GAP + bar;
         }
         let widest_note = self.notes.iter().map(Note::width).fold(0.0, f64::max);
         let width = (right + 8.0).max(LEFT + widest_note + 10.0);
@@ -290,6 +306,7 @@ fn draw_cell<DB: DrawingBackend>(
         }
         State::Diverged => area.draw(&Cross::new(centre, canvas.px(0.2 * small), canvas.stroke(INK, 1.3))),
         State::Failed => text("!", Style::new(0.5 * small, TextPlace::Center).bold()),
+        State::Unreadable => text("?", Style::new(0.5 * small, TextPlace::Center).bold()),
         State::Measured(_) => {
             let ink = contrast(background);
             if let Some(value) = value {

@@ -11,9 +11,17 @@
 //! DIR/models/TEXTURE/target.png               what the models of this folder were to look like
 //! DIR/models/TEXTURE/c012_d096_s0/            one model:
 //!     config.json  model.safetensors  metrics.jsonl  frame.png  flow.flo  result.json
+//!     state.safetensors                       its checkpoint, as long as it is not finished
+//!     state.damaged.safetensors               a checkpoint that could not be read, set aside; the next ones are
+//!                                             state.damaged-2.safetensors, ...
+//! DIR/.sweep.lock, DIR/.settings.lock         empty: locked by the runs that work here
+//! DIR/.shard-1-of-4.lock                      empty: locked by the run of that shard
 //! ```
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use nca_core::{Error, Result};
 
 const TARGET: &str = "target.png";
 
@@ -86,6 +94,28 @@ pub fn model_name(channels: usize, hidden: usize, seed: u64) -> String {
     format!("c{channels:03}_d{hidden:03}_s{seed}")
 }
 
+/// C, D and seed of the model whose directory has this name.
+pub(super) fn architecture_of(name: &str) -> Option<(usize, usize, u64)> {
+    let mut parts = name.split('_');
+    let mut number = |letter: char| parts.next()?.strip_prefix(letter)?.parse::<u64>().ok();
+    let (channels, hidden, seed) = (number('c')? as usize, number('d')? as usize, number('s')?);
+    (model_name(channels, hidden, seed) == name).then_some((channels, hidden, seed))
+}
+
+/// Folders in `dir`, by name; hidden ones are not ours.
+pub(crate) fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+        let entry = entry.map_err(|e| Error::io(dir, e))?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !hidden && entry.path().is_dir() {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The directory of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelDir(PathBuf);
@@ -148,5 +178,28 @@ impl ModelDir {
     #[must_use]
     pub fn result(&self) -> PathBuf {
         self.0.join("result.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_directory_tells_the_model() {
+        for model in [(3, 1, 0), (12, 96, 7), (1024, 2048, u64::MAX)] {
+            let (channels, hidden, seed) = model;
+            assert_eq!(architecture_of(&model_name(channels, hidden, seed)), Some(model));
+        }
+        for other in [
+            "",
+            "c012",
+            "c12_d096_s0",
+            "c012_d096_s0_old",
+            "d096_c012_s0",
+            "c012_d096_s-1",
+        ] {
+            assert_eq!(architecture_of(other), None, "{other}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod collect;
 mod contact;
 mod csv;
 mod curves;
+mod damage;
 mod findings;
 mod grid;
 mod heatmap;
@@ -28,39 +29,49 @@ use std::path::{Path, PathBuf};
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
 
-pub use self::collect::{Collection, ModelResult, collect, read_metrics, read_result};
+pub use self::collect::{Collection, ModelResult, Unreadable, collect, read_metrics, read_result};
 pub use self::csv::{COLUMNS, read_csv, write_csv};
+pub use self::damage::Damage;
 pub use self::findings::{ArchitectureCorrelation, Correlation, Moving, Quantity, Remark};
 pub use self::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile, Status};
-pub use self::summary::{Likeness, ReportSummary};
+pub use self::summary::{Likeness, Lost, ReportSummary};
 use crate::picture::write_png;
 use crate::plot;
 
 /// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet, `report.md` and
 /// `report.html` of the sweep in `dir` from the model directories there are.
 ///
-/// Every file is written atomically, so this may run while the sweep does. A file of a model that
-/// is damaged is an error that names it.
+/// Every file is written atomically, so this may run while the sweep does. What cannot be read is left out; log, summary
+/// and page name it.
 pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     let dir = dir.as_ref();
     let collection = collect(dir)?;
+    let mut damages = damage::Damages::new(collection.damaged.clone());
     let table = layout::results_csv(dir);
     write_csv(&table, collection.records())?;
     let mut files = vec![table];
     files.extend(write_plots(dir, &collection)?);
-    if let Some(sheet) = contact::contact_sheet(&collection)? {
+    if let Some(sheet) = contact::contact_sheet(&collection, &mut damages)? {
         let path = layout::contact_sheet(dir);
         write_png(&path, &sheet)?;
         files.push(path);
     }
+    let gathered = page::Gathered::read(dir, &collection, &mut damages)?;
+    let damaged = damages.into_list();
+    for damage in &damaged {
+        tracing::warn!("left out of the report: {}: {}", damage.path.display(), damage.reason);
+    }
+    for words in collection.incomparable() {
+        tracing::warn!("{words}");
+    }
     let correlations = layout::correlations_csv(dir);
     let page = layout::report_md(dir);
     files.extend([correlations.clone(), page.clone(), layout::report_html(dir)]);
-    let summary = ReportSummary::of(&collection, files);
+    let summary = ReportSummary::of(dir, &collection, &damaged, files);
     findings::write_correlations(&correlations, &summary.correlations)?;
     let text = summary.markdown(dir);
     write_atomic(page, |file| file.write_all(text.as_bytes()))?;
-    let living = page::sweep_page(dir, &collection, &summary)?;
+    let living = page::sweep_page(&collection, &summary, gathered)?;
     write_atomic(layout::report_html(dir), |file| file.write_all(living.as_bytes()))?;
     Ok(summary)
 }

@@ -64,13 +64,13 @@ pub struct ModelRecord {
     pub flow: String,
     /// Automaton steps between two frames.
     pub steps_per_frame: u32,
-    /// Final appearance loss.
+    /// Appearance loss at the end: its mean over the last tenth of the rows of `metrics.jsonl`.
     #[serde(serialize_with = "finite")]
     pub appearance_loss: Option<f64>,
     /// Distance to the exemplar; 1 is that of two crops of the exemplar.
     #[serde(serialize_with = "finite")]
     pub texture_distance: Option<f64>,
-    /// Final total loss.
+    /// Total loss at the end: its mean over the last tenth of the rows of `metrics.jsonl`.
     #[serde(serialize_with = "finite")]
     pub loss: Option<f64>,
     /// Training iterations done.
@@ -234,7 +234,7 @@ mod tests {
         assert!(!text.contains("reason"), "{text}");
         assert!(text.contains("\"psi\":0.30000000000000004"), "{text}");
         let read: ResultFile = serde_json::from_str(&text).unwrap();
-        // Results of before there was a choice do not name their objective.
+        // A result without an objective was trained for its appearance.
         let older = text.replace("\"objective\":\"appearance\",", "");
         assert_ne!(older, text);
         assert_eq!(serde_json::from_str::<ResultFile>(&older).unwrap(), read);

@@ -7,9 +7,9 @@ use plotters::prelude::DrawingBackend;
 use plotters::style::{Color, RGBColor};
 use serde::Serialize;
 
-use super::bootstrap::Interval;
+use super::bootstrap::{FEWEST_MODELS, Interval};
 use super::collect::Collection;
-use super::findings::{Quantity, correlation};
+use super::findings::{Correlation, Quantity, Remark, correlation};
 use super::record::ModelRecord;
 use crate::plot::axis::{Scale, minus};
 use crate::plot::chart::{Axis, Panel, TICK};
@@ -32,7 +32,7 @@ const PANEL: Point = (400.0, 280.0);
 const GAP_X: f64 = 36.0;
 /// Between the rows of panels: axis labels of the upper, coefficients of the lower.
 const GAP_Y: f64 = 92.0;
-const BOTTOM: f64 = 92.0;
+const BOTTOM: f64 = 112.0;
 const RIGHT: f64 = 24.0;
 
 /// A model that has a Ψ.
@@ -60,7 +60,18 @@ pub(super) struct Scatter {
     marks: Vec<Mark>,
     /// Of each of [`SHOWN`], in two lines.
     correlations: Vec<[String; 2]>,
+    /// What marks mean, where there are such.
+    key: Vec<(Sample, &'static str)>,
+    /// Lines below the key.
     notes: [String; 2],
+}
+
+/// What may be drawn for a model.
+#[derive(Clone, Copy)]
+enum Sample {
+    Filled,
+    Open,
+    Bar,
 }
 
 /// A row of the table of the scatter plot.
@@ -99,40 +110,79 @@ pub(super) fn scatter(collection: &Collection) -> Option<Scatter> {
     }
     // Texture last, so that none lies above all others.
     marks.sort_by_key(|m| (m.channels, m.hidden, m.seed));
-    let hollow = if marks.iter().all(Mark::is_filled) {
-        ""
-    } else {
-        "Open marks: Ψ not above its motion floor. "
+    let any = |condition: fn(&Mark) -> bool| marks.iter().any(condition);
+    let above = match any(|m| m.above_floor.is_none()) {
+        true => "Ψ above its motion floor, or that unknown",
+        false => "Ψ above its motion floor",
     };
+    let key = [
+        (any(Mark::is_filled), Sample::Filled, above),
+        (
+            any(|m| !m.is_filled()),
+            Sample::Open,
+            "not above it: perhaps noise, not motion",
+        ),
+        (
+            any(|m| m.psi_se.is_some()),
+            Sample::Bar,
+            "± standard error of Ψ over frame pairs",
+        ),
+    ];
+    let found = |quantity| correlation(quantity, collection.records());
+    let all = SHOWN.map(found);
+    let given = all.iter().find(|found| found.pearson.is_some());
     let notes = [
-        format!("{hollow}Bars: ± standard error over frame pairs. Brackets: 95 % by bootstrap over models."),
+        explanation(given.unwrap_or(&all[0])),
         format!("{}.", collection.provenance()),
     ];
-    let lines = |quantity: Quantity| {
-        let of = |quantity| correlation(quantity, collection.records());
-        let found = of(quantity);
-        let mut pearson = format!("Pearson r = {}", coefficient(found.pearson, found.pearson_interval));
-        if quantity == Quantity::Ratio {
-            // Its axis is logarithmic: this is what the eye sees.
-            let logarithm = of(Quantity::LogRatio);
-            let r = coefficient(logarithm.pearson, logarithm.pearson_interval);
-            pearson += &format!(", of log(D/C) {r}");
-        }
+    let lines = |(quantity, found): (Quantity, Correlation)| {
         let spearman = coefficient(found.spearman, found.spearman_interval);
-        [pearson, format!("Spearman ρ = {spearman}, n = {}", found.n)]
+        let mut pearson = coefficient(found.pearson, found.pearson_interval);
+        if quantity == Quantity::Ratio && found.pearson.is_some() {
+            // Its axis is logarithmic: this is what the eye sees.
+            let logarithm = correlation(Quantity::LogRatio, collection.records());
+            let r = coefficient(logarithm.pearson, logarithm.pearson_interval);
+            pearson += &format!(", for log(D/C) {r}");
+        }
+        match found.pearson {
+            Some(_) => [format!("Spearman ρ = {spearman}"), format!("Pearson r = {pearson}")],
+            None => [String::new(), "no correlation given".to_owned()],
+        }
     };
     Some(Scatter {
-        correlations: SHOWN.into_iter().map(lines).collect(),
+        correlations: SHOWN.into_iter().zip(all).map(lines).collect(),
+        key: key
+            .into_iter()
+            .filter_map(|(occurs, sample, meaning)| occurs.then_some((sample, meaning)))
+            .collect(),
         notes,
         textures,
         marks,
     })
 }
 
-/// A coefficient and its interval: `0.78 [0.75, 0.81]`.
+/// What the coefficients above the panels are, or why there are none.
+fn explanation(found: &Correlation) -> String {
+    let models = |n: usize| format!("{n} model{}", if n == 1 { "" } else { "s" });
+    match found.remark {
+        Some(Remark::NothingMoves) => "No correlation: of no model is Ψ above its motion floor.".to_owned(),
+        Some(Remark::NoVariation) => "No correlation: Ψ, or the architecture, is the same in all models.".to_owned(),
+        _ if found.pearson.is_none() => format!("No correlation: {} tell nothing.", models(found.n)),
+        Some(Remark::TooFewModels) => format!(
+            "ρ, r: correlation of Ψ with the quantity below, {}; for an interval there would have to be {FEWEST_MODELS}.",
+            models(found.n)
+        ),
+        None => format!(
+            "ρ, r: correlation of Ψ with the quantity below, {}; in parentheses 95 % intervals (bootstrap over models).",
+            models(found.n)
+        ),
+    }
+}
+
+/// A coefficient and its interval: `0.78 (0.75 to 0.81)`.
 fn coefficient(value: Option<f64>, interval: Option<Interval>) -> String {
     let number = |v: f64| minus(&format!("{v:.2}"));
-    let interval = interval.map_or_else(String::new, |i| format!(" [{}, {}]", number(i.low), number(i.high)));
+    let interval = interval.map_or_else(String::new, |i| format!(" ({} to {})", number(i.low), number(i.high)));
     value.map_or("–".to_owned(), number) + &interval
 }
 
@@ -191,9 +241,11 @@ impl Scatter {
             grid: true,
         };
         let style = Style::new(TICK.size, TextPlace::Right);
-        let [upper, lower] = &self.correlations[index];
-        canvas.text((corner.0 + PANEL.0, corner.1 - 24.0), upper, style)?;
-        canvas.text((corner.0 + PANEL.0, corner.1 - 10.0), lower, style)?;
+        for (line, rise) in self.correlations[index].iter().zip([24.0, 10.0]) {
+            if !line.is_empty() {
+                canvas.text((corner.0 + PANEL.0, corner.1 - rise), line, style)?;
+            }
+        }
         panel.draw(canvas, |chart| {
             for (mark, &x) in self.marks.iter().zip(&values) {
                 if let Some(se) = mark.psi_se {
@@ -201,7 +253,7 @@ impl Scatter {
                     let stroke = canvas.stroke(categorical(mark.texture).mix(0.6), 1.0);
                     chart.plotting_area().draw(&PathElement::new(ends, stroke))?;
                 }
-                let [rim, inside] = marker(canvas, mark.texture, mark.is_filled());
+                let [rim, inside] = marker(canvas, mark.texture, categorical(mark.texture), mark.is_filled());
                 let symbol = EmptyElement::at((x, mark.psi)) + rim + inside;
                 chart.plotting_area().draw(&symbol)?;
             }
@@ -215,7 +267,7 @@ impl Scatter {
             let mut x = self.margin();
             for texture in entries {
                 let at = (canvas.px(x + 4.0), canvas.px(middle));
-                let [rim, inside] = marker(canvas, texture, true);
+                let [rim, inside] = marker(canvas, texture, categorical(texture), true);
                 canvas.element(&(EmptyElement::at(at) + rim + inside))?;
                 let name = &self.textures[texture];
                 canvas.text((x + MARK_ROOM, middle), legend_name(name), LEGEND)?;
@@ -227,6 +279,24 @@ impl Scatter {
 }
 
 impl Scatter {
+    /// What marks mean, from the left end and the middle of the height of its line.
+    fn draw_key<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, (left, middle): Point) -> Drawn<DB> {
+        let mut x = left;
+        for &(sample, meaning) in &self.key {
+            let at = (canvas.px(x + 4.0), canvas.px(middle));
+            match sample {
+                Sample::Filled | Sample::Open => {
+                    let [rim, inside] = marker(canvas, 0, FAINT_INK, matches!(sample, Sample::Filled));
+                    canvas.element(&(EmptyElement::at(at) + rim + inside))?;
+                }
+                Sample::Bar => canvas.line((x + 4.0, middle - 6.0), (x + 4.0, middle + 6.0), FAINT_INK, 1.0)?,
+            }
+            canvas.text((x + MARK_ROOM, middle), meaning, NOTE)?;
+            x += key_width(meaning) + ENTRY_GAP;
+        }
+        Ok(())
+    }
+
     /// What is drawn, as numbers.
     pub(super) fn rows(&self) -> Vec<Row> {
         let row = |m: &Mark| {
@@ -258,8 +328,9 @@ impl Figure for Scatter {
         let down = SHOWN.len().div_ceil(ACROSS) as f64;
         let panels = self.margin() + panels_width() + RIGHT;
         let note = self.notes.iter().map(|note| text_width(note, TICK)).fold(0.0, f64::max);
+        let key: f64 = self.key.iter().map(|(_, meaning)| key_width(meaning) + ENTRY_GAP).sum();
         (
-            panels.max(self.margin() + note + 10.0),
+            panels.max(self.margin() + note.max(key) + 10.0),
             self.top() + down * (PANEL.1 + GAP_Y) - GAP_Y + BOTTOM,
         )
     }
@@ -269,15 +340,21 @@ impl Figure for Scatter {
             self.draw_panel(canvas, index)?;
         }
         self.draw_legend(canvas)?;
-        let style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
+        let (left, bottom) = (self.margin(), self.size().1);
+        self.draw_key(canvas, (left, bottom - 48.0))?;
         let [first, second] = &self.notes;
-        canvas.text((self.margin(), self.size().1 - 30.0), first, style)?;
-        canvas.text((self.margin(), self.size().1 - 14.0), second, style)
+        canvas.text((left, bottom - 30.0), first, NOTE)?;
+        canvas.text((left, bottom - 14.0), second, NOTE)
     }
 }
 
 /// The mark of a texture around the origin, its rim and its inside: colour and form both tell it.
-fn marker<DB: DrawingBackend>(canvas: &Canvas<DB>, texture: usize, filled: bool) -> [Polygon<(i32, i32)>; 2] {
+fn marker<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    texture: usize,
+    color: RGBColor,
+    filled: bool,
+) -> [Polygon<(i32, i32)>; 2] {
     const RADIUS: f64 = 3.4;
     /// A polygon of so many corners is a circle.
     const ROUND: u32 = 20;
@@ -298,7 +375,6 @@ fn marker<DB: DrawingBackend>(canvas: &Canvas<DB>, texture: usize, filled: bool)
         };
         Polygon::new((0..corners).map(corner).collect::<Vec<_>>(), color.filled())
     };
-    let color = categorical(texture);
     if filled {
         [polygon(RADIUS + 0.4, PAPER), polygon(RADIUS, color)]
     } else {
@@ -311,6 +387,7 @@ fn panels_width() -> f64 {
 }
 
 const LEGEND: Style = Style::new(10.5, TextPlace::Left);
+const NOTE: Style = Style::new(TICK.size, TextPlace::Left).color(FAINT_INK);
 const LEGEND_LINE: f64 = 18.0;
 const ENTRY_GAP: f64 = 22.0;
 const MARK_ROOM: f64 = 12.0;
@@ -318,6 +395,10 @@ const MARK_ROOM: f64 = 12.0;
 /// A texture's name as the legend has it.
 fn legend_name(texture: &str) -> String {
     shorten(texture, LEGEND, 260.0)
+}
+
+fn key_width(meaning: &str) -> f64 {
+    MARK_ROOM + text_width(meaning, NOTE)
 }
 
 fn entry_width(texture: &str) -> f64 {

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::bootstrap::{FEWEST_MODELS, Interval};
-use super::collect::Collection;
+use super::collect::{Collection, ModelResult};
+use super::damage::Damage;
 use super::findings::{self, ArchitectureCorrelation, Moving, Remark};
 use super::record::{ModelRecord, Status};
 use super::stats;
 
 /// How many of the strongest movers are listed.
 const MOVERS: usize = 10;
+/// How many lost models, and how many warnings, are listed in text.
+const LISTED: usize = 10;
 /// Up to this texture distance a model counts as having learned its texture.
 const LEARNED: f64 = 3.0;
 
@@ -25,6 +28,13 @@ pub struct ReportSummary {
     pub diverged: usize,
     /// Models that could not be run to their end.
     pub failed: usize,
+    /// Models of which it cannot be read how they ended.
+    pub unreadable: usize,
+    /// What a reader should know of the whole, each in a sentence: files that could not be read, by their paths below the
+    /// sweep directory; Ψ that do not compare.
+    pub warnings: Vec<String>,
+    /// Models that diverged or failed, and why.
+    pub lost: Vec<Lost>,
     /// Model directories without a result yet.
     pub unfinished: Vec<PathBuf>,
     /// The strongest movers, strongest first; at most ten.
@@ -37,6 +47,56 @@ pub struct ReportSummary {
     pub correlations: Vec<ArchitectureCorrelation>,
     /// What was written, below the sweep directory.
     pub files: Vec<PathBuf>,
+}
+
+/// A model that has no Ψ.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lost {
+    /// Name of the exemplar.
+    pub texture: String,
+    /// Channels, C.
+    pub channels: usize,
+    /// Hidden neurons, D.
+    pub hidden: usize,
+    /// Run seed.
+    pub seed: u64,
+    /// How it ended.
+    pub status: Status,
+    /// Why, if its result says so.
+    pub reason: Option<String>,
+}
+
+impl Lost {
+    /// One that has no Ψ, if `model` is.
+    fn of(model: &ModelResult) -> Option<Self> {
+        let record = model.record();
+        (record.status != Status::Ok).then(|| Self {
+            texture: record.texture.clone(),
+            channels: record.channels,
+            hidden: record.hidden,
+            seed: record.seed,
+            status: record.status,
+            reason: model.result.reason.clone(),
+        })
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            texture,
+            channels,
+            hidden,
+            seed,
+            ..
+        } = self;
+        let reason = self.reason.as_deref().unwrap_or("its result does not say why");
+        write!(
+            f,
+            "{texture}, C = {channels}, D = {hidden}, seed {seed} {}: {reason}",
+            self.status.name()
+        )
+    }
 }
 
 /// How well the models look like their textures, by texture distance.
@@ -53,17 +113,23 @@ pub struct Likeness {
 }
 
 impl ReportSummary {
-    pub(super) fn of(collection: &Collection, files: Vec<PathBuf>) -> Self {
+    /// Of the sweep in `dir`, of whose files `damaged` could not be read.
+    pub(super) fn of(dir: &Path, collection: &Collection, damaged: &[Damage], files: Vec<PathBuf>) -> Self {
         let count = |status| collection.records().filter(|r| r.status == status).count();
         let mut movers: Vec<_> = collection
             .records()
             .filter_map(|r| Some((r.measured_psi()?, r)))
             .collect();
         movers.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut warnings = collection.incomparable();
+        warnings.extend(damaged.iter().map(|damage| damage.below(dir)));
         Self {
             ok: count(Status::Ok),
             diverged: count(Status::Diverged),
             failed: count(Status::Failed),
+            unreadable: collection.unreadable.len(),
+            warnings,
+            lost: collection.models.iter().filter_map(Lost::of).collect(),
             unfinished: collection.unfinished.clone(),
             movers: movers
                 .into_iter()
@@ -165,10 +231,14 @@ impl ReportSummary {
 impl fmt::Display for ReportSummary {
     /// Markdown whose tables are aligned, so that it reads well in a terminal too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let finished = self.ok + self.diverged + self.failed;
+        let finished = self.ok + self.diverged + self.failed + self.unreadable;
+        let unreadable = match self.unreadable {
+            0 => String::new(),
+            count => format!(", {count} unreadable"),
+        };
         writeln!(
             f,
-            "{finished} models finished: {} ok, {} diverged, {} failed; {} begun and not finished.",
+            "{finished} models finished: {} ok, {} diverged, {} failed{unreadable}; {} begun and not finished.",
             self.ok,
             self.diverged,
             self.failed,
@@ -184,6 +254,8 @@ impl fmt::Display for ReportSummary {
         if let Some(line) = self.moving_line() {
             writeln!(f, "{line}")?;
         }
+        write_list(f, "Warnings", &self.warnings, "report.html names them")?;
+        write_list(f, "Models without Ψ", &self.lost, "result.json of each says why")?;
         if !self.movers.is_empty() {
             writeln!(f, "\n## Strongest movers\n")?;
             let header = [
@@ -207,6 +279,13 @@ impl fmt::Display for ReportSummary {
         }
         if self.correlations.iter().any(|c| c.correlation.n > 1) {
             writeln!(f, "\n## Ψ and the architecture\n")?;
+            let still = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::NothingMoves);
+            if self.correlations.iter().all(still) {
+                return writeln!(
+                    f,
+                    "Of no model is Ψ above its motion floor: nothing can be said of what motion goes with."
+                );
+            }
             let header = ["texture", "quantity", "Pearson r", "95 %", "Spearman ρ", "95 %", "n"];
             write_table(f, &header, 2, &self.correlation_rows())?;
             let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewModels);
@@ -231,6 +310,21 @@ fn likeness(collection: &Collection) -> Option<Likeness> {
         median: stats::median(&distances)?,
         learned: distances.iter().filter(|d| **d <= LEARNED).count(),
     })
+}
+
+/// A list under a heading, if there is anything to list; where it is too long, `rest` says where the rest is.
+fn write_list(f: &mut fmt::Formatter<'_>, heading: &str, entries: &[impl fmt::Display], rest: &str) -> fmt::Result {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n## {heading}\n")?;
+    for entry in entries.iter().take(LISTED) {
+        writeln!(f, "- {entry}")?;
+    }
+    match entries.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        more => writeln!(f, "- and {more} more: {rest}"),
+    }
 }
 
 /// A Markdown table, padded; the first `left` columns to the left, the others to the right.

@@ -61,17 +61,28 @@ fn collection(
     lost: u64,
     scale: f64,
 ) -> Collection {
-    let mut models = Vec::new();
+    let (mut models, mut unreadable) = (Vec::new(), Vec::new());
+    let mut number: u64 = 0;
     for texture in textures {
         for &c in channels {
             for &d in hidden {
                 for seed in 0..seeds {
-                    let number = models.len() as u64;
+                    number += 1;
                     let status = match lost {
                         0 => Status::Ok,
                         n if number.is_multiple_of(n) => Status::Diverged,
                         n if number % n == 1 => Status::Failed,
                         n if number % n == 2 => continue,
+                        n if number % n == 3 => {
+                            unreadable.push(Unreadable {
+                                texture: texture.clone(),
+                                channels: c,
+                                hidden: d,
+                                seed,
+                                reason: "found a hole, expected a result".to_owned(),
+                            });
+                            continue;
+                        }
                         _ => Status::Ok,
                     };
                     models.push(model(texture, c, d, seed, status, scale));
@@ -81,7 +92,8 @@ fn collection(
     }
     Collection {
         models,
-        unfinished: Vec::new(),
+        unreadable,
+        ..Collection::default()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nca_core::{Error, Result};
 
@@ -11,6 +13,10 @@ use super::settings::Shard;
 const SWEEP: &str = ".sweep.lock";
 /// Held for a moment, by who reads the settings and writes them where there are none.
 const SETTINGS: &str = ".settings.lock";
+/// How often a lock is tried before it counts as another run's, and the time between: who asks whether anybody is at work
+/// ([`at_work`]) holds it for a moment.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to make the models of a sweep, or of a shard of it, held while this value lives.
 ///
@@ -35,7 +41,7 @@ impl Claim {
         let path = directory.join(SWEEP);
         let sweep = open(&path)?;
         let Some(shard) = shard else {
-            held(sweep.try_lock(), &path)?.ok_or_else(taken)?;
+            take(&sweep, &path)?.ok_or_else(taken)?;
             locks.push(sweep);
             return Self::with(directory, locks);
         };
@@ -43,7 +49,7 @@ impl Claim {
         locks.push(sweep);
         let path = directory.join(name(shard));
         let own = open(&path)?;
-        held(own.try_lock(), &path)?.ok_or_else(taken)?;
+        take(&own, &path)?.ok_or_else(taken)?;
         locks.push(own);
         // After its own, so that of two that begin at once at least one sees the other.
         for entry in fs::read_dir(directory).map_err(|e| Error::io(directory, e))? {
@@ -79,6 +85,39 @@ impl Claim {
         file.unlock().map_err(|e| Error::io(path, e))?;
         done
     }
+}
+
+/// Whether any run holds the right to make models of the sweep in `directory`, as far as its locks tell; `None` where no run
+/// has left a lock.
+///
+/// Makes no file, and keeps no run from its right: each lock is held for a moment, together with others who ask, and a run
+/// that begins tries again.
+pub(super) fn at_work(directory: &Path) -> Option<bool> {
+    let mut known = None;
+    for entry in fs::read_dir(directory).ok()?.flatten() {
+        let name = entry.file_name();
+        if name != SWEEP && name.to_str().and_then(shard_of).is_none() {
+            continue;
+        }
+        // Of a lock that cannot be asked nothing is known.
+        match File::open(entry.path()).map(|lock| lock.try_lock_shared()) {
+            Ok(Ok(())) => known = Some(false),
+            Ok(Err(TryLockError::WouldBlock)) => return Some(true),
+            Ok(Err(TryLockError::Error(_))) | Err(_) => return None,
+        }
+    }
+    known
+}
+
+/// Locks a file for this run alone: `None` if another has it.
+fn take(file: &File, path: &Path) -> Result<Option<()>> {
+    for _ in 1..TRIES {
+        if held(file.try_lock(), path)?.is_some() {
+            return Ok(Some(()));
+        }
+        sleep(PAUSE);
+    }
+    held(file.try_lock(), path)
 }
 
 /// For reading, too: without it some file systems of networks have no shared locks.
@@ -144,6 +183,37 @@ mod tests {
         // What was refused has left nothing locked.
         drop(claim(Some((3, 4))).unwrap());
         drop(claim(None).unwrap());
+    }
+
+    #[test]
+    fn who_asks_disturbs_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let asked = || at_work(place.path());
+        assert_eq!(asked(), None);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        let claim = |shard| Claim::new(place.path(), shard);
+        let whole = claim(None).unwrap();
+        assert_eq!((asked(), asked()), (Some(true), Some(true)));
+        drop(whole);
+        assert_eq!(asked(), Some(false));
+        // The sweep's own lock is shared by shards.
+        let shard = Shard { index: 2, count: 3 };
+        let part = claim(Some(shard)).unwrap();
+        assert_eq!(asked(), Some(true));
+        drop(part);
+        assert_eq!(asked(), Some(false));
+        // A run that begins in the very moment waits for it to pass.
+        for (name, shard) in [(SWEEP.to_owned(), None), (name(shard), Some(shard))] {
+            let asking = File::open(place.path().join(name)).unwrap();
+            asking.try_lock_shared().unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    sleep(3 * PAUSE);
+                    drop(asking);
+                });
+                drop(claim(shard).unwrap());
+            });
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@
 mod claim;
 mod differences;
 mod estimate;
+mod inputs;
+mod leftovers;
 mod model;
+mod orphans;
 mod plan;
 mod runner;
 mod settings;

@@ -14,7 +14,10 @@ use spynet::{FlowChoice, SpyNetWeights};
 use super::claim::Claim;
 use super::differences::differences;
 use super::estimate::Estimate;
+use super::inputs::{Inputs, flow_name};
+use super::leftovers::remove_leftovers;
 use super::model::{ModelRun, STATE_FILE, json, remove, save_png, write_text};
+use super::orphans::has_models;
 use super::plan::Plan;
 use super::settings::{ModelSpec, SWEEP_FORMAT, Shard, SweepSettings};
 use crate::report::layout::{self, ModelDir, safe_name};
@@ -122,6 +125,7 @@ pub struct Sweep {
     shard: Option<Shard>,
     checkpoint_every: Duration,
     textures: Vec<Texture>,
+    inputs: Inputs,
     flow: FlowChoice,
     /// Held while this value lives: two processes must not work on the same models.
     _claim: Claim,
@@ -131,7 +135,7 @@ impl Sweep {
     /// Checks settings, loads textures and claims `directory`.
     ///
     /// An existing sweep in `directory` is gone on with if `resume` says so, or if this is a shard
-    /// of it; its settings must be the same.
+    /// of it; its settings must be the same. Where its `sweep.json` is missing, those of each model must be.
     pub fn new(
         settings: SweepSettings,
         directory: &Path,
@@ -152,12 +156,11 @@ impl Sweep {
         {
             settings.initial(spec.channels, spec.hidden, spec.seed)?;
         }
-        if let Some(vgg) = &settings.vgg {
-            fs::metadata(vgg).map_err(|e| Error::io(vgg, e))?;
-        }
+        let inputs = Inputs::of(&settings)?;
         let textures = load_textures(&settings)?;
         let has_begun = || {
-            let begun = Self::has_settings(directory, &settings)?;
+            let begun = Self::has_settings(directory, &settings)?
+                || has_models(directory, &settings, &textures, &inputs, &flow)?;
             if begun && !resume && shard.is_none() {
                 return Err(Error::format(
                     directory,
@@ -172,15 +175,21 @@ impl Sweep {
         let claim = Claim::new(directory, shard)?;
         // Another process may have begun in the meantime.
         claim.alone(|| {
-            if !has_begun()? {
-                let path = directory.join(SETTINGS_FILE);
+            has_begun()?;
+            let path = directory.join(SETTINGS_FILE);
+            if !path.exists() {
                 write_text(&path, &json(&path, &settings)?)?;
             }
             Ok(())
         })?;
+        // Reports are written here, too.
+        for shared in [directory.to_owned(), layout::plots_dir(directory)] {
+            remove_leftovers(&shared, true)?;
+        }
         for texture in &textures {
             let folder = layout::models_dir(directory).join(&texture.name);
             fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+            remove_leftovers(&folder, shard.is_some())?;
             let path = layout::target(directory, &texture.name);
             match Texture::read(&path) {
                 Ok(before) => refuse_other_picture(&path, &before, texture)?,
@@ -193,6 +202,7 @@ impl Sweep {
             shard,
             checkpoint_every,
             textures,
+            inputs,
             flow,
             _claim: claim,
         })
@@ -256,22 +266,27 @@ impl Sweep {
         motion.map(|_| self.flow.network()).transpose()
     }
 
-    /// The models of a sweep are measured by one estimator. Its name has the hash of its weights, which the settings,
-    /// with at most the path of a file, do not know.
-    fn refuse_other_flow(&self, name: &str) -> Result<()> {
-        // Other shards' models, too.
+    /// The models of a sweep are measured by one estimator, and trained from the same files. Of these the settings know at
+    /// most the paths; the estimator's name has the hash of its weights.
+    fn refuse_other_files(&self, flow: &str) -> Result<()> {
+        // Other shards' models, too; a result of theirs that cannot be read says nothing.
         for spec in self.settings.models() {
             let directory = self.directory_of(&spec);
-            let Some(other) = finished(&directory)?.filter(|record| record.flow != name) else {
+            let Ok(Some(record)) = finished(&directory) else {
                 continue;
             };
-            return Err(Error::format(
-                directory.result(),
-                format!("motion by {}", other.flow),
-                format!(
-                    "{name}, by which the models left would be measured; put back the weights of before, or choose another --out"
-                ),
-            ));
+            if record.flow != flow {
+                return Err(Error::format(
+                    directory.result(),
+                    format!("motion by {}", record.flow),
+                    format!(
+                        "{flow}, by which the models left would be measured; put back the weights of before, or choose another --out"
+                    ),
+                ));
+            }
+            let model = format!("the model in {} was trained", directory.path().display());
+            self.inputs
+                .refuse_other(&self.settings, &Inputs::recorded(&directory), &model)?;
         }
         Ok(())
     }
@@ -328,6 +343,7 @@ impl Sweep {
         let mut left = Vec::new();
         for spec in &models {
             let directory = self.directory_of(spec);
+            remove_leftovers(directory.path(), false)?;
             let Some(record) = finished(&directory)? else {
                 left.push(spec);
                 continue;
@@ -337,7 +353,7 @@ impl Sweep {
             records.push(record);
         }
         if !left.is_empty() {
-            self.refuse_other_flow(self.flow.estimator(first)?.name())?;
+            self.refuse_other_files(&flow_name(&self.flow))?;
         }
         let plan = Plan::new(&self.settings, self.estimate(first, &left)?.as_ref(), &left);
         observe(
@@ -443,6 +459,7 @@ impl<'a> Work<'a> {
                 settings: &sweep.settings,
                 spec,
                 texture: &sweep.textures[spec.texture],
+                inputs: &sweep.inputs,
                 flow: flow.as_ref(),
                 network: sweep.network()?,
                 directory: sweep.directory_of(spec),
@@ -508,7 +525,14 @@ fn finished(directory: &ModelDir) -> Result<Option<ModelRecord>> {
     if !path.exists() {
         return Ok(None);
     }
-    let record = read_result(&path)?.record;
+    let record = match read_result(&path) {
+        // Nothing is made again, and written over, unless it is asked for.
+        Err(Error::Format { path, found, expected }) => {
+            let expected = format!("{expected}; put that back, or delete the file to make the model again");
+            return Err(Error::format(path, found, expected));
+        }
+        result => result?.record,
+    };
     Ok((record.status != Status::Failed).then_some(record))
 }
 

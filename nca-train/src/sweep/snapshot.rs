@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nca_core::{Error, Result};
 
+use super::claim;
 use super::runner::{SETTINGS_FILE, Sweep};
 use super::settings::SweepSettings;
 use crate::report::layout::{ModelDir, safe_name};
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub textures: Vec<String>,
     /// Every model there is to be, in the order in which they are trained.
     pub models: Vec<ModelProgress>,
+    /// Whether a process is at work on it, as far as the locks that each holds tell; `None` where they tell nothing.
+    pub at_work: Option<bool>,
 }
 
 /// How far one model has come.
@@ -84,6 +87,8 @@ impl Snapshot {
                 "the directory of a sweep",
             ));
         };
+        // Before the models: of a sweep that ends meanwhile nothing is said to be left undone.
+        let at_work = claim::at_work(dir);
         let textures: Vec<_> = settings
             .textures
             .iter()
@@ -104,6 +109,7 @@ impl Snapshot {
             models: models.collect(),
             textures,
             settings,
+            at_work,
         })
     }
 
@@ -124,6 +130,13 @@ impl Snapshot {
             *count += 1;
         }
         tally
+    }
+
+    /// Whether models are left that nobody is making.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        let tally = self.tally();
+        self.at_work == Some(false) && tally.begun + tally.waiting > 0
     }
 
     /// Training time that is left for one process, from the time the models took that are done, each

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use nca_core::checkpoint::{TensorView, Tensors, read_tensors, write_tensors};
 use nca_core::{Error, NcaConfig, Params, Result, param_sizes};
 
-use super::differences::differences;
+use super::inputs::changed;
 use crate::report::MetricRow;
 use crate::trainer::TrainState;
 
@@ -31,8 +31,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint atomically. `settings` is the text it belongs to: it is read back only
-    /// under the same one.
+    /// Writes the checkpoint atomically. `settings` is the text of the model's `config.json`: it is read back only
+    /// under the same settings.
     pub(super) fn save(&self, path: &Path, settings: &str) -> Result<()> {
         let state = &self.state;
         let groups = [&state.params, &state.first_moments, &state.second_moments];
@@ -70,10 +70,7 @@ impl Checkpoint {
                 format!("format {FORMAT}"),
             ));
         }
-        let made_under = field(&tensors, KEY_SETTINGS)?;
-        if made_under != settings {
-            let value = |text: &str| serde_json::from_str(text).unwrap_or_default();
-            let found = differences(&value(made_under), &value(settings));
+        if let Some(found) = changed(field(&tensors, KEY_SETTINGS)?, settings) {
             return Err(Error::invalid(
                 path.display().to_string(),
                 format!("a checkpoint of other settings ({found})"),

@@ -8,10 +8,11 @@ use clap::Args;
 use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Nca, Preset};
 use nca_train::Texture;
+use nca_train::provenance::trained_size;
 use nca_train::report::page::Exhibit;
 
 use crate::files::check_outputs;
-use crate::flags::Size;
+use crate::flags::{Size, check_dtd};
 
 /// Put an automaton into a page of HTML that runs it
 ///
@@ -53,15 +54,20 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         return Err(Error::invalid("--size", format!("{height}x{width}"), expected).into());
     }
     let texture = args.texture.as_deref();
+    check_dtd(args.dtd.as_deref(), texture)?;
     check_outputs(
         &[("--out", Some(&args.out))],
         &[Some(&args.model), texture.map(Path::new).filter(|path| path.is_file())],
         None,
     )?;
-    let nca = Nca::load(&args.model, args.perception)?;
-    let side = height.min(width).max(Texture::MIN_SIZE);
+    let (nca, metadata) = Nca::load_with_extra(&args.model, args.perception)?;
     let target = texture
-        .map(|name| Texture::resolve(name, args.dtd.as_deref(), side))
+        .map(|name| {
+            // As large as the automaton learned it.
+            let side = trained_size(&args.model, &metadata)?.unwrap_or(height.min(width));
+            let side = side.clamp(Texture::MIN_SIZE, Exhibit::MAX_SIDE);
+            Texture::resolve(name, args.dtd.as_deref(), side)
+        })
         .transpose()?;
     let stem = args.model.file_stem().unwrap_or_default().to_string_lossy();
     let exhibit = Exhibit {

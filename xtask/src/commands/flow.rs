@@ -94,7 +94,7 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
     {
         return Err(Error::invalid("--color-max", max, "a positive number of pixels").into());
     }
-    let (name, flow) = args.backend.open()?.run(Estimate {
+    let (name, flow) = args.backend.open_for_flow(&choice)?.run(Estimate {
         choice: &choice,
         first: &first,
         second: &second,

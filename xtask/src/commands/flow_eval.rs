@@ -84,7 +84,7 @@ pub(crate) fn run(args: &FlowEvalArgs) -> anyhow::Result<()> {
     let choice = args.flow.choice()?;
     // What is wrong with the folders should be said before the long part.
     let data = args.data.as_ref().map(find_pairs).transpose()?.unwrap_or_default();
-    let backend = args.backend.open()?;
+    let backend = args.backend.open_for_flow(&choice)?;
     let exhibits = if args.data_only { Vec::new() } else { exhibits(args)? };
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;

@@ -12,6 +12,7 @@ use spynet::synth::{Raster, SynthSettings};
 use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOptions, train};
 
 use crate::backend::{BackendArgs, Job};
+use crate::files::claim;
 use crate::output::print_line;
 use crate::progress::bar_style;
 
@@ -79,6 +80,8 @@ enum Budget {
 const QUICK_REFINEMENT: f64 = 0.01;
 /// Name of the weights in the training's directory.
 const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
+/// Held by a training as long as it writes into its directory.
+const LOCK_FILE: &str = ".flow-train.lock";
 
 impl FlowTrainArgs {
     fn recipe(&self) -> nca_core::Result<Recipe> {
@@ -138,6 +141,12 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
     })?;
     let backend = args.backend.open()?;
     std::fs::create_dir_all(&args.out).map_err(|e| Error::io(&args.out, e))?;
+    // What a checkpoint holds can be had while its training goes on.
+    let _claim = if args.as_it_is {
+        None
+    } else {
+        Some(claim(&args.out, LOCK_FILE)?)
+    };
     let outcome = backend.run(Training {
         args,
         recipe: &recipe,

@@ -6,14 +6,17 @@ use clap::Args;
 use indicatif::ProgressBar;
 use nca_core::backend::Backend;
 use nca_core::{Error, Nca, Precision, Preset};
+use nca_train::TrainSettings;
 use nca_train::distance::DistanceFrames;
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
+use nca_train::provenance::trained_size;
 use nca_train::texture::Texture;
 use serde::Serialize;
 use spynet::FlowChoice;
 
 use crate::backend::{BackendArgs, Job};
-use crate::flags::FlowMethodArgs;
+use crate::flags::{FlowMethodArgs, check_dtd};
+use crate::model::about_model;
 use crate::output::{print_json, print_line};
 use crate::progress::bar_style;
 
@@ -37,10 +40,10 @@ pub(crate) struct MeasureArgs {
     /// Folder of the Describable Textures Dataset
     #[arg(long, value_name = "DIR", requires = "texture")]
     dtd: Option<PathBuf>,
-    /// Side of the grid in cells
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    size: usize,
-    /// Frame pairs
+    /// Side of the grid in cells [default: that it was trained on, where its file tells, else 128]
+    #[arg(long, value_name = "N")]
+    size: Option<usize>,
+    /// Frame pairs: N + 1 frames
     #[arg(long, value_name = "N", default_value_t = 100)]
     frames: usize,
     /// Automaton steps between two frames; Ψ grows with it
@@ -78,24 +81,37 @@ struct Output {
 }
 
 pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
-    if !(nca_train::TrainSettings::MIN_SIZE..=nca_train::TrainSettings::MAX_SIZE).contains(&args.size) {
-        let expected = format!(
-            "{} to {}",
-            nca_train::TrainSettings::MIN_SIZE,
-            nca_train::TrainSettings::MAX_SIZE
-        );
-        return Err(Error::invalid("--size", args.size, expected).into());
+    let sizes = TrainSettings::MIN_SIZE..=TrainSettings::MAX_SIZE;
+    if let Some(size) = args.size.filter(|size| !sizes.contains(size)) {
+        let expected = format!("{} to {}", sizes.start(), sizes.end());
+        return Err(Error::invalid("--size", size, expected).into());
     }
     let flow = args.flow.choice()?;
     let texture = args.texture.as_deref();
+    check_dtd(args.dtd.as_deref(), texture)?;
+    let (nca, metadata) = Nca::load_with_extra(&args.model, args.perception)?;
+    let trained = trained_size(&args.model, &metadata);
+    // What is not needed need not be right.
+    let trained = if args.size.is_some() {
+        trained.unwrap_or_default()
+    } else {
+        trained?
+    };
+    let size = args.size.or(trained).unwrap_or(MotionSettings::default().width);
+    if let Some(trained) = trained.filter(|&trained| trained != size && texture.is_some()) {
+        tracing::warn!(
+            "{}: trained on {trained}x{trained} cells, where the parts of a texture have another size than on {size}x{size}",
+            args.model.display()
+        );
+    }
     let texture = texture
-        .map(|spec| Texture::resolve(spec, args.dtd.as_deref(), args.size))
+        .map(|spec| Texture::resolve(spec, args.dtd.as_deref(), size))
         .transpose()?;
-    let nca = Nca::load(&args.model, args.perception)?;
     let backend = args.backend.open()?;
     let (motion, texture_distance) = backend.run(Measure {
         args,
         nca: &nca,
+        size,
         flow: &flow,
         texture: texture.as_ref(),
     })?;
@@ -104,7 +120,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             model: args.model.clone(),
             channels: nca.config.channels,
             hidden: nca.config.hidden,
-            size: args.size,
+            size,
             backend: backend.name(),
             precision: backend.precision(),
             motion,
@@ -139,6 +155,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
 struct Measure<'a> {
     args: &'a MeasureArgs,
     nca: &'a Nca,
+    size: usize,
     flow: &'a FlowChoice,
     texture: Option<&'a Texture>,
 }
@@ -155,8 +172,8 @@ impl Job for Measure<'_> {
             steps_per_frame: args.steps_per_frame,
             warmup: args.warmup,
             seed: args.seed,
-            height: args.size,
-            width: args.size,
+            height: self.size,
+            width: self.size,
         };
         let bar = if args.json {
             ProgressBar::hidden()
@@ -170,7 +187,8 @@ impl Job for Measure<'_> {
                 look.visit(index, frame);
             }
             bar.set_position(index as u64);
-        })?;
+        })
+        .map_err(|error| about_model(error, &args.model, args.perception))?;
         bar.finish_and_clear();
         let distance = look.map(|(texture, look)| look.mean(backend, texture)).transpose()?;
         Ok((motion, distance))

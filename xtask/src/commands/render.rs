@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use image::RgbImage;
 use indicatif::ProgressBar;
@@ -14,12 +15,15 @@ use spynet::{FlowChoice, FlowEstimator, FlowField, flow_to_rgb};
 
 use crate::backend::{BackendArgs, Job};
 use crate::flags::{FlowMethodArgs, Size};
+use crate::interrupt::remove_when_interrupted;
+use crate::model::about_model;
 use crate::progress::bar_style;
 
 /// Run automata from their seed state and save what they look like
 ///
 /// A .png holds the last frame; .gif, .apng, .mp4, .webm and a folder (of numbered PNGs) hold every
-/// K-th step. Videos are encoded by the ffmpeg on PATH.
+/// K-th step. Videos are encoded by the ffmpeg on PATH. Frames take the place of those that an earlier
+/// run left in the folder.
 #[derive(Args)]
 pub(crate) struct RenderArgs {
     /// Model file (safetensors or PyTorch); given more than once, the models run side by side, each with its name
@@ -167,6 +171,9 @@ impl Job for Render<'_> {
             frames: args.steps.div_ceil(every).saturating_add(1),
         };
         let mut animation = Animation::create(&args.out, &settings)?;
+        if let Some(folder) = animation.temporary() {
+            remove_when_interrupted(folder).context("no handler of Ctrl-C")?;
+        }
         let first = match (self.format.is_animated(), args.view) {
             (true, _) => 0,
             // A single picture of flow needs the frame before.
@@ -178,12 +185,19 @@ impl Job for Render<'_> {
         let mut step = first;
         loop {
             let mut pictures = Vec::new();
-            for show in &mut shows {
-                pictures.push(show.at(step, &view)?);
+            for (show, path) in shows.iter_mut().zip(&args.models) {
+                let picture = show.at(step, &view);
+                pictures.push(picture.map_err(|error| about_model(error, path, args.perception))?);
             }
             match &montage {
                 Some(montage) => animation.add(&montage.compose(&pictures))?,
                 None => animation.add(&pictures[0])?,
+            }
+            if step == first && animation.replaced() > 0 {
+                bar.suspend(|| {
+                    let (out, frames) = (args.out.display(), animation.replaced());
+                    eprintln!("{out}: replaced {frames} frames of an earlier run");
+                });
             }
             bar.set_position(u64::from(step));
             if step >= args.steps {
@@ -225,7 +239,7 @@ struct Show<'b, B: Backend> {
 
 impl<B: Backend<Elem = f32>> Show<'_, B> {
     /// Runs up to `step` and shows what there is.
-    fn at(&mut self, step: u32, lens: &Lens<'_>) -> anyhow::Result<RgbImage> {
+    fn at(&mut self, step: u32, lens: &Lens<'_>) -> nca_core::Result<RgbImage> {
         self.simulation.run(step.saturating_sub(self.simulation.step()))?;
         let now = self.simulation.frame()?;
         let picture = lens.picture(self.before.as_deref(), &now)?;

@@ -9,6 +9,7 @@ use crate::output::{print_json, print_line};
 /// Write page, tables, plots and contact sheet again from what a sweep has left in its directory
 ///
 /// Open report.html first: in it every trained model runs. Merges the parts of a sweep run with --shard, and works on a sweep that is still running.
+/// What cannot be read is left out, and named.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
     /// Directory of the sweep

@@ -10,7 +10,7 @@ use nca_train::report::Status;
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 
 use crate::backend::{Chosen, Jobs};
-use crate::flags::{TrainingArgs, defaults};
+use crate::flags::{TrainingArgs, defaults, seeds};
 use crate::list::List;
 use crate::output::{print_json, print_line};
 use crate::progress::SweepProgress;
@@ -128,8 +128,8 @@ fn settings_of(
         settings.hidden.clone_from(hidden);
     }
     if let Some(count) = args.seeds {
-        let first = settings.seeds.first().copied().unwrap_or(0);
-        settings.seeds = (0..count).map(|i| first.wrapping_add(i)).collect();
+        let first = training.seed.or(settings.seeds.first().copied());
+        settings.seeds = seeds(first.unwrap_or(0), count)?;
     }
     training.apply(&mut settings)?;
     Ok(settings)
@@ -181,6 +181,22 @@ mod tests {
         let paper = memory_of(&settings("--preset paper"));
         assert_eq!(paper, (256 * 128 * 128 * 128 * 4) + (1 << 30) + OTHER_MEMORY);
         assert!(memory_of(&settings("--preset paper --channels 8")) < paper);
+    }
+
+    #[test]
+    fn motion_beside_a_look_is_asked_for_gently() {
+        for (flags, expected) in [
+            ("--motion-target 0.5", 0.2),
+            ("--objective both", 0.02),
+            ("--motion-frames 3 --motion-weight 3", 3.0),
+            ("--objective motion --motion-target 0.5", 1.0),
+            ("--preset notebook --motion-frames 5", 1.0),
+            ("--preset notebook --objective both", 0.02),
+            ("--preset notebook --objective both --motion-weight 1", 1.0),
+        ] {
+            let objective = settings(flags).train.objective;
+            assert_eq!(objective.motion().map(|term| term.weight), Some(expected), "{flags}");
+        }
     }
 
     #[test]

@@ -135,7 +135,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if result.record.status == Status::Ok
         && let Some(path) = &args.model_out
     {
-        Nca::load(directory.model(), None)?.save(path, &std::collections::BTreeMap::new())?;
+        let (nca, extra) = Nca::load_with_extra(directory.model(), None)?;
+        nca.save_with_extra(path, &extra)?;
     }
     if training.json {
         print_json(&result.record)?;

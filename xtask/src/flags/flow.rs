@@ -8,7 +8,7 @@ use spynet::FlowChoice;
 /// How flow is estimated.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct FlowMethodArgs {
-    /// Flow estimator: spynet or classical [default: spynet]
+    /// Flow estimator: spynet, or classical, which the CPU computes in f32 whatever the backend [default: spynet]
     #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
     /// Weights of SpyNet (safetensors or PyTorch file) [default: those that come with the program]

@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+mod dtd;
 mod flow;
 mod motion;
 mod size;
@@ -7,9 +8,10 @@ mod training;
 
 use nca_train::sweep::SweepSettings;
 
+pub(crate) use dtd::check_dtd;
 pub(crate) use flow::FlowMethodArgs;
 pub(crate) use size::Size;
-pub(crate) use training::TrainingArgs;
+pub(crate) use training::{TrainingArgs, seeds};
 
 /// Headings of the help. Each flag names its own: one set for a struct holds for all that follows it.
 const TRAINING: &str = "Training";

@@ -17,20 +17,23 @@ pub(crate) struct MotionArgs {
     #[arg(long, value_name = "NAME", help_heading = TRAINING)]
     objective: Option<String>,
     /// Factor of the motion loss: the objective gains X·Ψ, so a positive one asks for more motion
-    /// and a negative one for less; with --motion-target the loss is X·|Ψ − target|
+    /// and a negative one for less; with --motion-target the loss is X·|Ψ − target| [default: beside a
+    /// look 0.02, with --motion-target 0.2; 1 where motion is all that is asked for]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = MOTION)]
     motion_weight: Option<f64>,
     /// Ψ to be reached, in pixels per frame
     #[arg(long, value_name = "PX", allow_negative_numbers = true, help_heading = MOTION)]
     motion_target: Option<f64>,
-    /// Frames of an iteration, --steps-per-frame steps apart, at the end of its rollout
+    /// Frames of an iteration, --steps-per-frame steps apart, at the end of its rollout: N − 1 pairs, where
+    /// --frames counts pairs [default: 2, for --preset notebook 100]
     #[arg(long, value_name = "N", help_heading = MOTION)]
     motion_frames: Option<usize>,
     /// Pairs whose flow counts: successive (the paper's) or last (from the last frame to each
-    /// earlier one, the notebook's)
+    /// earlier one, the notebook's) [default: successive, for --preset notebook last]
     #[arg(long, value_name = "NAME", help_heading = MOTION)]
     motion_pairs: Option<Pairing>,
-    /// Let the gradient flow back through the steps of the last N pairs only; 0 for all
+    /// Let the gradient flow back through the steps of the last N pairs only; 0 for all [default: 0, for --preset
+    /// notebook 1]
     #[arg(long, value_name = "N", help_heading = MOTION)]
     motion_window: Option<usize>,
 }
@@ -60,6 +63,7 @@ impl MotionArgs {
             (None, Some(_)) if current.motion().is_none() => "both",
             (None, _) => current.name(),
         };
+        let usual = current.name() == "both";
         let term = current.motion().cloned().unwrap_or(MotionTerm {
             steps_per_frame: settings.measure.steps_per_frame,
             ..MotionTerm::default()
@@ -75,8 +79,11 @@ impl MotionArgs {
             }
             (None, None) => {}
             (Some(term), _) => {
-                term.weight = self.motion_weight.unwrap_or(term.weight);
                 term.target = self.motion_target.or(term.target);
+                if name == "both" && !usual {
+                    term.weight = MotionTerm::weight_beside_appearance(term.target);
+                }
+                term.weight = self.motion_weight.unwrap_or(term.weight);
                 term.frames = self.motion_frames.unwrap_or(term.frames);
                 term.pairs = self.motion_pairs.unwrap_or(term.pairs);
                 term.window = match self.motion_window {

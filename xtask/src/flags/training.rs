@@ -7,6 +7,7 @@ use nca_core::Error;
 use nca_train::exemplar::Exemplar;
 use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
 
+use super::dtd::{is_of_dataset, unused};
 use super::motion::MotionArgs;
 use super::{FlowMethodArgs, MEASURING, TRAINING};
 use crate::backend::{BackendArgs, Chosen};
@@ -57,7 +58,7 @@ pub(crate) struct TrainingArgs {
     /// recomputed
     #[arg(long, value_name = "MIB", help_heading = TRAINING)]
     pub(crate) memory_budget: Option<usize>,
-    /// Frame pairs of the final measurement of Ψ
+    /// Frame pairs of the final measurement of Ψ: N + 1 frames
     #[arg(long, value_name = "N", help_heading = MEASURING)]
     pub(crate) frames: Option<usize>,
     /// Automaton steps between two frames; Ψ grows with it
@@ -97,6 +98,16 @@ pub(crate) struct TrainingArgs {
     /// Print one JSON object to standard output, and nothing else there
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `count` seeds from `first` on.
+pub(crate) fn seeds(first: u64, count: u64) -> nca_core::Result<Vec<u64>> {
+    let highest = u64::MAX - count.saturating_sub(1);
+    if first > highest {
+        let expected = format!("at most {highest}, for {count} seeds that follow each other");
+        return Err(Error::invalid("--seed", first, expected));
+    }
+    Ok((0..count).map(|i| first + i).collect())
 }
 
 impl TrainingArgs {
@@ -141,11 +152,12 @@ impl TrainingArgs {
         set(&mut settings.appearance, self.appearance.as_ref());
         if let Some(dtd) = &self.dtd {
             settings.dtd = Some(dtd.clone());
-            let of_dataset = |name: &String| Exemplar::by_name(name).is_none();
-            if !settings.textures.iter().any(of_dataset) {
-                if !self.textures.is_empty() || settings.preset == SweepPreset::Quick {
-                    let found = format!("{} with built-in textures alone", dtd.display());
-                    return Err(Error::invalid("--dtd", found, "--texture with a name of the dataset's"));
+            let textures = &settings.textures;
+            if !textures.iter().any(|name| is_of_dataset(name)) {
+                // Built-in ones stand in for the dataset's where a preset of full size chose them.
+                let built_in = textures.iter().all(|name| Exemplar::by_name(name).is_some());
+                if !self.textures.is_empty() || settings.preset == SweepPreset::Quick || !built_in {
+                    return Err(unused(dtd));
                 }
                 settings.textures = DTD_TEXTURES.map(String::from).to_vec();
             }
@@ -154,11 +166,7 @@ impl TrainingArgs {
         let train = &mut settings.train;
         set(&mut train.size, self.size.as_ref());
         if let Some(iterations) = self.iterations {
-            // The learning rate falls at the same fractions of the run.
-            for at in &mut train.decay_at {
-                *at = (*at as f64 * iterations as f64 / train.iterations as f64).round() as u64;
-            }
-            train.iterations = iterations;
+            *train = train.clone().with_iterations(iterations);
         }
         set(&mut train.batch, self.batch.as_ref());
         set(&mut train.pool, self.pool.as_ref());
@@ -181,8 +189,7 @@ impl TrainingArgs {
         set(&mut measure.warmup, self.warmup.as_ref());
         set(&mut measure.every, self.measure_every.as_ref());
         if let Some(seed) = self.seed {
-            let count = settings.seeds.len() as u64;
-            settings.seeds = (0..count).map(|i| seed.wrapping_add(i)).collect();
+            settings.seeds = seeds(seed, settings.seeds.len() as u64)?;
         }
         self.motion.apply(settings, self.steps_per_frame)?;
         let objective = &settings.train.objective;

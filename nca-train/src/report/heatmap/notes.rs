@@ -22,6 +22,7 @@ pub(super) struct Note {
 enum Sample {
     Diverged,
     Failed,
+    Unreadable,
     SomeLost,
     Missing,
 }
@@ -44,6 +45,7 @@ pub(super) fn foot_notes(collection: &Collection, maps: &[Map], with_errors: boo
     let samples = [
         (Sample::Diverged, "diverged"),
         (Sample::Failed, "failed"),
+        (Sample::Unreadable, "unreadable"),
         (Sample::SomeLost, "a seed without Ψ"),
         (Sample::Missing, "not run"),
     ];
@@ -52,6 +54,7 @@ pub(super) fn foot_notes(collection: &Collection, maps: &[Map], with_errors: boo
         cells.any(|cell| match cell.state {
             State::Diverged => sample == Sample::Diverged,
             State::Failed => sample == Sample::Failed,
+            State::Unreadable => sample == Sample::Unreadable,
             State::Missing => sample == Sample::Missing,
             State::Measured(_) => sample == Sample::SomeLost && cell.measured < cell.models,
         })
@@ -109,9 +112,10 @@ fn draw_sample<DB: DrawingBackend>(canvas: &Canvas<DB>, sample: Sample, (x, y): 
             canvas.fill((x, y), SAMPLE, NO_VALUE)?;
             canvas.cross(centre, 0.4 * SAMPLE.1, INK, 1.3)
         }
-        Sample::Failed => {
+        Sample::Failed | Sample::Unreadable => {
+            let mark = if sample == Sample::Failed { "!" } else { "?" };
             canvas.fill((x, y), SAMPLE, NO_VALUE)?;
-            canvas.text(centre, "!", Style::new(0.7 * SAMPLE.1, TextPlace::Center).bold())
+            canvas.text(centre, mark, Style::new(0.7 * SAMPLE.1, TextPlace::Center).bold())
         }
         Sample::SomeLost => {
             canvas.fill((x, y), SAMPLE, viridis(0.0))?;

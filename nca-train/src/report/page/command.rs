@@ -109,8 +109,14 @@ impl Line {
     fn objective(&mut self, objective: &Objective, usual: &Objective) {
         self.set("--objective", &objective.name(), &usual.name());
         let Some(term) = objective.motion() else { return };
+        // Beside a look the usual weight is another than that of motion alone.
+        let same = usual.name() == objective.name();
+        let weight = usual.motion().filter(|_| same).map(|usual| usual.weight);
+        self.option(
+            "--motion-weight",
+            Some(term.weight).filter(|_| weight != Some(term.weight)),
+        );
         let usual = usual.motion().cloned().unwrap_or_default();
-        self.set("--motion-weight", &term.weight, &usual.weight);
         self.option("--motion-target", term.target);
         self.set("--motion-frames", &term.frames, &usual.frames);
         self.set("--motion-pairs", &term.pairs, &usual.pairs);
@@ -134,6 +140,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MotionTerm;
     use crate::sweep::SweepPreset;
 
     #[test]
@@ -146,6 +153,35 @@ mod tests {
         assert_eq!(
             command(&settings),
             r"cargo xtask sweep --preset quick --channels 4,8 --texture 'a b'\''s.jpg' --texture bubbly --seed 7 --seeds 2 --backend cpu"
+        );
+    }
+
+    /// The usual weight depends on what is asked for besides, so it is left out only where the preset asks for the same.
+    #[test]
+    fn the_weight_of_motion_is_said() {
+        let term = |weight| MotionTerm {
+            weight,
+            ..MotionTerm::default()
+        };
+        let mut quick = SweepSettings::preset(SweepPreset::Quick, "cpu");
+        for (objective, words) in [
+            (Objective::Both(term(0.02)), " --objective both --motion-weight 0.02"),
+            (Objective::Motion(term(1.0)), " --objective motion --motion-weight 1"),
+        ] {
+            quick.train.objective = objective;
+            assert!(command(&quick).contains(words), "{}", command(&quick));
+        }
+        let mut notebook = SweepSettings::preset(SweepPreset::Notebook, "cpu");
+        assert!(
+            !command(&notebook).contains("--motion-weight"),
+            "{}",
+            command(&notebook)
+        );
+        notebook.train.objective = Objective::Both(MotionTerm::notebook());
+        assert!(
+            command(&notebook).contains("--motion-weight 1"),
+            "{}",
+            command(&notebook)
         );
     }
 }

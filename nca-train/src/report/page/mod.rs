@@ -16,7 +16,7 @@ use nca_core::{Error, Nca, Result};
 
 pub use self::command::command;
 use self::data::{Automata, ModelData, PageData, TextureData, png_address};
-pub(super) use self::sweep::sweep_page;
+pub(super) use self::sweep::{Gathered, sweep_page};
 pub use self::weights::as_shown;
 use super::record::Status;
 use crate::texture::Texture;

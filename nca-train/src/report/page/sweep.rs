@@ -12,13 +12,14 @@ use super::thumbnail::{Flows, thumbnail};
 use super::weights::as_shown;
 use super::{Exhibit, html};
 use crate::picture::read_picture;
-use crate::report::collect::{Collection, ModelResult};
+use crate::report::collect::{Collection, ModelResult, Unreadable};
+use crate::report::damage::Damages;
 use crate::report::findings::{ArchitectureCorrelation, Moving};
 use crate::report::grid;
 use crate::report::layout::ModelDir;
 use crate::report::record::{ModelRecord, Status};
-use crate::report::summary::ReportSummary;
-use crate::sweep::{Sweep, SweepSettings};
+use crate::report::summary::{Lost, ReportSummary};
+use crate::sweep::{SETTINGS_FILE, Sweep, SweepSettings};
 
 /// What a page about a sweep has besides its models.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,12 @@ pub(super) struct SweepData {
     ok: usize,
     diverged: usize,
     failed: usize,
+    unreadable: usize,
     unfinished: usize,
+    /// Models without a Ψ, and why.
+    lost: Vec<Lost>,
+    /// What a reader should know of the whole, each in a sentence.
+    warnings: Vec<String>,
     /// How Ψ was measured.
     provenance: String,
     /// Length of full colour in flow pictures, pixels per frame.
@@ -76,32 +82,66 @@ struct Cell {
     model: Option<usize>,
 }
 
-/// The page about the sweep in `dir`.
-pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSummary) -> Result<String> {
-    let textures: Vec<&str> = collection.textures();
-    let shown = shown(collection)?;
-    let flows = Flows::read(shown.iter().map(|model| ModelDir::new(&model.path)))?;
-    let mut automata = Automata::default();
-    let mut models = Vec::new();
-    for model in &shown {
-        let data = model_data(model, &textures, &mut automata, &flows)?;
-        models.push((model.record(), data));
+/// What the page takes from the files of a sweep.
+pub(crate) struct Gathered {
+    textures: Vec<TextureData>,
+    models: Vec<ModelData>,
+    automata: Automata,
+    flows: Flows,
+    settings: Option<SweepSettings>,
+}
+
+impl Gathered {
+    /// From the sweep in `dir`; what cannot be read is left out, and noted.
+    pub(crate) fn read(dir: &Path, collection: &Collection, damages: &mut Damages) -> Result<Self> {
+        let textures: Vec<&str> = collection.textures();
+        let shown = shown(collection, damages);
+        let flows = Flows::read(shown.iter().map(|model| ModelDir::new(&model.path)), damages);
+        let mut automata = Automata::default();
+        let mut models = Vec::new();
+        for model in &shown {
+            models.push(model_data(model, &textures, &mut automata, &flows, damages)?);
+        }
+        models.extend(collection.unreadable.iter().map(|model| unreadable(model, &textures)));
+        let settings = damages
+            .read(&dir.join(SETTINGS_FILE), |_| Sweep::settings_of(dir))
+            .flatten();
+        let size = settings.as_ref().map_or(DEFAULT_SIZE, |settings| settings.train.size);
+        let data = |name: &&str| texture_data(collection, name, size, damages);
+        Ok(Self {
+            textures: textures.iter().map(data).collect::<Result<_>>()?,
+            models,
+            automata,
+            flows,
+            settings,
+        })
     }
-    let settings = Sweep::settings_of(dir)?;
-    let size = settings.as_ref().map_or(DEFAULT_SIZE, |settings| settings.train.size);
-    let count = |status| collection.records().filter(|r| r.status == status).count();
-    let pretty = |settings| serde_json::to_string_pretty(settings).map_err(|e| Error::format(dir, e, "settings"));
+}
+
+/// The page about a sweep.
+pub(crate) fn sweep_page(collection: &Collection, summary: &ReportSummary, gathered: Gathered) -> Result<String> {
+    let Gathered {
+        textures,
+        models,
+        automata,
+        flows,
+        settings,
+    } = gathered;
+    let pretty = |settings| serde_json::to_string_pretty(settings).map_err(|e| Error::invalid("settings", e, "JSON"));
     let data = SweepData {
         channels: collection.channels(),
         hidden: collection.hidden(),
         seeds: collection.seeds().len(),
-        maps: maps(collection, &models),
+        maps: maps(collection, &textures, &models),
         correlations: summary.correlations.clone(),
         moving: summary.moving.clone(),
-        ok: count(Status::Ok),
-        diverged: count(Status::Diverged),
-        failed: count(Status::Failed),
+        ok: summary.ok,
+        diverged: summary.diverged,
+        failed: summary.failed,
+        unreadable: summary.unreadable,
         unfinished: still_to_come(collection, settings.as_ref()),
+        lost: summary.lost.clone(),
+        warnings: summary.warnings.clone(),
         provenance: collection.provenance(),
         flow_full: flows.full(),
         flow_wheel: flows.wheel()?,
@@ -110,11 +150,8 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
     };
     let page = PageData {
         title: TITLE.to_owned(),
-        textures: textures
-            .iter()
-            .map(|name| texture_data(collection, name, size))
-            .collect::<Result<_>>()?,
-        models: models.into_iter().map(|(_, data)| data).collect(),
+        textures,
+        models,
         conventions: automata.conventions,
         sweep: Some(data),
     };
@@ -125,7 +162,7 @@ pub(crate) fn sweep_page(dir: &Path, collection: &Collection, summary: &ReportSu
 fn still_to_come(collection: &Collection, settings: Option<&SweepSettings>) -> usize {
     let models = settings.map_or(0, |settings| settings.models().len());
     models
-        .saturating_sub(collection.models.len())
+        .saturating_sub(collection.models.len() + collection.unreadable.len())
         .max(collection.unfinished.len())
 }
 
@@ -134,57 +171,60 @@ const TITLE: &str = "Which neural cellular automata move?";
 const DEFAULT_SIZE: usize = 128;
 
 /// The models on the page: of each architecture and texture one, the best to be shown.
-fn shown(collection: &Collection) -> Result<Vec<&ModelResult>> {
+fn shown<'a>(collection: &'a Collection, damages: &mut Damages) -> Vec<&'a ModelResult> {
     let key = |model: &ModelResult| {
         let record = model.record();
         (record.texture.clone(), record.channels, record.hidden)
     };
-    collection
-        .models
-        .chunk_by(|a, b| key(a) == key(b))
-        .map(best_of)
-        .collect()
+    let architectures = collection.models.chunk_by(|a, b| key(a) == key(b));
+    architectures.map(|seeds| best_of(seeds, damages)).collect()
 }
 
 /// Of the seeds of an architecture the first that can be run, or else that has a Ψ, or else the first.
-fn best_of(seeds: &[ModelResult]) -> Result<&ModelResult> {
-    let first = seeds.iter().find(|model| model.record().measured_psi().is_some());
-    let first = first.unwrap_or(&seeds[0]);
+fn best_of<'a>(seeds: &'a [ModelResult], damages: &mut Damages) -> &'a ModelResult {
+    let measured = || seeds.iter().filter(|model| model.record().measured_psi().is_some());
+    let first = measured().next().unwrap_or(&seeds[0]);
     if seeds.len() == 1 {
-        return Ok(first);
+        return first;
     }
-    for model in seeds.iter().filter(|model| model.record().measured_psi().is_some()) {
-        if load(model)?.is_some_and(|nca| as_shown(&nca).is_ok()) {
-            return Ok(model);
-        }
-    }
-    Ok(first)
+    let mut runs = |model: &&ModelResult| load(model, damages).is_some_and(|nca| as_shown(&nca).is_ok());
+    measured().find(|model| runs(model)).unwrap_or(first)
 }
 
-/// The automaton of a model, if there is one and it was kept.
-fn load(model: &ModelResult) -> Result<Option<Nca>> {
-    let path = ModelDir::new(&model.path).model();
-    let kept = model.record().status == Status::Ok && path.exists();
-    kept.then(|| Nca::load(path, None)).transpose()
+/// The automaton of a model, if there is one, and it was kept and can be read.
+fn load(model: &ModelResult, damages: &mut Damages) -> Option<Nca> {
+    if model.record().status != Status::Ok {
+        return None;
+    }
+    damages.read(&ModelDir::new(&model.path).model(), |path| Nca::load(path, None))
 }
 
-fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, flows: &Flows) -> Result<ModelData> {
+fn model_data(
+    model: &ModelResult,
+    textures: &[&str],
+    automata: &mut Automata,
+    flows: &Flows,
+    damages: &mut Damages,
+) -> Result<ModelData> {
     let record = model.record();
     let directory = ModelDir::new(&model.path);
-    let (weights, conventions, dead) = match load(model)? {
+    let (weights, conventions, dead) = match load(model, damages) {
         Some(nca) => add(automata, &nca, &directory),
-        None => (
-            None,
-            0,
-            match record.status {
-                Status::Ok => Some("its weights were not kept".to_owned()),
+        None => {
+            let damaged = || damages.reason(&directory.model());
+            let why = match record.status {
+                Status::Ok => Some(damaged().map_or_else(
+                    || "its weights were not kept".to_owned(),
+                    |reason| format!("its weights cannot be read: {reason}"),
+                )),
                 Status::Diverged | Status::Failed => model.result.reason.clone(),
-            },
-        ),
+            };
+            (None, 0, why)
+        }
     };
-    let frame = Some(directory.frame()).filter(|path| path.exists());
+    let frame = damages.read(&directory.frame(), read_picture);
     Ok(ModelData {
-        texture: textures.iter().position(|name| *name == record.texture).unwrap_or(0),
+        texture: index_of(&record.texture, textures),
         channels: record.channels,
         hidden: record.hidden,
         seed: record.seed.to_string(),
@@ -196,10 +236,27 @@ fn model_data(model: &ModelResult, textures: &[&str], automata: &mut Automata, f
         psi_se: record.psi_se,
         above_floor: record.above_floor(),
         distance: record.texture_distance,
-        frame: frame.map(|path| thumbnail(&read_picture(path)?)).transpose()?,
-        flow: flows.thumbnail(&directory)?,
+        frame: frame.as_ref().map(thumbnail).transpose()?,
+        flow: flows.thumbnail(&directory, damages)?,
         curve: Some(Curve::of(&model.metrics)),
     })
+}
+
+/// What there is to show of a model whose result cannot be read: why.
+fn unreadable(model: &Unreadable, textures: &[&str]) -> ModelData {
+    ModelData {
+        texture: index_of(&model.texture, textures),
+        channels: model.channels,
+        hidden: model.hidden,
+        seed: model.seed.to_string(),
+        dead: Some(format!("its result cannot be read: {}", model.reason)),
+        status: grid::State::Unreadable.name(),
+        ..ModelData::default()
+    }
+}
+
+fn index_of(texture: &str, textures: &[&str]) -> usize {
+    textures.iter().position(|name| *name == texture).unwrap_or(0)
 }
 
 /// Indices of the weights and conventions of `nca`, or why it cannot be run: it may have weights beyond
@@ -214,12 +271,12 @@ fn add(automata: &mut Automata, nca: &Nca, directory: &ModelDir) -> (Option<usiz
     }
 }
 
-fn texture_data(collection: &Collection, name: &str, size: usize) -> Result<TextureData> {
+fn texture_data(collection: &Collection, name: &str, size: usize, damages: &mut Damages) -> Result<TextureData> {
     let path = collection
         .of_texture(name)
         .map(|model| ModelDir::new(&model.path).target())
         .find(|path| path.exists());
-    let target = path.map(read_picture).transpose()?;
+    let target = path.and_then(|path| damages.read(&path, read_picture));
     // A sweep may train on more than the page can run on.
     let side = |side: Option<u32>| side.map_or(size, |side| side as usize).min(Exhibit::MAX_SIDE);
     Ok(TextureData {
@@ -231,13 +288,22 @@ fn texture_data(collection: &Collection, name: &str, size: usize) -> Result<Text
 }
 
 /// The maps of all textures, and, of several, their mean.
-fn maps(collection: &Collection, models: &[(&ModelRecord, ModelData)]) -> Vec<Map> {
+fn maps(collection: &Collection, textures: &[TextureData], models: &[ModelData]) -> Vec<Map> {
     let (channels, hidden) = (collection.channels(), collection.hidden());
     let map = |map: grid::Map| {
         let texture = map.texture.as_deref();
+        let index = texture.and_then(|texture| textures.iter().position(|data| data.name == texture));
         let row = |(&c, cells): (&usize, &Vec<grid::Cell>)| {
             let cells = hidden.iter().zip(cells);
-            let cell = |(&d, &cell)| Cell::of(cell, collection, models, (texture, c, d));
+            let cell = |(&d, &cell)| {
+                let records = collection.records().filter(|r| (r.channels, r.hidden) == (c, d));
+                let records = records.filter(|r| texture.is_none_or(|texture| texture == r.texture));
+                let model = |data: &ModelData| {
+                    (data.channels, data.hidden) == (c, d) && index.is_none_or(|index| index == data.texture)
+                };
+                let models = models.iter().enumerate().filter(|(_, data)| model(data));
+                Cell::of(cell, records, models)
+            };
             cells.map(cell).collect()
         };
         Map {
@@ -252,23 +318,17 @@ fn maps(collection: &Collection, models: &[(&ModelRecord, ModelData)]) -> Vec<Ma
 }
 
 impl Cell {
-    /// What `cell`, of an architecture on a texture or on all of them, knows, and which model it runs.
-    fn of(
+    /// What `cell` knows, of which these are the records and, by their indices, the models on the page.
+    fn of<'a>(
         cell: grid::Cell,
-        collection: &Collection,
-        models: &[(&ModelRecord, ModelData)],
-        (texture, channels, hidden): (Option<&str>, usize, usize),
+        records: impl Iterator<Item = &'a ModelRecord>,
+        models: impl Iterator<Item = (usize, &'a ModelData)>,
     ) -> Self {
-        let here = |r: &ModelRecord| {
-            (r.channels, r.hidden) == (channels, hidden) && texture.is_none_or(|texture| texture == r.texture)
-        };
-        let records = collection.records().filter(|r| here(r));
         let above: Vec<bool> = records.filter_map(ModelRecord::above_floor).collect();
         let strength = cell.strength();
-        let runs = models.iter().enumerate().filter(|(_, (record, _))| here(record));
         // Of several textures the strongest mover, by preference one that can be run.
         let rank = |data: &ModelData| (data.weights.is_some(), data.psi.unwrap_or(f64::NEG_INFINITY));
-        let best = runs.max_by(|(_, (_, a)), (_, (_, b))| {
+        let best = models.max_by(|(_, a), (_, b)| {
             let (a, b) = (rank(a), rank(b));
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
         });

@@ -9,6 +9,7 @@ use nca_core::{Error, Result};
 use spynet::{FlowField, flow_to_rgb, is_known, read_flo};
 
 use super::data::png_address;
+use crate::report::damage::Damages;
 use crate::report::layout::ModelDir;
 
 /// Largest side of a thumbnail.
@@ -48,11 +49,11 @@ impl Flows {
     /// Side of the picture of the colour wheel.
     const WHEEL: usize = 96;
 
-    /// Those for the flow of `models`.
-    pub(super) fn read(models: impl Iterator<Item = ModelDir>) -> Result<Self> {
+    /// Those for the flow of `models`, as far as it can be read.
+    pub(super) fn read(models: impl Iterator<Item = ModelDir>, damages: &mut Damages) -> Self {
         let mut lengths: Vec<f32> = Vec::new();
         for model in models {
-            if let Some(field) = field_of(&model)? {
+            if let Some(field) = field_of(&model, damages) {
                 lengths.extend(sample(&field, Self::SAMPLE));
             }
         }
@@ -60,7 +61,7 @@ impl Flows {
         let full = (!lengths.is_empty()).then(|| *lengths.select_nth_unstable_by(at, f32::total_cmp).1);
         // Where nothing moves, anything is full colour.
         let full = full.map(|length| if length > 0.0 { length } else { 1.0 });
-        Ok(Self { full })
+        Self { full }
     }
 
     /// Length of full colour, pixels per frame; `None` where there is no flow at all.
@@ -68,9 +69,9 @@ impl Flows {
         self.full
     }
 
-    /// The flow of a model as a picture.
-    pub(super) fn thumbnail(&self, model: &ModelDir) -> Result<Option<String>> {
-        let field = field_of(model)?;
+    /// The flow of a model as a picture, if there is one that can be read.
+    pub(super) fn thumbnail(&self, model: &ModelDir, damages: &mut Damages) -> Result<Option<String>> {
+        let field = field_of(model, damages);
         field.map(|field| thumbnail(&self.picture(&field)?)).transpose()
     }
 
@@ -104,9 +105,8 @@ impl Flows {
 }
 
 /// The flow that a model has kept.
-fn field_of(model: &ModelDir) -> Result<Option<FlowField>> {
-    let path = model.flow();
-    path.exists().then(|| read_flo(path)).transpose()
+fn field_of(model: &ModelDir, damages: &mut Damages) -> Option<FlowField> {
+    damages.read(&model.flow(), read_flo)
 }
 
 /// Lengths of at most `most` known vectors of a field, evenly spread over it.

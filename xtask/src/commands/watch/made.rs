@@ -49,5 +49,6 @@ pub(super) fn snapshot(stages: &[((usize, usize, usize), Stage)]) -> Snapshot {
         models: models.collect(),
         textures: settings.textures.clone(),
         settings,
+        at_work: None,
     }
 }

@@ -21,6 +21,8 @@ use crate::output::print_line;
 ///
 /// Shows Ψ of every model over (C, D), losses of those in training, and what is left to do, as they
 /// are written to the directory. Only reads; so a checkpoint old are its news of models in training.
+/// Says so of a sweep that is not done and that nobody is at work on, and marks what is not above its
+/// motion floor.
 /// Keys: q or Ctrl-C quits, Tab shows the next texture, arrows scroll.
 #[derive(Args)]
 pub(crate) struct WatchArgs {

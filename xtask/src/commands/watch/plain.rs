@@ -13,7 +13,8 @@ const MOVERS: usize = 5;
 pub(super) fn text(snapshot: &Snapshot, directory: &Path) -> String {
     let mut text = format!("{}: {}\n", directory.display(), grid::overview(snapshot));
     for (index, texture) in snapshot.textures.iter().enumerate() {
-        text += &format!("\n{texture}, Ψ (px/frame)\n   C\\D");
+        let note = grid::still_note(snapshot, index).map_or_else(String::new, |note| format!("; {note}"));
+        text += &format!("\n{texture}, Ψ (px/frame){note}\n   C\\D");
         for hidden in &snapshot.settings.hidden {
             text += &format!("{hidden:>width$} ", width = CELL - 1);
         }
@@ -28,7 +29,7 @@ pub(super) fn text(snapshot: &Snapshot, directory: &Path) -> String {
     }
     let begun: Vec<_> = grid::begun(snapshot).collect();
     if !begun.is_empty() {
-        text += "\nin training\n";
+        text += &format!("\n{}\n", grid::begun_title(snapshot));
     }
     for model in begun {
         if let Some(progress) = grid::progress(snapshot, model) {
@@ -39,10 +40,11 @@ pub(super) fn text(snapshot: &Snapshot, directory: &Path) -> String {
     if !movers.is_empty() {
         text += "\nstrongest movers\n";
     }
-    for (model, psi) in movers {
-        text += &format!("  {}: Ψ {psi:.3} px/frame\n", grid::label(snapshot, model));
+    for mover in movers {
+        let label = grid::label(snapshot, mover.model);
+        text += &format!("  {label}: Ψ {:.3} px/frame {}\n", mover.psi, mover.mark);
     }
-    // Cells end in a space.
+    // Marks may be spaces.
     let lines: Vec<_> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
 }

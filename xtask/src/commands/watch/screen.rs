@@ -79,7 +79,12 @@ impl View {
         ])
         .areas(frame.area());
         let title = format!("{}: {}", directory.display(), grid::overview(&self.snapshot));
-        frame.render_widget(Paragraph::new(title), head);
+        let style = if self.snapshot.is_abandoned() {
+            Style::new().fg(Color::Red)
+        } else {
+            Style::new()
+        };
+        frame.render_widget(Paragraph::new(title).style(style), head);
         self.draw_gauge(frame, gauge);
         self.draw_grid(frame, middle);
         let [left, right] = Layout::horizontal([Constraint::Percentage(62), Constraint::Percentage(38)]).areas(bottom);
@@ -131,14 +136,15 @@ impl View {
         }
         let name = self.snapshot.textures.get(self.texture).map_or("", String::as_str);
         let place = format!("{} of {}", self.texture + 1, self.snapshot.textures.len());
-        let title = format!(" {name} ({place}): Ψ in px/frame, up to {highest:.3} ");
+        let note = grid::still_note(&self.snapshot, self.texture).map_or_else(String::new, |note| format!("; {note}"));
+        let title = format!(" {name} ({place}): Ψ in px/frame, up to {highest:.3}{note} ");
         frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
     }
 
     fn style(&self, cell: Cell, highest: f64) -> Style {
         match cell {
-            Cell::Psi(psi) => {
-                let [red, green, blue] = viridis(if highest > 0.0 { psi / highest } else { 0.0 });
+            Cell::Psi { mean, .. } => {
+                let [red, green, blue] = viridis(if highest > 0.0 { mean / highest } else { 0.0 });
                 // Black on the light end of the colours, white on the dark one.
                 let light = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue) > 128_000;
                 let ink = if light { Color::Black } else { Color::White };
@@ -161,7 +167,8 @@ impl View {
     }
 
     fn draw_begun(&self, frame: &mut Frame<'_>, area: Rect) {
-        let block = Block::bordered().title(" in training: loss ");
+        let title = format!(" {}: loss ", grid::begun_title(&self.snapshot));
+        let block = Block::bordered().title(title);
         let inner = block.inner(area);
         frame.render_widget(block, area);
         for (row, model) in (0..inner.height).zip(grid::begun(&self.snapshot)) {
@@ -187,9 +194,14 @@ impl View {
     fn draw_movers(&self, frame: &mut Frame<'_>, area: Rect) {
         let block = Block::bordered().title(" strongest movers: Ψ ");
         let movers = grid::movers(&self.snapshot, usize::from(area.height.saturating_sub(2)));
-        let lines = movers
-            .into_iter()
-            .map(|(model, psi)| Line::raw(format!("{psi:.3}  {}", grid::label(&self.snapshot, model))));
+        let lines = movers.into_iter().map(|mover| {
+            Line::raw(format!(
+                "{:.3}{} {}",
+                mover.psi,
+                mover.mark,
+                grid::label(&self.snapshot, mover.model)
+            ))
+        });
         frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
     }
 }
@@ -284,7 +296,40 @@ mod tests {
         find(&buffer, "bubbly (2 of 2)");
         let row = &lines(&buffer)[usize::from(find(&buffer, "C\\D").1) + 1];
         let cells: Vec<_> = row.trim_matches(['│', ' ']).split_whitespace().collect();
-        assert_eq!(cells, ["6", "0.001", "0.250", "50%"]);
+        assert_eq!(cells, ["6", "0.001*", "0.250", "50%"]);
+    }
+
+    #[test]
+    fn what_is_not_above_its_floor_is_marked() {
+        let mut view = view();
+        let note = "; * not above its motion floor";
+        let text = |view: &View| lines(&drawn(view, 120, 30)).join("\n");
+        assert!(!text(&view).contains(note), "a note about nothing");
+        view.go(Move::NextTexture);
+        let text = text(&view);
+        for part in [note, "0.001* bubbly C=6 D=16 seed 0", "0.250  bubbly C=6 D=32 seed 0"] {
+            assert!(text.contains(part), "no '{part}' in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_nobody_works_on_says_so() {
+        let mut view = view();
+        let (nobody, at_work) = ("runs/quick: nobody is at work on it", " in training: loss ");
+        for (known, shown, hidden) in [
+            (None, at_work, nobody),
+            (Some(true), at_work, nobody),
+            (Some(false), nobody, at_work),
+        ] {
+            view.snapshot.at_work = known;
+            let text = lines(&drawn(&view, 80, 30)).join("\n");
+            assert!(text.contains(shown) && !text.contains(hidden), "{known:?}\n{text}");
+        }
+        // Done is not abandoned.
+        view.snapshot
+            .models
+            .retain(|model| matches!(model.stage, Stage::Done(_)));
+        assert!(!lines(&drawn(&view, 80, 30)).join("\n").contains(nobody));
     }
 
     #[test]
@@ -293,7 +338,7 @@ mod tests {
         // The first digit of a number in the grid.
         let cell = |view: &View, number: &str| {
             let buffer = drawn(view, 120, 30);
-            let (x, y) = find(&buffer, &format!("  {number} "));
+            let (x, y) = find(&buffer, &format!("  {number}"));
             (buffer[(x + 2, y)].bg, buffer[(x + 2, y)].fg)
         };
         let [red, green, blue] = viridis(1.0);

@@ -28,7 +28,7 @@ function digitsFor(highest) {
   return highest >= 0.2 ? 2 : 3;
 }
 
-const MARKS = { diverged: '✕', failed: '!', 'not run': '–' };
+const MARKS = { diverged: '✕', failed: '!', unreadable: '?', 'not run': '–' };
 
 class Heatmap {
   /** `run` is called with the model of a cell that was activated, `onScope` with the map that is shown. */
@@ -150,7 +150,8 @@ class Heatmap {
     const cells = map.cells.flat();
     const parts = [];
     const coloured = aspect === 'psi' || aspect === 'error';
-    if (coloured) {
+    // Without a value above zero there is no scale.
+    if (coloured && highest > 0) {
       const ramp = VIRIDIS.map(css).join(', ');
       parts.push(`<span>0</span><span class="ramp" style="background: linear-gradient(to right, ${ramp})"></span>`
         + `<span>${highest.toFixed(digitsFor(highest))} px/frame</span>`);

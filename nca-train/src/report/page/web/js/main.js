@@ -31,6 +31,7 @@ function setUpReport(stage) {
   document.getElementById('main').append(fromTemplate('report'));
   document.getElementById('stage-room').append(stage.element);
   drawLead();
+  drawWarnings();
   drawCommand();
   if (DATA.sweep.maps.length === 0) {
     // No model has finished yet: there is nothing to choose from, and nothing to run.

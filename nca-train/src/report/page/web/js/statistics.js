@@ -33,7 +33,8 @@ function drawLead() {
   } else if (strongest) {
     lead.push(`The strongest mover is ${fullName(strongest)}: its picture moves ${strongest.psi.toFixed(2)} px/frame.`);
   }
-  const lost = [[sweep.diverged, 'diverged'], [sweep.failed, 'failed'], [sweep.unfinished, 'still to come']];
+  const lost = [[sweep.diverged, 'diverged'], [sweep.failed, 'failed'], [sweep.unreadable, 'unreadable'],
+    [sweep.unfinished, 'still to come']];
   for (const [n, words] of lost) if (n > 0) lead.push(`${count(n, 'model')} ${words}.`);
   document.getElementById('lead').textContent = lead.join(' ');
   // Of no model there is nothing to say of how it was measured.
@@ -41,6 +42,27 @@ function drawLead() {
   document.getElementById('how').textContent = `Ψ is the mean length of the optical flow between two frames of an automaton that runs `
     + `by itself. ${sweep.provenance}. A model's motion floor is the larger Ψ of two that do not move: one frame seen twice, as it is `
     + `and with noise as strong as its own flicker. Above is what exceeds it by more than two standard errors.`;
+}
+
+/** What a reader should know of the whole, and why models have no Ψ. */
+function drawWarnings() {
+  const { warnings, lost } = DATA.sweep;
+  const words = lost.map(({ texture, channels, hidden, seed, status, reason }) => {
+    const where = DATA.textures.length > 1 ? ` on ${texture}` : '';
+    const which = DATA.sweep.seeds > 1 ? `, seed ${seed}` : '';
+    return `C = ${channels}, D = ${hidden}${which}${where} ${status}: ${reason ?? 'its result does not say why'}`;
+  });
+  for (const [name, lines] of [['warnings', warnings], ['lost', words]]) {
+    const part = document.getElementById(name);
+    part.hidden = lines.length === 0;
+    // A long list would push what was found out of sight.
+    part.open = lines.length <= 5;
+    part.querySelector('ul').replaceChildren(...lines.map((line) => {
+      const item = document.createElement('li');
+      item.textContent = line;
+      return item;
+    }));
+  }
 }
 
 /** How the sweep was made. */
@@ -84,6 +106,7 @@ function drawMovers(run) {
     item.append(button);
     list.append(item);
   }
+  document.querySelector('.best').hidden = list.childElementCount === 0;
 }
 
 /** The correlations of a texture, or of all. */
@@ -135,6 +158,9 @@ function whisker(value, range) {
 /** The table in a sentence. */
 function answer(rows, texture) {
   const where = texture ? `On ${texture}` : 'Over all textures';
+  if (rows.length > 0 && rows.every((row) => row.remark === 'no model moves')) {
+    return `${where} no model moves: of none is Ψ above its motion floor. Nothing can be said of what motion goes with.`;
+  }
   const known = rows.filter((row) => row.spearman_interval);
   if (known.length === 0) return `${where} there are too few models, or too little variation, to tell.`;
   const clear = known.filter(({ spearman_interval: { low, high } }) => low > 0 || high < 0);
