@@ -223,6 +223,9 @@ impl Animation {
             Sink::Folder(earlier) => {
                 if self.added == 0 {
                     frames::remove(&self.path, *earlier)?;
+                    frames::mark(&self.path, self.settings.frames.max(1))?;
+                } else if self.added >= self.settings.frames {
+                    frames::mark(&self.path, self.added + 1)?;
                 }
                 write_png(self.path.join(frames::name(self.added)), &scale_up(frame, scale))?;
             }
@@ -379,7 +382,8 @@ mod tests {
             let levels: Vec<u8> = frames.iter().map(|f| f.buffer().get_pixel(5, 5).0[0]).collect();
             assert_eq!(levels, [0, 100, 200]);
         }
-        assert_eq!(fs::read_dir(path("frames")).unwrap().count(), 3);
+        // And what says whose they are.
+        assert_eq!(fs::read_dir(path("frames")).unwrap().count(), 4);
     }
 
     #[test]
@@ -389,6 +393,7 @@ mod tests {
         let names = || {
             let entries = fs::read_dir(&folder).unwrap();
             let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.retain(|name| !name.starts_with('.'));
             names.sort();
             names
         };

@@ -1,8 +1,10 @@
 //! The numbered frames of an animation in a folder.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
+use nca_core::checkpoint::write_atomic;
 use nca_core::{Error, Result};
 
 /// Name of the frame with this number, counted from 0.
@@ -16,11 +18,14 @@ fn number(of: &str) -> Option<u32> {
     (name(number) == of).then_some(number)
 }
 
+/// In a folder of frames, how many its run was to have: others number pictures so, too, and theirs are not to be removed.
+const MARK: &str = ".frames";
+
 /// How many frames of an earlier run are in `folder`, which must exist.
 ///
 /// # Errors
-/// [`Error::Format`] for pictures with names of frames that are not numbered as a run numbers them, from 0 and without
-/// gaps: somebody else's, which are not to be written over.
+/// [`Error::Format`] for pictures with names of frames that are not those of a run, numbered from 0 without gaps and no more
+/// than [`mark`] has noted: somebody else's, which are not to be written over.
 pub(crate) fn earlier(folder: &Path) -> Result<u32> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
@@ -28,15 +33,29 @@ pub(crate) fn earlier(folder: &Path) -> Result<u32> {
         numbers.extend(name.to_str().and_then(number));
     }
     numbers.sort_unstable();
-    let gap = (0..).zip(&numbers).find(|(expected, found)| expected != *found);
-    match (gap, numbers.last()) {
-        (Some((missing, _)), Some(last)) => Err(Error::format(
-            folder,
-            format!("{} without {}", name(*last), name(missing)),
-            "no pictures with names of frames, or all those of an earlier run: another --out, or a folder without them",
-        )),
-        _ => Ok(numbers.len() as u32),
+    let Some(last) = numbers.last() else { return Ok(0) };
+    let refused = |found: String| {
+        let expected =
+            "no pictures with names of frames, or those of an earlier run: another --out, or a folder without them";
+        Err(Error::format(folder, found, expected))
+    };
+    if let Some((missing, _)) = (0..).zip(&numbers).find(|(expected, found)| expected != *found) {
+        return refused(format!("{} without {}", name(*last), name(missing)));
     }
+    // A mark that cannot be read is none.
+    let noted: u32 = match fs::read_to_string(folder.join(MARK)).map(|text| text.trim().parse()) {
+        Ok(Ok(noted)) => noted,
+        _ => 0,
+    };
+    if *last >= noted {
+        return refused(format!("{}, which no run is known to have made", name(*last)));
+    }
+    Ok(numbers.len() as u32)
+}
+
+/// Notes in `folder` that a run is about to write `frames` frames there.
+pub(crate) fn mark(folder: &Path, frames: u32) -> Result<()> {
+    write_atomic(folder.join(MARK), |file| writeln!(file, "{frames}"))
 }
 
 /// Removes all of the first `count` frames of `folder` but the one that is first.
@@ -85,6 +104,12 @@ mod tests {
         let message = earlier(folder).unwrap_err().to_string();
         assert!(message.contains("000002.png without 000000.png"), "{message}");
         make("000000.png");
+        let message = earlier(folder).unwrap_err().to_string();
+        assert!(message.contains("000002.png, which no run is known"), "{message}");
+        // One too few, as where somebody has added a picture.
+        mark(folder, 2).unwrap();
+        earlier(folder).unwrap_err();
+        mark(folder, 3).unwrap();
         assert_eq!(earlier(folder).unwrap(), 3);
         make("000004.png");
         let message = earlier(folder).unwrap_err().to_string();

@@ -65,7 +65,11 @@ impl Video {
         let messages = tempfile::tempfile().map_err(|e| Error::io(path, e))?;
         let for_child = messages.try_clone().map_err(|e| Error::io(path, e))?;
         let rate = fps.to_string();
-        let spawned = Command::new("ffmpeg")
+        let mut command = Command::new("ffmpeg");
+        // Ctrl-C is this process's to answer: an encoder that ends before would look like an error of its.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let spawned = command
             // Without the last of them a disk that is full is no error to it.
             .args(["-y", "-nostdin", "-hide_banner", "-loglevel", "error", "-xerror"])
             .args(["-f", "rawvideo", "-pixel_format", "rgb24", "-framerate", &rate])

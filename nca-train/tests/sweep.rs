@@ -208,8 +208,17 @@ fn models_are_trained_from_the_same_files() {
     vgg(&network, 1);
     automaton(2);
     refused(&init);
-    // With nothing left to train any file will do.
-    fs::write(second.result(), result).unwrap();
+    // Where all is trained any file will do, or none.
+    fs::write(second.result(), &result).unwrap();
+    place.run(true).unwrap();
+    fs::remove_file(&network).unwrap();
+    place.run(true).unwrap();
+    fs::remove_file(second.result()).unwrap();
+    let error = place.run(true).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: ", network.display())), "{error}");
+    assert!(!second.result().exists());
+    vgg(&network, 1);
+    automaton(1);
     place.run(true).unwrap();
 
     // Of models of before such records nobody knows.
@@ -284,6 +293,13 @@ fn models_without_the_settings_of_their_sweep_are_told_by_their_own() {
     place.run(true).unwrap();
     assert_eq!(fs::read(&settings).unwrap(), text);
     assert_eq!(fs::read(place.model().result()).unwrap(), result);
+
+    // One that failed before it had settings is made anew.
+    fs::remove_file(&settings).unwrap();
+    let failed = String::from_utf8(result).unwrap().replace("\"ok\"", "\"failed\"");
+    fs::write(place.model().result(), failed).unwrap();
+    fs::remove_file(place.model().config()).unwrap();
+    assert_eq!(place.run(true).unwrap().records[0].status, Status::Ok);
 }
 
 #[test]
@@ -297,6 +313,25 @@ fn a_result_that_cannot_be_read_is_not_written_over() {
         "{error}"
     );
     assert_eq!(fs::read_to_string(place.model().result()).unwrap(), "{");
+}
+
+/// Writes a file that nobody has touched for hours.
+fn old(path: &Path) {
+    fs::write(path, "old").unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(7200))
+        .unwrap();
+}
+
+/// Before a sweep has begun there, nothing in its directory is its own.
+#[test]
+fn a_sweep_that_begins_removes_nothing() {
+    let place = Place::new();
+    fs::create_dir(place.out()).unwrap();
+    let path = place.out().join(".a1B2c3.tmp");
+    old(&path);
+    place.run(false).unwrap();
+    assert!(path.exists());
 }
 
 #[test]
@@ -316,7 +351,10 @@ fn what_a_killed_run_was_writing_is_removed() {
     for path in &left {
         fs::write(path, "whole").unwrap();
     }
+    let older = place.out().join(".older1.tmp");
+    old(&older);
     place.run(true).unwrap();
+    assert!(!older.exists());
     for path in &left {
         assert!(path.exists(), "{}", path.display());
     }

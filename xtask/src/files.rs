@@ -1,6 +1,5 @@
 //! Files that a command will write, looked at before anything is computed.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use nca_core::{Error, Result};
@@ -42,25 +41,6 @@ pub(crate) fn check_outputs(
     Ok(())
 }
 
-/// The right to write into `directory`, which must exist: the lock on its file `lock`, which the system releases when the
-/// value goes or the process ends. An error while another process has it.
-pub(crate) fn claim(directory: &Path, lock: &str) -> Result<File> {
-    let path = directory.join(lock);
-    // For reading, too: file systems of networks may want it.
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(&path).map_err(|e| Error::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::format(
-            directory,
-            "a directory that another process is working on",
-            "one nobody is working on",
-        )),
-        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
-    }
-}
-
 /// Where `path` is, or would be: whatever it is called, one file has one place. `None` if its directory does not exist.
 fn place(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| {
@@ -75,17 +55,6 @@ fn place(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_process_at_a_time() {
-        let directory = tempfile::tempdir().unwrap();
-        let claim = || claim(directory.path(), ".test.lock");
-        let first = claim().unwrap();
-        assert!(claim().unwrap_err().to_string().contains("another process"));
-        drop(first);
-        claim().unwrap();
-        assert!(super::claim(&directory.path().join("none"), ".test.lock").is_err());
-    }
 
     #[test]
     fn nothing_that_is_read_is_written() {

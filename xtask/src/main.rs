@@ -6,6 +6,7 @@ mod files;
 mod flags;
 mod interrupt;
 mod list;
+mod lock;
 mod model;
 mod output;
 mod progress;

@@ -167,7 +167,7 @@ fn explanation(found: &Correlation) -> String {
     match found.remark {
         Some(Remark::NothingMoves) => "No correlation: of no model is Ψ above its motion floor.".to_owned(),
         Some(Remark::NoVariation) => "No correlation: Ψ, or the architecture, is the same in all models.".to_owned(),
-        _ if found.pearson.is_none() => format!("No correlation: {} tell nothing.", models(found.n)),
+        _ if found.pearson.is_none() => format!("No correlation: too few models ({}).", found.n),
         Some(Remark::TooFewModels) => format!(
             "ρ, r: correlation of Ψ with the quantity below, {}; for an interval there would have to be {FEWEST_MODELS}.",
             models(found.n)

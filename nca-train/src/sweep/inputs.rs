@@ -27,9 +27,12 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Of the files as they are.
-    pub(super) fn of(settings: &SweepSettings) -> Result<Self> {
-        let hash = |path: &Option<PathBuf>| path.as_deref().map(hash_of).transpose();
+    /// Of the files as they are. One that is missing is an error, unless it `may_lack`: where all is trained, none is needed.
+    pub(super) fn of(settings: &SweepSettings, may_lack: bool) -> Result<Self> {
+        let hash = |path: &Option<PathBuf>| match path {
+            Some(path) if path.exists() || !may_lack => hash_of(path).map(Some),
+            _ => Ok(None),
+        };
         Ok(Self {
             vgg_hash: hash(&settings.vgg)?,
             init_hash: hash(&settings.init)?,

@@ -1,12 +1,9 @@
 //! Files that a killed run was in the middle of writing.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-use nca_core::{Error, Result};
-
-use super::model::remove;
 
 /// Files that nobody has written to for so long are no longer being written.
 const OLD: Duration = Duration::from_secs(3600);
@@ -14,27 +11,27 @@ const OLD: Duration = Duration::from_secs(3600);
 /// Removes what [`write_atomic`](nca_core::checkpoint::write_atomic) has left in `directory`, if there is such a directory.
 ///
 /// To be called by who alone writes there; where others may (`shared`), what may still be theirs is left.
-pub(super) fn remove_leftovers(directory: &Path, shared: bool) -> Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|e| Error::io(directory, e))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io(directory, e))?;
+pub(super) fn remove_leftovers(directory: &Path, shared: bool) {
+    // What cannot be removed is in nobody's way.
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
         if !entry.file_name().to_str().is_some_and(is_temporary) {
             continue;
         }
-        // Not one behind a link; one that is gone by now is nothing to remove.
+        // Not one behind a link.
         let Ok(found) = entry.metadata() else { continue };
         let age = found
             .modified()
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if found.is_file() && (!shared || age.is_some_and(|age| age >= OLD)) {
-            remove(&entry.path())?;
+        if found.is_file()
+            && (!shared || age.is_some_and(|age| age >= OLD))
+            && let Err(error) = fs::remove_file(entry.path())
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!("{}: {error}", entry.path().display());
         }
     }
-    Ok(())
 }
 
 /// Whether a file that is being written has such a name: `.` and six letters and digits and `.tmp`.
@@ -97,12 +94,12 @@ mod tests {
             .unwrap();
         older.set_modified(SystemTime::now() - 2 * OLD).unwrap();
         let mut left = names();
-        remove_leftovers(place.path(), true).unwrap();
+        remove_leftovers(place.path(), true);
         left.remove(".older1.tmp");
         assert_eq!(names(), left);
-        remove_leftovers(place.path(), false).unwrap();
+        remove_leftovers(place.path(), false);
         left.remove(".a1B2c3.tmp");
         assert_eq!(names(), left);
-        remove_leftovers(&place.path().join("nowhere"), false).unwrap();
+        remove_leftovers(&place.path().join("nowhere"), false);
     }
 }

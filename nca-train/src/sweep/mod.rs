@@ -10,6 +10,7 @@ mod claim;
 mod differences;
 mod estimate;
 mod inputs;
+mod jobs;
 mod leftovers;
 mod model;
 mod orphans;

@@ -107,7 +107,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         remove(&self.directory.result())?;
         let spec = self.spec;
         // They are read again for every model.
-        Inputs::of(self.settings)?.refuse_other(self.settings, self.inputs, "this sweep began")?;
+        Inputs::of(self.settings, false)?.refuse_other(self.settings, self.inputs, "this sweep began")?;
         let nca = self.settings.initial(spec.channels, spec.hidden, spec.seed)?;
         // The very text that a checkpoint must have been made under.
         let config = config_text(

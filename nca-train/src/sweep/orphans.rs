@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nca_core::{Error, Result};
@@ -12,7 +13,7 @@ use super::model::{STATE_FILE, config_text};
 use super::runner::SETTINGS_FILE;
 use super::settings::{ModelSpec, SweepSettings};
 use crate::report::layout::{self, ModelDir};
-use crate::report::read_result;
+use crate::report::{ModelRecord, Status, read_result};
 use crate::texture::Texture;
 
 /// Whether there are models in `directory`, which has no `sweep.json`.
@@ -63,16 +64,19 @@ pub(super) fn has_models(
         let Some(spec) = own.get(&path) else {
             return refused(&path, "another sweep's model".to_owned());
         };
-        let found = match fs::read_to_string(model.config()) {
-            Ok(found) => found,
+        let record = read_result(model.result()).ok().map(|result| result.record);
+        match fs::read_to_string(model.config()) {
+            Ok(found) => {
+                if let Some(differences) = changed(&found, &config(&model.config(), spec)?) {
+                    return refused(&model.config(), differences);
+                }
+            }
+            // One that failed before it was begun is made anew in any case.
+            Err(error) if error.kind() == ErrorKind::NotFound && failed(record.as_ref()) => {}
             Err(error) => return refused(&model.config(), format!("nothing that can be read ({error})")),
-        };
-        if let Some(differences) = changed(&found, &config(&model.config(), spec)?) {
-            return refused(&model.config(), differences);
         }
         // Of a model that is not finished, nobody wrote down where it was trained.
-        if let Ok(result) = read_result(model.result()) {
-            let record = result.record;
+        if let Some(record) = record {
             let made = (record.backend.as_str(), record.precision);
             if made != (settings.backend.as_str(), settings.precision.to_string()) {
                 let found = format!("a model made by {} in {}", made.0, made.1);
@@ -81,6 +85,10 @@ pub(super) fn has_models(
         }
     }
     Ok(any)
+}
+
+fn failed(record: Option<&ModelRecord>) -> bool {
+    record.is_some_and(|record| record.status == Status::Failed)
 }
 
 /// Folders two below that of the models.

@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nca_core::backend::Backend;
@@ -15,8 +13,9 @@ use super::claim::Claim;
 use super::differences::differences;
 use super::estimate::Estimate;
 use super::inputs::{Inputs, flow_name};
+use super::jobs::make_models;
 use super::leftovers::remove_leftovers;
-use super::model::{ModelRun, STATE_FILE, json, remove, save_png, write_text};
+use super::model::{STATE_FILE, json, remove, save_png, write_text};
 use super::orphans::has_models;
 use super::plan::Plan;
 use super::settings::{ModelSpec, SWEEP_FORMAT, Shard, SweepSettings};
@@ -120,13 +119,13 @@ impl SweepOutcome {
 /// A sweep ready to run.
 #[derive(Debug)]
 pub struct Sweep {
-    settings: SweepSettings,
+    pub(super) settings: SweepSettings,
     directory: PathBuf,
     shard: Option<Shard>,
-    checkpoint_every: Duration,
-    textures: Vec<Texture>,
-    inputs: Inputs,
-    flow: FlowChoice,
+    pub(super) checkpoint_every: Duration,
+    pub(super) textures: Vec<Texture>,
+    pub(super) inputs: Inputs,
+    pub(super) flow: FlowChoice,
     /// Held while this value lives: two processes must not work on the same models.
     _claim: Claim,
 }
@@ -156,7 +155,7 @@ impl Sweep {
         {
             settings.initial(spec.channels, spec.hidden, spec.seed)?;
         }
-        let inputs = Inputs::of(&settings)?;
+        let inputs = Inputs::of(&settings, resume || shard.is_some())?;
         let textures = load_textures(&settings)?;
         let has_begun = || {
             let begun = Self::has_settings(directory, &settings)?
@@ -174,22 +173,24 @@ impl Sweep {
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
         let claim = Claim::new(directory, shard)?;
         // Another process may have begun in the meantime.
-        claim.alone(|| {
-            has_begun()?;
+        let begun = claim.alone(|| {
+            let begun = has_begun()?;
             let path = directory.join(SETTINGS_FILE);
             if !path.exists() {
                 write_text(&path, &json(&path, &settings)?)?;
             }
-            Ok(())
+            Ok(begun)
         })?;
-        // Reports are written here, too.
-        for shared in [directory.to_owned(), layout::plots_dir(directory)] {
-            remove_leftovers(&shared, true)?;
+        // Reports are written here, too, and of a directory that is no sweep's yet all is somebody else's.
+        if begun {
+            for shared in [directory.to_owned(), layout::plots_dir(directory)] {
+                remove_leftovers(&shared, true);
+            }
         }
         for texture in &textures {
             let folder = layout::models_dir(directory).join(&texture.name);
             fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-            remove_leftovers(&folder, shard.is_some())?;
+            remove_leftovers(&folder, shard.is_some());
             let path = layout::target(directory, &texture.name);
             match Texture::read(&path) {
                 Ok(before) => refuse_other_picture(&path, &before, texture)?,
@@ -261,7 +262,7 @@ impl Sweep {
     }
 
     /// The network that training follows, if the objective asks for motion.
-    fn network(&self) -> Result<Option<&SpyNetWeights>> {
+    pub(super) fn network(&self) -> Result<Option<&SpyNetWeights>> {
         let motion = self.settings.train.objective.motion();
         motion.map(|_| self.flow.network()).transpose()
     }
@@ -309,7 +310,7 @@ impl Sweep {
         }
     }
 
-    fn directory_of(&self, spec: &ModelSpec) -> ModelDir {
+    pub(super) fn directory_of(&self, spec: &ModelSpec) -> ModelDir {
         let texture = &self.textures[spec.texture].name;
         ModelDir::of(&self.directory, texture, spec.channels, spec.hidden, spec.seed)
     }
@@ -343,7 +344,7 @@ impl Sweep {
         let mut left = Vec::new();
         for spec in &models {
             let directory = self.directory_of(spec);
-            remove_leftovers(directory.path(), false)?;
+            remove_leftovers(directory.path(), false);
             let Some(record) = finished(&directory)? else {
                 left.push(spec);
                 continue;
@@ -353,6 +354,8 @@ impl Sweep {
             records.push(record);
         }
         if !left.is_empty() {
+            // What is missing now is missed.
+            Inputs::of(&self.settings, false)?;
             self.refuse_other_files(&flow_name(&self.flow))?;
         }
         let plan = Plan::new(&self.settings, self.estimate(first, &left)?.as_ref(), &left);
@@ -366,31 +369,7 @@ impl Sweep {
                 directory: &self.directory,
             },
         );
-        let work = Work {
-            sweep: self,
-            left: &left,
-            next: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
-            shared: Mutex::new(Shared {
-                plan,
-                observe,
-                records: vec![None; left.len()],
-                error: None,
-            }),
-        };
-        std::thread::scope(|scope| {
-            for (job, backend) in backends.iter().enumerate().take(left.len()) {
-                let work = &work;
-                scope.spawn(move || work.run(job, backend));
-            }
-        });
-        let Shared {
-            records: new, error, ..
-        } = work.shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = error {
-            return Err(error);
-        }
-        records.extend(new.into_iter().flatten());
+        records.extend(make_models(self, &left, plan, backends, observe)?);
         if self.shard.is_some() {
             return Ok(SweepOutcome {
                 directory: self.directory.clone(),
@@ -399,106 +378,6 @@ impl Sweep {
             });
         }
         SweepOutcome::merge(&self.directory)
-    }
-}
-
-/// The models that are left, and the jobs that make them.
-struct Work<'a> {
-    sweep: &'a Sweep,
-    left: &'a [&'a ModelSpec],
-    /// The first model that no job has taken.
-    next: AtomicUsize,
-    /// Set when the sweep is to end.
-    stop: AtomicBool,
-    shared: Mutex<Shared<'a>>,
-}
-
-/// What the jobs tell.
-struct Shared<'a> {
-    plan: Plan,
-    observe: &'a mut (dyn FnMut(usize, Event<'_>) + Send),
-    /// Of the models left, by index.
-    records: Vec<Option<ModelRecord>>,
-    /// What ends the sweep.
-    error: Option<Error>,
-}
-
-impl<'a> Work<'a> {
-    fn shared(&self) -> MutexGuard<'_, Shared<'a>> {
-        // Who panicked has not left anything half done that others read.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes one model after another on `backend`.
-    fn run<B: Backend<Elem = f32>>(&self, job: usize, backend: &B) {
-        if let Err(error) = self.make_models(job, backend) {
-            self.stop.store(true, Ordering::Relaxed);
-            // The others' errors follow from the first.
-            self.shared().error.get_or_insert(error);
-        }
-    }
-
-    fn make_models<B: Backend<Elem = f32>>(&self, job: usize, backend: &B) -> Result<()> {
-        let sweep = self.sweep;
-        let flow = match sweep.flow.estimator(backend) {
-            Ok(flow) => flow,
-            // A device without room for one job more has fewer.
-            Err(error @ Error::Device { .. }) if job > 0 => {
-                tracing::warn!("one model less at a time: {error}");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        while !self.stop.load(Ordering::Relaxed) {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(&spec) = self.left.get(index) else {
-                break;
-            };
-            let run = ModelRun {
-                backend,
-                settings: &sweep.settings,
-                spec,
-                texture: &sweep.textures[spec.texture],
-                inputs: &sweep.inputs,
-                flow: flow.as_ref(),
-                network: sweep.network()?,
-                directory: sweep.directory_of(spec),
-                checkpoint_every: sweep.checkpoint_every,
-                stop: &self.stop,
-            };
-            let mut observe = |event: Event<'_>| {
-                let mut shared = self.shared();
-                if let Event::Trained { iteration, .. } = &event {
-                    let part = |iterations: u64| iterations as f64 / sweep.settings.train.iterations as f64;
-                    let before = iteration.iteration;
-                    shared.plan.advance(index, part(before), part(before + 1));
-                }
-                (shared.observe)(job, event);
-            };
-            let record = match run.run(&mut observe) {
-                Ok(Some(record)) => record,
-                Ok(None) => break,
-                // A disk that is full or gone will not serve the next model either, nor will a device.
-                Err(error @ (Error::Io { .. } | Error::Lost { .. })) => return Err(error),
-                Err(error) => {
-                    observe(Event::Failed {
-                        label: &run.label(),
-                        reason: error.to_string(),
-                    });
-                    run.fail(&error)?
-                }
-            };
-            let mut shared = self.shared();
-            shared.plan.advance(index, 1.0, 1.0);
-            let remaining = shared.plan.remaining();
-            let event = Event::Finished {
-                record: &record,
-                remaining,
-            };
-            (shared.observe)(job, event);
-            shared.records[index] = Some(record);
-        }
-        Ok(())
     }
 }
 

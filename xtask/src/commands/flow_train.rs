@@ -12,7 +12,7 @@ use spynet::synth::{Raster, SynthSettings};
 use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOptions, train};
 
 use crate::backend::{BackendArgs, Job};
-use crate::files::claim;
+use crate::lock::claim;
 use crate::output::print_line;
 use crate::progress::bar_style;
 

@@ -327,13 +327,18 @@ impl Cell {
         let above: Vec<bool> = records.filter_map(ModelRecord::above_floor).collect();
         let strength = cell.strength();
         // Of several textures the strongest mover, by preference one that can be run.
-        let rank = |data: &ModelData| (data.weights.is_some(), data.psi.unwrap_or(f64::NEG_INFINITY));
+        // Of those that cannot, one of which is true what the cell says.
+        let status = cell.status();
+        let rank = |data: &ModelData| {
+            let runs = (data.weights.is_some(), data.status == status);
+            (runs, data.psi.unwrap_or(f64::NEG_INFINITY))
+        };
         let best = models.max_by(|(_, a), (_, b)| {
             let (a, b) = (rank(a), rank(b));
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
         Self {
-            status: cell.status(),
+            status,
             psi: strength.map(|s| s.psi),
             psi_se: strength.and_then(|s| s.psi_se),
             measured: cell.measured,
