@@ -73,21 +73,21 @@ fn once_says_all_there_is_and_skips_what_is_torn() {
     write(begun(directory, 6, 32).result(), &result(6, 32, "diverged", None));
     write(begun(directory, 6, 64).result(), &result(6, 64, "failed", None));
     write(begun(directory, 8, 16).metrics(), &format!("{ROW}{{\"iteration\":3"));
-    // Half a result and half a log: begun, and no more is known.
-    let torn = begun(directory, 8, 32);
-    write(torn.result(), &result(8, 32, "ok", Some(0.5))[..60]);
-    write(torn.metrics(), "{\"itera\nnonsense\n");
+    // Half a log: begun, and no more is known. Half a result: done, and no more is known.
+    write(begun(directory, 8, 32).metrics(), "{\"itera\nnonsense\n");
+    write(begun(directory, 12, 64).result(), &result(12, 64, "ok", Some(0.5))[..60]);
     fs::create_dir_all(ModelDir::of(directory, "chequered", 8, 64, 0).path()).expect("a directory");
 
     let text = once(directory);
-    let overview = "3 of 9 models done: 1 ok, 1 diverged, 1 failed; 2 begun, 4 waiting; about ";
+    let overview =
+        "4 of 9 models done: 1 ok, 1 diverged, 1 failed, 1 with a damaged result; 2 begun, 3 waiting; about ";
     assert!(text.contains(overview), "{text}");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
         vec!["C\\D", "16", "32", "64"],
         vec!["6", "0.375*", "×", "!"],
         vec!["8", "25%", "0%", "·"],
-        vec!["12", "·", "·", "·"],
+        vec!["12", "·", "·", "?"],
     ] {
         assert!(rows.contains(&row), "no {row:?} in\n{text}");
     }

@@ -49,6 +49,8 @@ pub enum Stage {
     Begun(Vec<MetricRow>),
     /// Done: trained and measured, diverged or failed.
     Done(Box<ModelRecord>),
+    /// Done, but its result is damaged, which a sweep does not write over.
+    Unreadable,
 }
 
 /// How many models are at which stage.
@@ -60,6 +62,8 @@ pub struct Tally {
     pub diverged: usize,
     /// Could not be run to their end.
     pub failed: usize,
+    /// Done with a result that cannot be read.
+    pub unreadable: usize,
     /// Begun.
     pub begun: usize,
     /// Not begun.
@@ -70,15 +74,15 @@ impl Tally {
     /// Models of which nothing more is to come.
     #[must_use]
     pub fn done(self) -> usize {
-        self.ok + self.diverged + self.failed
+        self.ok + self.diverged + self.failed + self.unreadable
     }
 }
 
 impl Snapshot {
     /// Reads what there is in the sweep directory `dir`.
     ///
-    /// Files of models that are missing or damaged, perhaps because they are being written, count as
-    /// not there; only a directory without readable settings is an error.
+    /// Files of models that are missing or damaged count as not there, but for damaged results; only a directory without
+    /// readable settings is an error.
     pub fn read(dir: &Path) -> Result<Self> {
         let Some(settings) = Sweep::settings_of(dir)? else {
             return Err(Error::format(
@@ -121,6 +125,7 @@ impl Snapshot {
             let count = match &model.stage {
                 Stage::Waiting => &mut tally.waiting,
                 Stage::Begun(_) => &mut tally.begun,
+                Stage::Unreadable => &mut tally.unreadable,
                 Stage::Done(record) => match record.status {
                     Status::Ok => &mut tally.ok,
                     Status::Diverged => &mut tally.diverged,
@@ -156,6 +161,7 @@ impl Snapshot {
                 }
                 Stage::Begun(rows) => left += work * (1.0 - self.share(rows)),
                 Stage::Waiting => left += work,
+                Stage::Unreadable => {}
             }
         }
         if left == 0.0 {
@@ -174,8 +180,10 @@ impl Snapshot {
 
 impl Stage {
     fn of(files: &ModelDir) -> Self {
-        if let Ok(result) = read_result(files.result()) {
-            return Self::Done(Box::new(result.record));
+        match read_result(files.result()) {
+            Ok(result) => return Self::Done(Box::new(result.record)),
+            Err(Error::Format { .. }) => return Self::Unreadable,
+            Err(_) => {}
         }
         if !files.config().exists() {
             return Self::Waiting;

@@ -25,6 +25,7 @@ pub(super) enum Cell {
     Waiting,
     Diverged,
     Failed,
+    Unreadable,
 }
 
 impl Cell {
@@ -40,7 +41,7 @@ impl Cell {
         }
         let begun = stages.iter().filter_map(|stage| match stage {
             Stage::Begun(rows) => Some(snapshot.share(rows)),
-            Stage::Done(_) | Stage::Waiting => None,
+            Stage::Done(_) | Stage::Unreadable | Stage::Waiting => None,
         });
         if let Some(share) = begun.reduce(f64::max) {
             return Self::Begun(share);
@@ -50,7 +51,9 @@ impl Cell {
                 .iter()
                 .any(|s| matches!(s, Stage::Done(record) if record.status == status))
         };
-        if ended(Status::Failed) {
+        if stages.contains(&&Stage::Unreadable) {
+            Self::Unreadable
+        } else if ended(Status::Failed) {
             Self::Failed
         } else if ended(Status::Diverged) {
             Self::Diverged
@@ -69,6 +72,7 @@ impl Cell {
             Self::Waiting => "·".to_owned(),
             Self::Diverged => "×".to_owned(),
             Self::Failed => "!".to_owned(),
+            Self::Unreadable => "?".to_owned(),
         };
         let mark = match self {
             Self::Psi { still: true, .. } => STILL,
@@ -82,7 +86,7 @@ impl Cell {
 fn measured(stage: &Stage) -> Option<(f64, bool)> {
     match stage {
         Stage::Done(record) => Some((record.measured_psi()?, record.above_floor() == Some(false))),
-        Stage::Begun(_) | Stage::Waiting => None,
+        Stage::Begun(_) | Stage::Unreadable | Stage::Waiting => None,
     }
 }
 
@@ -177,8 +181,12 @@ pub(super) fn overview(snapshot: &Snapshot) -> String {
         Some(time) => format!("; about {} of training left for one process", HumanDuration(time)),
         None => "; time left unknown before the first model is done".to_owned(),
     };
+    let unreadable = match tally.unreadable {
+        0 => String::new(),
+        count => format!(", {count} with a damaged result"),
+    };
     format!(
-        "{who}{} of {} models done: {} ok, {} diverged, {} failed; {} begun, {} waiting{left}",
+        "{who}{} of {} models done: {} ok, {} diverged, {} failed{unreadable}; {} begun, {} waiting{left}",
         tally.done(),
         snapshot.models.len(),
         tally.ok,

@@ -93,7 +93,7 @@ impl View {
         let keys_text = match &self.trouble {
             Some(trouble) => Line::styled(trouble.as_str(), Style::new().fg(Color::Red)),
             None => Line::styled(
-                "q quits   Tab next texture   arrows scroll   · waiting   n% in training   × diverged   ! failed",
+                "q quits   Tab next texture   arrows scroll   · waiting   n% in training   × diverged   ! failed   ? damaged",
                 Style::new().add_modifier(Modifier::DIM),
             ),
         };
@@ -108,7 +108,7 @@ impl View {
             .map(|model| match &model.stage {
                 Stage::Waiting => 0.0,
                 Stage::Begun(rows) => self.snapshot.share(rows),
-                Stage::Done(_) => 1.0,
+                Stage::Done(_) | Stage::Unreadable => 1.0,
             })
             .sum();
         let ratio = share / self.snapshot.models.len().max(1) as f64;
@@ -152,7 +152,7 @@ impl View {
             }
             Cell::Begun(_) => Style::new().fg(Color::Cyan),
             Cell::Waiting => Style::new().add_modifier(Modifier::DIM),
-            Cell::Diverged | Cell::Failed => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+            Cell::Diverged | Cell::Failed | Cell::Unreadable => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
         }
     }
 
