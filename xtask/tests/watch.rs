@@ -75,7 +75,10 @@ fn once_says_all_there_is_and_skips_what_is_torn() {
     write(begun(directory, 8, 16).metrics(), &format!("{ROW}{{\"iteration\":3"));
     // Half a log: begun, and no more is known. Half a result: done, and no more is known.
     write(begun(directory, 8, 32).metrics(), "{\"itera\nnonsense\n");
-    write(begun(directory, 12, 64).result(), &result(12, 64, "ok", Some(0.5))[..60]);
+    write(
+        begun(directory, 12, 64).result(),
+        &result(12, 64, "ok", Some(0.5))[..60],
+    );
     fs::create_dir_all(ModelDir::of(directory, "chequered", 8, 64, 0).path()).expect("a directory");
 
     let text = once(directory);

@@ -54,8 +54,8 @@ pub(crate) struct TrainingArgs {
     /// Factor of the loss on states beyond ±1
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
     pub(crate) overflow_weight: Option<f64>,
-    /// MiB of states, activations and frames of motion kept for the backward pass; what does not fit is
-    /// recomputed
+    /// MiB of states, activations and frames of motion kept for the backward pass; states and activations
+    /// that do not fit are recomputed
     #[arg(long, value_name = "MIB", help_heading = TRAINING)]
     pub(crate) memory_budget: Option<usize>,
     /// Frame pairs of the final measurement of Ψ: N + 1 frames

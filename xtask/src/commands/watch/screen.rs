@@ -152,7 +152,9 @@ impl View {
             }
             Cell::Begun(_) => Style::new().fg(Color::Cyan),
             Cell::Waiting => Style::new().add_modifier(Modifier::DIM),
-            Cell::Diverged | Cell::Failed | Cell::Unreadable => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+            Cell::Diverged | Cell::Failed | Cell::Unreadable => {
+                Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)
+            }
         }
     }
 
