@@ -47,7 +47,8 @@ pub(crate) struct FlowTrainArgs {
     /// Adam's learning rates, as a multiple of the budget's
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     learning_rate: f64,
-    /// Train only the N coarsest levels; those above become copies
+    /// Train only the N coarsest levels; those above become copies, with --from only once a level has
+    /// started from the one below
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     levels: Option<u8>,
     /// Pictures of each built-in exemplar among the textures of the scenes
