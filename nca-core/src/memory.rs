@@ -116,8 +116,8 @@ mod tests {
     fn what_is_free_is_not_refused() {
         if let Some(free) = free_memory() {
             assert!(free > 1 << 20, "{free} bytes free");
-            check_memory::<u8>("cpu", usize::try_from(free / 2).unwrap()).unwrap();
-            let error = check_memory::<u8>("cpu", usize::try_from(free).unwrap().saturating_mul(2)).unwrap_err();
+            check_memory::<u8>("cpu", usize::try_from(free / 8).unwrap()).unwrap();
+            let error = check_memory::<u8>("cpu", usize::try_from(free).unwrap().saturating_mul(8)).unwrap_err();
             assert!(error.to_string().contains(" MiB are free; smaller"), "{error}");
         }
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod animation;
+pub mod digest;
 pub mod distance;
 pub mod exemplar;
 mod frames;

@@ -112,3 +112,23 @@ impl<T> Shared<T> {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was refused is as good as new for less.
+    #[test]
+    fn memory_that_is_refused_does_not_spoil_the_rest() {
+        let arenas = Arenas::new(2);
+        let call = |len: usize| arenas.with_call(|carver| carver.take::<f32>(len), |piece| !piece.is_null());
+        assert!(call(100).unwrap());
+        for len in [1 << 44, 1 << 50] {
+            let refused = call(len).unwrap_err().to_string();
+            assert!(refused.contains("out of memory"), "{refused}");
+            arenas.reserve_threads(|carver| carver.take::<f32>(len)).unwrap_err();
+            assert!(call(200).unwrap());
+            arenas.reserve_threads(|carver| carver.take::<f32>(200)).unwrap();
+        }
+    }
+}

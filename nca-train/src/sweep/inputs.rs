@@ -10,7 +10,7 @@ use spynet::{Classical, FlowChoice, FlowEstimator};
 
 use super::differences::differences;
 use super::settings::SweepSettings;
-use crate::read::hash_of;
+use crate::digest::sha256;
 use crate::report::layout::ModelDir;
 
 /// Hashes of the files that settings name, part of every model's `config.json`.
@@ -26,11 +26,17 @@ pub(super) struct Inputs {
     init_hash: Option<String>,
 }
 
+/// So many digits as the names of flow networks have.
+fn start_of(mut hash: String) -> String {
+    hash.truncate(12);
+    hash
+}
+
 impl Inputs {
     /// Of the files as they are. One that is missing is an error, unless it `may_lack`: where all is trained, none is needed.
     pub(super) fn of(settings: &SweepSettings, may_lack: bool) -> Result<Self> {
         let hash = |path: &Option<PathBuf>| match path {
-            Some(path) if path.exists() || !may_lack => hash_of(path).map(Some),
+            Some(path) if path.exists() || !may_lack => Ok(Some(start_of(sha256(path)?))),
             _ => Ok(None),
         };
         Ok(Self {

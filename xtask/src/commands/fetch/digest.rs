@@ -1,13 +1,10 @@
 //! SHA-256 of files.
 
-use std::fmt::Write;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
 use nca_core::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use nca_train::digest::sha256;
 
 /// Hexadecimal digits of a SHA-256.
 const DIGITS: usize = 64;
@@ -42,29 +39,6 @@ impl FromStr for Digest {
             Err(format!("expected {DIGITS} hexadecimal digits"))
         }
     }
-}
-
-/// SHA-256 of a file's bytes.
-fn sha256(path: &Path) -> Result<String> {
-    let io = |e| Error::io(path, e);
-    let mut file = File::open(path).map_err(io)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let n = file.read(&mut buffer).map_err(io)?;
-        if n == 0 {
-            break;
-        }
-        hash.update(&buffer[..n]);
-    }
-    Ok(hash
-        .finalize()
-        .iter()
-        .fold(String::with_capacity(DIGITS), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }))
 }
 
 #[cfg(test)]
