@@ -89,3 +89,18 @@ impl fmt::Debug for Buffer {
 /// An array of 32-bit indices.
 #[derive(Debug)]
 pub struct Indices(pub(super) Vec<u32>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was refused leaves nothing that looks like memory.
+    #[test]
+    fn a_refused_array_is_empty() {
+        let mut buffer = Buffer::zeros(100).unwrap();
+        buffer.reserve(1 << 44).unwrap_err();
+        assert!(buffer.is_empty());
+        buffer.reserve(7).unwrap();
+        assert_eq!(buffer[..], [0.0; 7]);
+    }
+}
