@@ -58,12 +58,12 @@ impl<S: Isa> Active<S> {
         let sample = tile.sample as u32;
         let whole = tile.width == grid_width;
         if whole {
-            mask.draw(sample, tile.y * grid_width, tile.height * grid_width, bytes);
+            mask.draw(s, sample, tile.y * grid_width, tile.height * grid_width, bytes);
         }
         let row_bytes = mask_bytes(tile.width);
         if !whole {
             for (row, bytes) in bytes.chunks_exact_mut(row_bytes).take(tile.height).enumerate() {
-                mask.draw(sample, (tile.y + row) * grid_width + tile.x, tile.width, bytes);
+                mask.draw(s, sample, (tile.y + row) * grid_width + tile.x, tile.width, bytes);
             }
         }
         let bytes = &*bytes;

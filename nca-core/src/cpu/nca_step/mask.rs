@@ -1,5 +1,6 @@
 //! The mask of a run of cells as bits.
 
+use super::super::simd::Words;
 use crate::philox::{M0, M1, Stream, W0, W1, key};
 
 /// Blocks of four cells drawn at a time, side by side in vector lanes.
@@ -26,50 +27,40 @@ impl Mask {
     /// Draws the mask of cells `first..first + count` of `sample`: the bit of cell `first + i` is bit
     /// `first % 4 + i` of `mask`, which holds [`mask_bytes`] bytes.
     #[inline(always)]
-    pub(super) fn draw(&self, sample: u32, first: usize, count: usize, mask: &mut [u8]) {
+    pub(super) fn draw<W: Words>(&self, w: W, sample: u32, first: usize, count: usize, mask: &mut [u8]) {
         let blocks = (first % 4 + count).div_ceil(4);
         let mut block = (first / 4) as u32;
         for bytes in mask.chunks_exact_mut(STRIDE).take(blocks.div_ceil(BLOCKS)) {
-            let bits = if self.threshold > u64::from(u32::MAX) {
-                u32::MAX
-            } else {
-                self.bits(sample, block)
+            let bits = match u32::try_from(self.threshold) {
+                Ok(threshold) => self.bits(w, sample, block, threshold),
+                // At fire rate 1 every word is below it.
+                Err(_) => u32::MAX,
             };
             bytes.copy_from_slice(&bits.to_le_bytes());
             block = block.wrapping_add(BLOCKS as u32);
         }
     }
 
-    /// The bits of [`BLOCKS`] blocks: Philox with a counter in each 64-bit lane, so that a 32-bit
-    /// product needs no shuffle (the high half of a lane is ignored until it is the high word of a
-    /// product).
+    /// The bits of [`BLOCKS`] blocks: Philox with a counter in each 64-bit number, so that a 32-bit product needs no
+    /// shuffle (what is in the high half is ignored until it is the high word of a product).
     #[inline(always)]
-    fn bits(&self, sample: u32, block: u32) -> u32 {
-        const LOW: u64 = 0xffff_ffff;
-        let mut keys = key(self.seed);
-        let mut c0: [u64; BLOCKS] = std::array::from_fn(|i| u64::from(block.wrapping_add(i as u32)));
-        let mut c1 = [u64::from(sample); BLOCKS];
-        let mut c2 = [u64::from(self.step); BLOCKS];
-        let mut c3 = [Stream::Mask as u64; BLOCKS];
+    fn bits<W: Words>(&self, w: W, sample: u32, block: u32, threshold: u32) -> u32 {
+        let (m0, m1) = (w.word(u64::from(M0)), w.word(u64::from(M1)));
+        let [mut k0, mut k1] = key(self.seed);
+        let mut counter = [
+            w.blocks(block),
+            w.word(u64::from(sample)),
+            w.word(u64::from(self.step)),
+            w.word(Stream::Mask as u64),
+        ];
         for _ in 0..10 {
-            let [k0, k1] = keys.map(u64::from);
-            for i in 0..BLOCKS {
-                let p0 = (c0[i] & LOW) * u64::from(M0);
-                let p1 = (c2[i] & LOW) * u64::from(M1);
-                c0[i] = (p1 >> 32) ^ c1[i] ^ k0;
-                c1[i] = p1;
-                c2[i] = (p0 >> 32) ^ c3[i] ^ k1;
-                c3[i] = p0;
-            }
-            keys = [keys[0].wrapping_add(W0), keys[1].wrapping_add(W1)];
+            let [c0, c1, c2, c3] = counter;
+            let (p0, p1) = (w.mul_low(c0, m0), w.mul_low(c2, m1));
+            let keys = [k0, k1].map(|k| w.word(u64::from(k)));
+            counter = [w.high_xor(p1, c1, keys[0]), p1, w.high_xor(p0, c3, keys[1]), p0];
+            (k0, k1) = (k0.wrapping_add(W0), k1.wrapping_add(W1));
         }
-        let mut bits = 0;
-        for i in 0..BLOCKS {
-            for (j, word) in [c0[i], c1[i], c2[i], c3[i]].into_iter().enumerate() {
-                bits |= u32::from(word & LOW < self.threshold) << (4 * i + j);
-            }
-        }
-        bits
+        w.below(counter, threshold)
     }
 }
 
@@ -83,24 +74,41 @@ pub(super) fn bits(mask: &[u8], at: usize, count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Simd;
+    use super::super::super::simd::{Isa, Kernel, dispatch};
     use super::*;
     use crate::philox::{fire_threshold, is_active};
 
+    /// Masks of all kinds of runs, against the definition.
+    struct Check;
+
+    impl Kernel for Check {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Isa>(self, s: S) {
+            for fire_rate in [0.0, 1e-9, 0.1, 0.5, 0.9, 1.0 - 1e-9, 1.0] {
+                let mask = Mask {
+                    seed: 0xfeed_beef_1234,
+                    step: 77,
+                    threshold: fire_threshold(fire_rate),
+                };
+                for (first, count) in [(0, 1), (0, 128), (3, 29), (6, 200), (1021, 33)] {
+                    let mut bytes = vec![0; mask_bytes(count)];
+                    mask.draw(s, 5, first, count, &mut bytes);
+                    for i in 0..count {
+                        let expected = is_active(mask.seed, mask.step, 5, (first + i) as u32, mask.threshold);
+                        assert_eq!(bits(&bytes, first % 4 + i, 1) == 1, expected, "{fire_rate} {first}+{i}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn bits_are_those_of_the_definition() {
-        for fire_rate in [0.0, 0.1, 0.5, 1.0] {
-            let mask = Mask {
-                seed: 0xfeed_beef_1234,
-                step: 77,
-                threshold: fire_threshold(fire_rate),
-            };
-            for (first, count) in [(0, 1), (0, 128), (3, 29), (6, 200), (1021, 33)] {
-                let mut bytes = vec![0; mask_bytes(count)];
-                mask.draw(5, first, count, &mut bytes);
-                for i in 0..count {
-                    let expected = is_active(mask.seed, mask.step, 5, (first + i) as u32, mask.threshold);
-                    assert_eq!(bits(&bytes, first % 4 + i, 1) == 1, expected, "{fire_rate} {first}+{i}");
-                }
+        for simd in Simd::ALL.into_iter().filter(|simd| simd.available()) {
+            for width in [1, 4, 8, 16] {
+                dispatch(simd, width, Check);
             }
         }
     }

@@ -14,15 +14,17 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::Avx512;
 pub(super) use portable::Wide;
+pub(super) use words::Words;
 
 use super::Simd;
 
 /// An instruction set: a vector of [`Isa::LANES`] f32 and the register tile that suits it.
-pub(super) trait Isa: Copy {
+pub(super) trait Isa: Words {
     /// A vector.
     type V: Copy;
     /// A subset of the lanes.
