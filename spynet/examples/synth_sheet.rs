@@ -1,8 +1,8 @@
 //! Draws a sheet of synthetic pairs: first frame, second frame, true flow (colour wheel), and the
 //! first frame where the second shows it too (red where not).
 //!
-//! `cargo run -p spynet --example synth_sheet -- OUT.png [KIND] [HEIGHT WIDTH] [FIRST_INDEX]`; eight
-//! rows of three pairs of `KIND`, or of all kinds.
+//! `cargo run -p spynet --example synth_sheet -- OUT.png [KIND] [HEIGHT WIDTH] [FIRST_INDEX]
+//! [PHOTOGRAPHIC]`; eight rows of three pairs of `KIND`, or of all kinds.
 
 use std::error::Error;
 
@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut settings = SynthSettings {
         height,
         width,
+        photographic: args.get(5).map_or(Ok(0.0), |v| v.parse())?,
         ..SynthSettings::default()
     };
     if let Some(kind) = kind {

@@ -285,6 +285,52 @@ fn nuisances_do_not_move() {
     assert!((24..40).contains(&changed), "{changed}");
 }
 
+/// Photographic scenes have places with next to nothing to see, in the levels of a file, and still move as they say.
+#[test]
+fn photographic_scenes_fade_out_and_are_rounded() {
+    const SIDE: usize = 64;
+    let settings = |photographic| SynthSettings {
+        height: SIDE,
+        width: SIDE,
+        mix: vec![(Kind::Translation, 1.0)],
+        nuisance: 0.0,
+        photographic,
+        ..SynthSettings::default()
+    };
+    // Share of pixels that differ from their neighbours by less than two levels.
+    let flat = |pair: &FlowPair| {
+        let plane = SIDE * SIDE;
+        let near = |i: usize, j: usize| (pair.first[i] - pair.first[j]).abs() < 1.5 / 255.0;
+        let inner = |p: usize| p % SIDE + 1 < SIDE && p / SIDE + 1 < SIDE;
+        let alike = |p: usize| {
+            (0..3).all(|c| near(c * plane + p, c * plane + p + 1) && near(c * plane + p, c * plane + p + SIDE))
+        };
+        (0..plane).filter(|&p| inner(p) && alike(p)).count() as f64 / plane as f64
+    };
+    let [plain, photographic] = [0.0, 1.0].map(|share| {
+        let synth = Synth::new(settings(share)).unwrap();
+        (0..16).map(|index| synth.pair(8, index)).collect::<Vec<_>>()
+    });
+    let mean = |pairs: &[FlowPair]| pairs.iter().map(flat).sum::<f64>() / pairs.len() as f64;
+    let (before, after) = (mean(&plain), mean(&photographic));
+    assert!(
+        after > before + 0.2,
+        "{before} of the plain ones is flat, {after} of the others"
+    );
+    for pair in &photographic {
+        let whole = |v: &f32| (v * 255.0 - (v * 255.0).round()).abs() < 1e-3;
+        assert!(pair.first.iter().chain(&pair.second).all(whole));
+    }
+    let mut compared = 0;
+    for pair in &photographic {
+        let errors = [warp_error(pair, 0.0, 0.0), warp_error(pair, 0.35, -0.35)];
+        let [Some(error), Some(wrong)] = errors else { continue };
+        compared += 1;
+        assert!(error < 0.7 * wrong, "{error}, half a pixel off {wrong}");
+    }
+    assert!(compared > 12, "{compared} compared");
+}
+
 #[test]
 fn settings_are_refused_by_name() {
     let refuse = |change: &dyn Fn(&mut SynthSettings)| {
@@ -300,6 +346,7 @@ fn settings_are_refused_by_name() {
     assert!(refuse(&|s| s.slowest = 0.0).contains("slowest"));
     assert!(refuse(&|s| s.fastest = 0.5).contains("fastest"));
     assert!(refuse(&|s| s.nuisance = f64::NAN).contains("nuisance"));
+    assert!(refuse(&|s| s.photographic = 1.1).contains("photographic"));
     assert!(
         refuse(&|s| s.rasters = vec![Raster {
             height: 2,
@@ -337,6 +384,7 @@ proptest! {
             width,
             mix: vec![(Kind::ALL[kind], 0.5)],
             fastest: 0.25,
+            photographic: 0.5,
             rasters: vec![raster()],
             ..SynthSettings::default()
         })

@@ -26,6 +26,7 @@ impl Draw<'_> {
             torus,
             rasters: self.rasters,
             extent: width.min(height),
+            photographic: self.settings.photographic,
         };
         let mut layers = Vec::new();
         let background = match kind {

@@ -132,6 +132,9 @@ pub struct SynthSettings {
     /// How often frames differ by more than motion (noise, flicker, brightness, blur, cross-fades):
     /// 0 is never, 1 is often.
     pub nuisance: f64,
+    /// How often scenes are like photographs, 0 (as if there were no such setting) to 1 (always): textures that fade out
+    /// in places, where there is next to nothing to follow, and values rounded to the 256 levels of a file.
+    pub photographic: f64,
     /// Pictures that serve as textures beside the procedural ones.
     pub rasters: Vec<Raster>,
 }
@@ -154,6 +157,7 @@ impl Default for SynthSettings {
             slowest: 0.02,
             fastest: 0.1,
             nuisance: 1.0,
+            photographic: 0.0,
             rasters: Vec::new(),
         }
     }
@@ -188,6 +192,7 @@ impl SynthSettings {
             ("slowest motion", self.slowest, 1e-6, self.fastest * self.width as f64),
             ("fastest motion", self.fastest, 1e-6, 0.25),
             ("nuisance", self.nuisance, 0.0, 1.0),
+            ("photographic scenes", self.photographic, 0.0, 1.0),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(Error::invalid(what, value, format!("{low} to {high}")));
@@ -254,6 +259,7 @@ impl Synth {
             Nuisance::NONE
         };
         let scene = draw.scene(&mut rng, kind, seed);
+        let rounded = self.settings.photographic > 0.0 && rng.uniform() < self.settings.photographic;
 
         let rows: Vec<Vec<Pixel>> = (0..height)
             .into_par_iter()
@@ -278,6 +284,11 @@ impl Synth {
         let mut second = [0, 1, 2].map(|c| plane(&|p| p.second[c])).concat();
         nuisance.apply(&mut first, height, width, 0, seed);
         nuisance.apply(&mut second, height, width, 1, seed);
+        if rounded {
+            for v in first.iter_mut().chain(&mut second) {
+                *v = (*v * 255.0).round() / 255.0;
+            }
+        }
         FlowPair {
             height,
             width,

@@ -20,6 +20,8 @@ pub(super) struct Texture {
     colours: Colours,
     /// Fine noise on top, with its strength.
     detail: Option<(Grid, f32)>,
+    /// Where it fades out, and how far: contrast is `exp(-depth·max(0, (1 + noise)/2))`.
+    fading: Option<(Grid, f32)>,
 }
 
 enum Pattern {
@@ -69,6 +71,8 @@ pub(super) struct Palette<'a> {
     pub(super) rasters: &'a [Vec<Arc<Raster>>],
     /// Size of the image: the coarsest features.
     pub(super) extent: f64,
+    /// Share of textures that fade out in places.
+    pub(super) photographic: f64,
 }
 
 impl Palette<'_> {
@@ -99,10 +103,15 @@ impl Palette<'_> {
             let cell = log_uniform(rng, FINEST, 8.0);
             (self.grid(rng, cell, 1.0), log_uniform(rng, 0.01, 0.12) as f32)
         });
+        let fading = (self.photographic > 0.0 && rng.uniform() < self.photographic).then(|| {
+            let cell = log_uniform(rng, self.extent / 12.0, self.extent / 2.0);
+            (self.grid(rng, cell, 1.0), log_uniform(rng, 1.0, 8.0) as f32)
+        });
         Texture {
             pattern,
             colours,
             detail,
+            fading,
         }
     }
 
@@ -243,6 +252,12 @@ impl Texture {
             let noise = grid.noise(lattice, p);
             for (c, n) in colour.iter_mut().zip(noise) {
                 *c += strength * (0.7 * noise[3] + 0.3 * n);
+            }
+        }
+        if let Some((grid, depth)) = &self.fading {
+            let share = (-depth * (0.5 + 0.5 * grid.noise(lattice, p)[0]).max(0.0)).exp();
+            for (c, base) in colour.iter_mut().zip(self.colours.base) {
+                *c = base + share * (*c - base);
             }
         }
         colour.map(|c| c.clamp(0.0, 1.0))

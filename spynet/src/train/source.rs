@@ -31,6 +31,11 @@ impl SynthSource {
             if scenes.iter().all(|(key, _)| *key != asked(stage)) {
                 let settings = match stage.scenes {
                     Scenes::All => settings.clone(),
+                    Scenes::Photographic => SynthSettings {
+                        photographic: 0.5,
+                        nuisance: 0.5 * settings.nuisance,
+                        ..settings.clone()
+                    },
                     Scenes::Clear => SynthSettings {
                         mix: vec![(Kind::Translation, 2.0), (Kind::Smooth, 1.0)],
                         still: 0.0,

@@ -50,6 +50,11 @@ pub enum Scenes {
     Clear,
     /// Everything.
     All,
+    /// Everything, half of it like photographs ([`SynthSettings::photographic`]), and half as often with noise, flicker
+    /// or brightness that changes.
+    ///
+    /// [`SynthSettings::photographic`]: crate::synth::SynthSettings::photographic
+    Photographic,
 }
 
 impl fmt::Display for Scenes {
@@ -57,6 +62,7 @@ impl fmt::Display for Scenes {
         f.write_str(match self {
             Self::Clear => "clear",
             Self::All => "all",
+            Self::Photographic => "photographic",
         })
     }
 }
