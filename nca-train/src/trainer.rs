@@ -10,6 +10,7 @@ use crate::loss::{AppearanceLoss, MotionLoss};
 use crate::objective::MotionTerm;
 use crate::pool::{Draw, Pool};
 use crate::settings::TrainSettings;
+use crate::train_state::TrainState;
 
 /// What one iteration did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,21 +70,6 @@ pub struct Trainer<'b, B: Backend> {
     scalars: B::Buffer,
     /// Zeros as long as each parameter tensor, where gradients are not normalised.
     zeros: Option<Vec<B::Buffer>>,
-}
-
-/// Everything that must survive a stop, on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainState<T> {
-    /// Iterations done.
-    pub iteration: u64,
-    /// Weights.
-    pub params: Params<Vec<T>>,
-    /// Adam's first moments.
-    pub first_moments: Params<Vec<T>>,
-    /// Adam's second moments.
-    pub second_moments: Params<Vec<T>>,
-    /// Pool, `[P,C,H,W]`.
-    pub pool: Vec<T>,
 }
 
 impl<'b, B: Backend> Trainer<'b, B> {

@@ -217,9 +217,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         if !path.exists() {
             return Ok(());
         }
-        let train = &self.settings.train;
-        let pool_len = train.pool * nca.config.channels * train.size * train.size;
-        let checkpoint = match Checkpoint::load(&path, &nca.config, pool_len, config) {
+        let checkpoint = match Checkpoint::load(&path, &nca.config, &self.settings.train, config) {
             Err(error @ Error::Format { .. }) => {
                 // Nothing can be read from it. Tried again, the model begins anew.
                 let aside = self.damaged_file();

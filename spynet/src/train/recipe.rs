@@ -82,22 +82,26 @@ impl Recipe {
         .up_to(levels)
     }
 
-    /// From trained weights to ones whose levels 3 and 4 have learnt for longer: an hour on two cores.
+    /// From trained weights to ones that have also learnt from scenes like photographs: half an hour on two cores.
     ///
-    /// They are what frames with a side above 128 pixels reach, at most 512. For smaller ones nothing changes.
+    /// All levels but the finest go on from what they are, the coarse ones together, each finer one on its own.
     #[must_use]
-    pub fn fine(seed: u64, start: Start) -> Self {
-        /// Between what counts all pixels alike, which leaves nothing for those that are nearly right, and
-        /// [`REFINED_EXPONENT`], which leaves little for those that are not.
-        const EXPONENT: f64 = 0.7;
+    pub fn photographic(seed: u64, start: Start) -> Self {
+        /// For levels that are right to fractions of a pixel at best: between what counts all pixels alike and
+        /// [`REFINED_EXPONENT`].
+        const FINE_EXPONENT: f64 = 0.7;
         let levels = start.levels();
-        let stages = [(4_000, Stage::level_3()), (6_000, Stage::level_4())];
-        let stages = stages.map(|(iterations, stage)| {
+        let stages = [
+            (5_000, Stage::levels_to_2(3e-4), REFINED_EXPONENT),
+            (3_000, Stage::level_3(), FINE_EXPONENT),
+            (3_500, Stage::level_4(), FINE_EXPONENT),
+        ];
+        let stages = stages.map(|(iterations, stage, exponent)| {
             let stage = Stage {
                 from_below: false,
                 scenes: Scenes::Photographic,
                 reuse: 4,
-                exponent: EXPONENT,
+                exponent,
                 ..stage
             };
             (iterations, stage)
@@ -288,7 +292,7 @@ mod tests {
             Recipe::quick(0),
             Recipe::quick(0).scaled(0.001).up_to(1),
             Recipe::refine(0, given(&Recipe::full(1), "these")),
-            Recipe::fine(0, given(&Recipe::full(1), "these")),
+            Recipe::photographic(0, given(&Recipe::full(1), "these")),
             Recipe::in_rounds(0, given(&Recipe::full(1), "these"), vec![1, 1, 2, 3, 3, 1]).unwrap(),
         ] {
             recipe.validate().unwrap();

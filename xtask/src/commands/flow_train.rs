@@ -34,10 +34,10 @@ pub(crate) struct FlowTrainArgs {
     /// training ended
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// With --from: instead of refining everything, train levels 3 and 4 for longer, which frames with a side above 128
-    /// pixels reach
+    /// With --from: instead of refining everything, go on with levels 0 to 4 on scenes that are like photographs, with places
+    /// where there is next to nothing to see
     #[arg(long, requires = "from", conflicts_with = "rounds")]
-    fine: bool,
+    photographic: bool,
     /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame
     /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', requires = "from")]
@@ -93,7 +93,7 @@ impl FlowTrainArgs {
         let mut recipe = match (&self.from, &self.rounds, self.budget) {
             (None, _, Budget::Quick) => Recipe::quick(self.seed),
             (None, _, Budget::Full) => Recipe::full(self.seed),
-            (Some(path), None, _) if self.fine => Recipe::fine(self.seed, Start::load(path)?),
+            (Some(path), None, _) if self.photographic => Recipe::photographic(self.seed, Start::load(path)?),
             (Some(path), None, _) => Recipe::refine(self.seed, Start::load(path)?),
             (Some(path), Some(rounds), _) => {
                 let recipe = Recipe::in_rounds(self.seed, Start::load(path)?, rounds.clone());
