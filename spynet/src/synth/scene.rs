@@ -149,6 +149,7 @@ mod tests {
                 torus,
                 rasters: &[],
                 extent: 32.0,
+                photographic: 0.0,
             };
             let mut rng = PhiloxRng::new(1, Stream::Test, 0);
             let mut layer = |shape, shift| Layer {

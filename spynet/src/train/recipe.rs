@@ -330,6 +330,16 @@ mod tests {
     }
 
     #[test]
+    fn photographs_come_last() {
+        let recipe = Recipe::photographic(0, given(&Recipe::full(1), "these"));
+        let tops: Vec<usize> = recipe.stages.iter().map(|stage| stage.trained.top()).collect();
+        assert_eq!(tops, [2, 3, 4]);
+        for stage in &recipe.stages {
+            assert!(stage.scenes == Scenes::Photographic && !stage.from_below, "{stage}");
+        }
+    }
+
+    #[test]
     fn rounds_are_for_every_level_and_leave_something_to_train() {
         let start = given(&Recipe::full(1), "these");
         let of = |rounds: &[usize]| Recipe::in_rounds(0, start.clone(), rounds.to_vec());

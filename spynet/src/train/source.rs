@@ -96,3 +96,34 @@ impl ExampleSource for SynthSource {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// About half of the pairs of photographic scenes have the values of files, of others none.
+    #[test]
+    fn scenes_are_what_a_stage_asks_for() {
+        let mut recipe = Recipe::quick(0).up_to(1);
+        recipe.stages.truncate(1);
+        recipe.stages[0].scenes = Scenes::All;
+        recipe.stages.push(Stage {
+            scenes: Scenes::Photographic,
+            ..recipe.stages[0].clone()
+        });
+        let source = SynthSource::new(&recipe, &SynthSettings::default(), &[]).unwrap();
+        let rounded = |stage: &Stage| {
+            let is_rounded = |index: &u64| {
+                let example = source.example(stage, 5, *index).unwrap();
+                example
+                    .first
+                    .iter()
+                    .all(|v| (v * 255.0).fract().min(1.0 - (v * 255.0).fract()) < 1e-3)
+            };
+            (0..40).filter(is_rounded).count()
+        };
+        assert_eq!(rounded(&recipe.stages[0]), 0);
+        let half = rounded(&recipe.stages[1]);
+        assert!((12..=28).contains(&half), "{half}");
+    }
+}
