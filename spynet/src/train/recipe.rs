@@ -126,6 +126,8 @@ impl Recipe {
         stages.retain(|(_, stage)| several(stage));
         for (_, stage) in &mut stages {
             stage.from_below = false;
+            stage.scenes = Scenes::Photographic;
+            stage.reuse = 4;
             stage.exponent = REFINED_EXPONENT;
             stage.learning_rate *= 0.5;
         }
