@@ -27,7 +27,7 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, value_name = "DIR", default_value = "runs/flow")]
     out: PathBuf,
     /// Stages and their iterations: full (an hour or two on two cores; the weights that come with the project
-    /// are made by it, and refined by it with --from) or quick (minutes, to see that everything works)
+    /// began with it, and went on with --from and --photographic) or quick (minutes, to see that everything works)
     #[arg(long, value_enum, default_value = "full")]
     budget: Budget,
     /// Start from the weights of this file, and refine them: fewer stages, that go on where the file's
