@@ -21,6 +21,7 @@ pub(super) struct Active<S: Isa> {
     mask: *mut u8,
     mask_len: usize,
     select: *mut S::Select,
+    packing: *mut S::Packing,
     number: *mut u32,
     /// Groups in a row.
     groups: usize,
@@ -40,6 +41,7 @@ impl<S: Isa> Active<S> {
             mask: carver.take(mask_len),
             mask_len,
             select: carver.take(groups),
+            packing: carver.take(groups),
             number: carver.take(groups),
             groups: 0,
             height: 0,
@@ -85,6 +87,7 @@ impl<S: Isa> Active<S> {
                 // SAFETY: `index` is below the number of groups that `carve` took room for.
                 unsafe {
                     self.select.add(index).write(s.select(lanes));
+                    self.packing.add(index).write(s.packing(lanes, count as usize));
                     self.number.add(index).write(count);
                 }
                 count += lanes.count_ones();
@@ -120,6 +123,20 @@ impl<S: Isa> Active<S> {
         let index = group * self.height + row;
         // SAFETY: the caller's condition; `draw` wrote all groups.
         unsafe { (*self.select.add(index), *self.number.add(index) as usize) }
+    }
+
+    /// How the active lanes of group `group` of `row` are packed, and the number of the first.
+    ///
+    /// # Safety
+    /// As [`Active::group`].
+    #[inline(always)]
+    pub(super) unsafe fn packer(&self, s: S, row: usize, group: usize) -> (S::Packer, usize) {
+        // SAFETY: the caller's condition; `draw` wrote all groups.
+        unsafe {
+            let (lanes, number) = self.group(row, group);
+            let packing = *self.packing.add(group * self.height + row);
+            (s.packer(lanes, packing), number)
+        }
     }
 }
 

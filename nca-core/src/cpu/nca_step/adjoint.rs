@@ -1,10 +1,10 @@
 //! The adjoint of the perception of a tile.
 //!
-//! The gradient with respect to the perception exists at active cells only. It is spread to rows of
-//! the tile in L1, zero elsewhere; every row then gives to the rows above, at and below it. What
-//! falls inside the tile is final; what falls on the ring of cells around it is written aside and
-//! added by [`add_rings`] in the order of the tiles, so that no two threads meet and the sum does
-//! not depend on them.
+//! The gradient with respect to the perception exists at active cells only. Strip by strip it is spread to the cells,
+//! zero elsewhere, and summed up down the columns: three planes in L1 tell what every cell's column gives to the cells
+//! on the left, in the column and on the right. Across, these are three summands a cell. What falls inside the tile is
+//! final; what falls on the ring of cells around it is written aside and added by [`add_rings`] in the order of the
+//! tiles, so that no two threads meet and the sum does not depend on them.
 
 // Vector code on scratch memory.
 #![allow(unsafe_code)]
@@ -14,36 +14,143 @@ use super::super::perceive::neighbour;
 use super::super::simd::{Isa, prefetch};
 use super::Plan;
 use super::active::Active;
-use super::stencil::Stencil;
+use super::stencil::{Form, Stencil, Three};
 use super::tiling::{Tile, Tiling};
 
-/// Scratch of one tile and channel.
-pub(super) struct Spread {
-    /// Gradient of each kernel, rows of `pitch` floats of which column [`MARGIN`] is the tile's first.
+/// A way to bring gradients of all kernels back to the cells, down a strip, row after row.
+pub(super) trait Adjoint<S: Isa>: Copy {
+    /// What is kept of the rows above.
+    type Carry: Copy;
+
+    /// Before the first row.
+    fn start(self, s: S) -> Self::Carry;
+
+    /// Given one more row, whose gradients of kernel `k` lie packed at `g + k·ld`: what the columns give to the row
+    /// above it, left, in the column and right.
+    ///
+    /// # Safety
+    /// `g` must be valid for a vector at each kernel.
+    unsafe fn next(
+        self,
+        s: S,
+        carry: Self::Carry,
+        g: *const f32,
+        ld: usize,
+        lanes: S::Select,
+    ) -> (Three<S>, Self::Carry);
+
+    /// As [`Adjoint::next`], given a row without gradients.
+    fn end(self, s: S, carry: Self::Carry) -> (Three<S>, Self::Carry);
+}
+
+/// Gradients of four kernels, one of each symmetry, at a vector of cells: centre, odd in x, odd in y, even.
+pub(super) type Four<S> = [<S as Isa>::V; 4];
+
+/// Four kernels, one of each symmetry.
+pub(super) trait Symmetric<S: Isa>: Copy {
+    /// Number of each kernel in the model.
+    fn order(self) -> [usize; 4];
+
+    /// What the columns of three rows give to the middle one, left, in the column and right.
+    fn give(self, s: S, rows: [Four<S>; 3]) -> Three<S>;
+}
+
+/// Keeps the rows that [`Symmetric::give`] asks for.
+#[derive(Clone, Copy)]
+struct Window<K>(K);
+
+impl<S: Isa, K: Symmetric<S>> Adjoint<S> for Window<K> {
+    /// The last row but one and the last.
+    type Carry = [Four<S>; 2];
+
+    #[inline(always)]
+    fn start(self, s: S) -> Self::Carry {
+        [[s.splat(0.0); 4]; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn next(
+        self,
+        s: S,
+        [above, here]: Self::Carry,
+        g: *const f32,
+        ld: usize,
+        lanes: S::Select,
+    ) -> (Three<S>, Self::Carry) {
+        // SAFETY: the caller's condition.
+        let below = self
+            .0
+            .order()
+            .map(|kernel| s.expand(unsafe { s.load(g.add(kernel * ld)) }, lanes));
+        (self.0.give(s, [above, here, below]), [here, below])
+    }
+
+    #[inline(always)]
+    fn end(self, s: S, [above, here]: Self::Carry) -> (Three<S>, Self::Carry) {
+        let below = [s.splat(0.0); 4];
+        (self.0.give(s, [above, here, below]), [here, below])
+    }
+}
+
+/// Any kernels: nine multiply-adds each.
+impl<S: Isa> Adjoint<S> for &Stencil {
+    /// What the rows so far give to the last one and to the one below it.
+    type Carry = [Three<S>; 2];
+
+    #[inline(always)]
+    fn start(self, s: S) -> Self::Carry {
+        [[s.splat(0.0); 3]; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn next(
+        self,
+        s: S,
+        [above, here]: Self::Carry,
+        g: *const f32,
+        ld: usize,
+        lanes: S::Select,
+    ) -> (Three<S>, Self::Carry) {
+        let mut rows = [above, here, [s.splat(0.0); 3]];
+        for (k, taps) in self.taps[..self.kernels].iter().enumerate() {
+            // SAFETY: the caller's condition.
+            let g = s.expand(unsafe { s.load(g.add(k * ld)) }, lanes);
+            for (row, weights) in rows.iter_mut().zip(taps) {
+                for (sum, &weight) in row.iter_mut().zip(weights) {
+                    *sum = s.fma(s.splat(weight), g, *sum);
+                }
+            }
+        }
+        let [done, here, below] = rows;
+        (done, [here, below])
+    }
+
+    #[inline(always)]
+    fn end(self, s: S, [above, here]: Self::Carry) -> (Three<S>, Self::Carry) {
+        (above, [here, [s.splat(0.0); 3]])
+    }
+}
+
+/// Scratch of one tile and channel: what the columns give, in rows −1 to `height`.
+pub(super) struct Columns {
+    /// Of each row what goes left, stays and goes right, in `pitch` floats of which [`MARGIN`] is the tile's first column.
     planes: *mut f32,
-    /// Gradient of the state with the ring: rows −1 to `height`, column 0 is the tile's column −1.
-    sums: *mut f32,
     pitch: usize,
-    max_height: usize,
-    kernels: usize,
+    rows: usize,
 }
 
 /// Zeros left of a row; as many floats as a vector may have.
 const MARGIN: usize = 16;
 
-impl Spread {
+impl Columns {
     /// Takes the memory for any tile of `tiling`.
-    pub(super) fn carve(carver: &mut Carver, tiling: &Tiling, kernels: usize) -> Self {
-        // The last vector of sums starts at most at the last column of the ring and reads one column
-        // further right than it writes.
-        let pitch = (MARGIN + tiling.max_width() + 2 * MARGIN + 2).next_multiple_of(16);
-        let max_height = tiling.max_height();
+    pub(super) fn carve(carver: &mut Carver, tiling: &Tiling) -> Self {
+        let pitch = (MARGIN + tiling.max_width() + MARGIN).next_multiple_of(16);
+        let rows = tiling.max_height() + 2;
         Self {
-            planes: carver.take(kernels * max_height * pitch),
-            sums: carver.take((max_height + 2) * pitch),
+            planes: carver.take(3 * rows * pitch),
             pitch,
-            max_height,
-            kernels,
+            rows,
         }
     }
 
@@ -52,7 +159,7 @@ impl Spread {
     pub(super) unsafe fn clear(&mut self, tile: &Tile) {
         // SAFETY: rows and margins as taken by `carve`.
         unsafe {
-            for row in 0..self.kernels * self.max_height {
+            for row in 0..3 * self.rows {
                 let start = self.planes.add(row * self.pitch);
                 start.write_bytes(0, MARGIN);
                 start
@@ -61,6 +168,31 @@ impl Spread {
             }
         }
     }
+
+    /// What goes left, stays and goes right in row `row`, counted from the one above the tile, from the tile's first
+    /// column on.
+    #[inline(always)]
+    unsafe fn row(&self, row: usize) -> [*mut f32; 3] {
+        // SAFETY: the caller's condition: a row of those that `carve` took.
+        [0, 1, 2].map(|plane| unsafe { self.planes.add((3 * row + plane) * self.pitch + MARGIN) })
+    }
+}
+
+/// What the cell, or vector of cells, at column `at` of a row of [`Columns`] gets.
+#[inline(always)]
+unsafe fn get<S: Isa>(s: S, [left, middle, right]: [*mut f32; 3], at: isize) -> S::V {
+    // SAFETY: the caller keeps columns within the margins.
+    unsafe {
+        let sides = s.add(s.load(right.offset(at - 1)), s.load(left.offset(at + 1)));
+        s.add(sides, s.load(middle.offset(at)))
+    }
+}
+
+/// As [`get`], for one cell.
+#[inline(always)]
+unsafe fn get_one([left, middle, right]: [*mut f32; 3], at: isize) -> f32 {
+    // SAFETY: the caller keeps columns within the margins.
+    unsafe { *right.offset(at - 1) + *left.offset(at + 1) + *middle.offset(at) }
 }
 
 /// Floats a tile writes aside for each channel: the row above, the row below (corners included),
@@ -74,149 +206,147 @@ pub(super) fn ring_len(tiling: &Tiling) -> usize {
 /// # Safety
 /// `g_z` must have `K·C` rows of `ld` floats with a column for each active cell; `base` and
 /// `g_x` (which may be the same) be samples `[C,H,W]`; `ring` hold `C · ring_len` floats;
-/// `spread` have been cleared for this tile.
+/// `columns` have been cleared for this tile.
 #[inline(always)]
 pub(super) unsafe fn adjoint_tile<S: Isa>(
     s: S,
     plan: &Plan,
     tile: &Tile,
     active: &Active<S>,
-    spread: &Spread,
+    columns: &Columns,
     g_z: *const f32,
     ld: usize,
     base: *const f32,
     g_x: *mut f32,
     ring: *mut f32,
 ) {
+    // SAFETY: the caller's condition.
+    unsafe {
+        match plan.stencil.form {
+            Form::Sobel(sobel) => {
+                let adjoint = Window(sobel.splat(s));
+                adjoint_by(s, plan, tile, active, columns, g_z, ld, base, g_x, ring, adjoint);
+            }
+            Form::Classic(classic) => {
+                let adjoint = Window(classic.splat(s));
+                adjoint_by(s, plan, tile, active, columns, g_z, ld, base, g_x, ring, adjoint);
+            }
+            Form::Any => adjoint_by(s, plan, tile, active, columns, g_z, ld, base, g_x, ring, &plan.stencil),
+        }
+    }
+}
+
+/// [`adjoint_tile`] with one way to apply the kernels.
+#[inline(always)]
+unsafe fn adjoint_by<S: Isa, A: Adjoint<S>>(
+    s: S,
+    plan: &Plan,
+    tile: &Tile,
+    active: &Active<S>,
+    columns: &Columns,
+    g_z: *const f32,
+    ld: usize,
+    base: *const f32,
+    g_x: *mut f32,
+    ring: *mut f32,
+    adjoint: A,
+) {
     let plane = plan.grid.height * plan.grid.width;
     // SAFETY: the caller's condition.
     unsafe {
         for channel in 0..plan.stencil.channels {
-            for kernel in 0..spread.kernels {
-                let g_z = g_z.add(plan.stencil.row(channel, kernel) * ld);
-                for row in 0..tile.height {
-                    let to = spread
-                        .planes
-                        .add((kernel * spread.max_height + row) * spread.pitch + MARGIN);
-                    for group in (0..active.groups()).rev() {
-                        let (lanes, number) = active.group(row, group);
-                        s.store(to.add(active.column(group)), s.expand(s.load(g_z.add(number)), lanes));
-                    }
-                }
-            }
-            let vectors = (tile.width + 2).div_ceil(S::LANES);
-            for v in 0..vectors {
-                give_strip(s, &plan.stencil, spread, tile.height, v * S::LANES);
+            let g_z = g_z.add(plan.stencil.row(channel, 0) * ld);
+            // From the last strip to the first: see `active`.
+            for strip in (0..active.groups()).rev() {
+                down(s, active, columns, strip, g_z, ld, adjoint);
             }
             let at = channel * plane + tile.y * plan.grid.width + tile.x;
             for row in 0..tile.height {
-                let from = spread.sums.add((row + 1) * spread.pitch + 1);
                 let at = at + row * plan.grid.width;
                 if plan.ahead {
                     prefetch(g_x.wrapping_add(at + plane), tile.width);
                     prefetch(base.wrapping_add(at + plane), tile.width);
                 }
-                add_row(s, from, base.add(at), g_x.add(at), tile.width);
+                add_row(s, columns.row(row + 1), base.add(at), g_x.add(at), tile.width);
             }
-            write_ring(tile, spread, ring.add(channel * ring_len(&plan.backward)));
+            write_ring(s, tile, columns, ring.add(channel * ring_len(&plan.backward)));
         }
     }
 }
 
-/// The sums of a strip, from the row above the tile to the row below it, at the vector of columns `at`
-/// (counted from the tile's column −1): every row gives to the one above it, to itself and to the one
-/// below it.
+/// Fills the columns of a strip, from the row above the tile to the row below it.
 #[inline(always)]
-unsafe fn give_strip<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, height: usize, at: usize) {
-    // SAFETY: the caller keeps the vector within the pitch, and so its neighbours on both sides; the
-    // sums have two rows more than the tile.
+unsafe fn down<S: Isa, A: Adjoint<S>>(
+    s: S,
+    active: &Active<S>,
+    columns: &Columns,
+    strip: usize,
+    g_z: *const f32,
+    ld: usize,
+    adjoint: A,
+) {
+    let (height, column) = (active.height(), active.column(strip));
+    // SAFETY: the columns of the tile have two rows more than it; groups lie within it.
     unsafe {
-        let sums = spread.sums.add(at);
-        // Of the row above and of the row itself what the rows before have given.
-        let mut given = [s.splat(0.0); 2];
-        for row in 0..height {
-            let [above, here, below] = give(s, stencil, spread, row, at);
-            s.store(sums.add(row * spread.pitch), s.add(given[0], above));
-            given = [s.add(given[1], here), below];
-        }
-        for (i, given) in given.into_iter().enumerate() {
-            s.store(sums.add((height + i) * spread.pitch), given);
-        }
-    }
-}
-
-/// What row `row` gives to the row above it, to itself and to the row below it.
-#[inline(always)]
-unsafe fn give<S: Isa>(s: S, stencil: &Stencil, spread: &Spread, row: usize, at: usize) -> [S::V; 3] {
-    // SAFETY: the caller's condition.
-    unsafe {
-        // Column −1 of the tile is one before `MARGIN`.
-        let from = |kernel: usize| {
-            spread
-                .planes
-                .add((kernel * spread.max_height + row) * spread.pitch + MARGIN - 1 + at)
+        let write = |row: usize, given: Three<S>| {
+            for (to, v) in columns.row(row).into_iter().zip(given) {
+                s.store(to.add(column), v);
+            }
         };
-        if let Some(classic) = &stencil.classic {
-            let [centre, x, y, even] = classic.order.map(from);
-            // A kernel seen from the other end is mirrored.
-            let slope = s.sub(s.load(x.sub(1)), s.load(x.add(1)));
-            let (e, sides) = (s.load(even), s.add(s.load(even.sub(1)), s.load(even.add(1))));
-            let mut same = s.mul(s.splat(classic.odd_x[0]), slope);
-            same = s.fma(s.splat(classic.even[0]), sides, same);
-            same = s.fma(s.splat(classic.even[1]), e, same);
-            let corners = s.add(s.load(y.sub(1)), s.load(y.add(1)));
-            let odd = s.mul(s.splat(classic.odd_y[0]), corners);
-            let odd = s.fma(s.splat(classic.odd_y[1]), s.load(y), odd);
-            let mut here = s.mul(s.splat(classic.odd_x[1]), slope);
-            here = s.fma(s.splat(classic.even[2]), sides, here);
-            here = s.fma(s.splat(classic.even[3]), e, here);
-            here = s.fma(s.splat(classic.centre), s.load(centre), here);
-            [s.sub(same, odd), here, s.add(same, odd)]
-        } else {
-            let mut rows = [s.splat(0.0); 3];
-            for (k, taps) in stencil.taps[..stencil.kernels].iter().enumerate() {
-                let from = from(k);
-                let seen = [s.load(from.add(1)), s.load(from), s.load(from.sub(1))];
-                for (sum, weights) in rows.iter_mut().zip(taps) {
-                    for (&weight, &g) in weights.iter().zip(&seen) {
-                        *sum = s.fma(s.splat(weight), g, *sum);
-                    }
-                }
-            }
-            rows
+        let mut carry = adjoint.start(s);
+        for row in 0..height {
+            let (lanes, number) = active.group(row, strip);
+            let given;
+            (given, carry) = adjoint.next(s, carry, g_z.add(number), ld, lanes);
+            write(row, given);
+        }
+        for row in height..height + 2 {
+            let given;
+            (given, carry) = adjoint.end(s, carry);
+            write(row, given);
         }
     }
 }
 
-/// `to = base + sums` over `len` floats.
+/// `to = base + what a row gets`, over `len` cells.
 #[inline(always)]
-unsafe fn add_row<S: Isa>(s: S, sums: *const f32, base: *const f32, to: *mut f32, len: usize) {
+unsafe fn add_row<S: Isa>(s: S, row: [*mut f32; 3], base: *const f32, to: *mut f32, len: usize) {
     let mut i = 0;
     // SAFETY: the caller's condition.
     unsafe {
         while i + S::LANES <= len {
-            s.store(to.add(i), s.add(s.load(base.add(i)), s.load(sums.add(i))));
+            s.store(to.add(i), s.add(s.load(base.add(i)), get(s, row, i as isize)));
             i += S::LANES;
         }
         while i < len {
-            *to.add(i) = *base.add(i) + *sums.add(i);
+            *to.add(i) = *base.add(i) + get_one(row, i as isize);
             i += 1;
         }
     }
 }
 
+/// Writes what falls outside the tile.
 #[inline(always)]
-unsafe fn write_ring(tile: &Tile, spread: &Spread, ring: *mut f32) {
-    let row = tile.width + 2;
+unsafe fn write_ring<S: Isa>(s: S, tile: &Tile, columns: &Columns, ring: *mut f32) {
+    let len = tile.width + 2;
     // SAFETY: the caller's condition.
     unsafe {
-        ring.copy_from_nonoverlapping(spread.sums, row);
-        let bottom = spread.sums.add((tile.height + 1) * spread.pitch);
-        ring.add(row).copy_from_nonoverlapping(bottom, row);
+        for (row, ring) in [(0, ring), (tile.height + 1, ring.add(len))] {
+            let row = columns.row(row);
+            let mut i = 0;
+            while i + S::LANES <= len {
+                s.store(ring.add(i), get(s, row, i as isize - 1));
+                i += S::LANES;
+            }
+            while i < len {
+                *ring.add(i) = get_one(row, i as isize - 1);
+                i += 1;
+            }
+        }
         for y in 0..tile.height {
-            let sums = spread.sums.add((y + 1) * spread.pitch);
-            *ring.add(2 * row + y) = *sums;
-            *ring.add(2 * row + tile.height + y) = *sums.add(tile.width + 1);
+            let row = columns.row(y + 1);
+            *ring.add(2 * len + y) = get_one(row, -1);
+            *ring.add(2 * len + tile.height + y) = get_one(row, tile.width as isize);
         }
     }
 }

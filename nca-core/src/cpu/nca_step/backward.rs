@@ -10,7 +10,7 @@ use super::super::simd::{Isa, Kernel};
 use super::Plan;
 use super::activations::{Activations, load_block};
 use super::active::{Active, leading};
-use super::adjoint::{Spread, adjoint_tile, ring_len};
+use super::adjoint::{Columns, adjoint_tile, ring_len};
 use super::bf16;
 use super::hidden::hidden_block;
 use super::mask::Mask;
@@ -111,7 +111,7 @@ pub(super) struct BackwardGroup<'a> {
 /// Scratch of one tile.
 pub(super) struct Pieces<S: Isa> {
     active: Active<S>,
-    spread: Spread,
+    columns: Columns,
     /// Perception, then its gradient, `[KC, active cells]`.
     z: *mut f32,
     /// Hidden layer, then the gradient before its ReLU, `[D, active cells]`.
@@ -135,7 +135,7 @@ impl<S: Isa> Pieces<S> {
             [plan.stencil.channels, plan.inputs(), plan.hidden].map(OverCells::padded_rows::<S>);
         Self {
             active: Active::carve(carver, tiling),
-            spread: Spread::carve(carver, tiling, plan.stencil.kernels),
+            columns: Columns::carve(carver, tiling),
             z: carver.take(inputs * ld),
             h: carver.take(if plan.bf16.is_some() { 0 } else { hidden * ld }),
             dx: carver.take(if plan.clamped() { channels * ld } else { 0 }),
@@ -238,9 +238,9 @@ unsafe fn backward_tile<S: Isa>(
             }
             (Matrices::Bf16(_), None) => unreachable!("weights and scratch are carved for the plan"),
         }
-        pieces.spread.clear(&tile);
+        pieces.columns.clear(&tile);
         let ring = job.rings.get().add(index * channels * ring_len(&plan.backward));
-        adjoint_tile(s, plan, &tile, active, &pieces.spread, pieces.z, ld, base, g_x, ring);
+        adjoint_tile(s, plan, &tile, active, &pieces.columns, pieces.z, ld, base, g_x, ring);
     }
 }
 
@@ -295,14 +295,15 @@ unsafe fn gather<S: Isa>(s: S, plan: &Plan, tile: &Tile, active: &Active<S>, g: 
         for channel in 0..plan.stencil.channels {
             let g_dx = g_dx.add(channel * ld);
             let at = channel * plan.grid.plane() + tile.y * plan.grid.width + tile.x;
+            let mut rest = s.splat(0.0);
             for group in 0..active.groups() {
                 for row in 0..tile.height {
-                    let (lanes, number) = active.group(row, group);
+                    let (packer, number) = active.packer(s, row, group);
                     let g = s.load(g.add(at + row * plan.grid.width + active.column(group)));
-                    s.store(g_dx.add(number), s.compress(g, lanes));
+                    rest = s.append(packer, g_dx, number, rest, g);
                 }
             }
-            s.store(g_dx.add(active.count), s.splat(0.0));
+            s.finish(g_dx, active.count, rest);
         }
     }
 }

@@ -14,19 +14,21 @@ use super::super::perceive::neighbour;
 use super::super::simd::{Isa, prefetch};
 use super::Plan;
 use super::active::Active;
+use super::classic::Classic;
+use super::sobel::Sobel;
 use super::tiling::Tile;
 use crate::config::{NcaConfig, Padding};
 use crate::perception::{Kernel, Perception};
 
 /// Coefficients `[p, q, m] × [sum, difference, centre]`.
-type Coefficients = [[f32; 3]; 3];
+pub(super) type Coefficients = [[f32; 3]; 3];
 
-const SUM: usize = 0;
-const DIFFERENCE: usize = 1;
-const CENTRE: usize = 2;
-const P: usize = 0;
-const Q: usize = 1;
-const M: usize = 2;
+pub(super) const SUM: usize = 0;
+pub(super) const DIFFERENCE: usize = 1;
+pub(super) const CENTRE: usize = 2;
+pub(super) const P: usize = 0;
+pub(super) const Q: usize = 1;
+pub(super) const M: usize = 2;
 
 /// The kernels of a model, prepared for the vector code.
 #[derive(Clone, Copy, Debug)]
@@ -37,23 +39,18 @@ pub(super) struct Stencil {
     /// Every kernel as it is, for the adjoint.
     pub(super) taps: [[[f32; 3]; 3]; Perception::MAX_KERNELS],
     basis: [Coefficients; Perception::MAX_KERNELS],
-    /// Set if the model has one kernel of each usual symmetry.
-    pub(super) classic: Option<Classic>,
+    pub(super) form: Form,
 }
 
-/// One kernel of each symmetry: the centre alone, odd in x, odd in y, even in both. All presets are
-/// of this form.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Classic {
-    /// Number of each kernel in the model: centre, odd in x, odd in y, even.
-    pub(super) order: [usize; 4],
-    pub(super) centre: f32,
-    /// Weight of the right neighbour in the outer rows and in the middle row.
-    pub(super) odd_x: [f32; 2],
-    /// Weight of the corner and of the centre of the lower row.
-    pub(super) odd_y: [f32; 2],
-    /// Outer rows: corner, centre; middle row: neighbour, centre.
-    pub(super) even: [f32; 4],
+/// How the kernels of a model are applied.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// Those of the paper.
+    Sobel(Sobel),
+    /// One of each usual symmetry: those of all other presets.
+    Classic(Classic),
+    /// Any others, tap by tap.
+    Any,
 }
 
 /// `kernel` in the basis.
@@ -75,13 +72,15 @@ impl Stencil {
             padding: config.padding,
             taps: [[[0.0; 3]; 3]; Perception::MAX_KERNELS],
             basis: [[[0.0; 3]; 3]; Perception::MAX_KERNELS],
-            classic: None,
+            form: Form::Any,
         };
         for (k, kernel) in config.perception.kernels.iter().enumerate() {
             stencil.taps[k] = kernel.map(|row| row.map(|w| w as f32));
             stencil.basis[k] = coefficients(kernel);
         }
-        stencil.classic = Classic::of(&stencil.basis[..stencil.kernels]);
+        if let Some(classic) = Classic::of(&stencil.basis[..stencil.kernels]) {
+            stencil.form = Sobel::of(&classic).map_or(Form::Classic(classic), Form::Sobel);
+        }
         stencil
     }
 
@@ -97,43 +96,8 @@ impl Stencil {
     }
 }
 
-impl Classic {
-    /// The form of these kernels, if it is this one.
-    fn of(basis: &[Coefficients]) -> Option<Self> {
-        /// Non-zero terms allowed for the centre, odd in x, odd in y, even.
-        const TERMS: [&[(usize, usize)]; 4] = [
-            &[(M, CENTRE)],
-            &[(P, DIFFERENCE), (M, DIFFERENCE)],
-            &[(Q, SUM), (Q, CENTRE)],
-            &[(P, SUM), (P, CENTRE), (M, SUM), (M, CENTRE)],
-        ];
-        let fits = |c: &Coefficients, terms: &[(usize, usize)]| {
-            (0..3).all(|row| (0..3).all(|term| c[row][term] == 0.0 || terms.contains(&(row, term))))
-        };
-        if basis.len() != TERMS.len() {
-            return None;
-        }
-        let mut free: Vec<usize> = Vec::with_capacity(TERMS.len());
-        free.extend(0..basis.len());
-        let mut order = [0; 4];
-        // The first set of terms is part of the last one, so the narrowest comes first.
-        for (kernel, terms) in order.iter_mut().zip(TERMS) {
-            let found = free.iter().position(|&k| fits(&basis[k], terms))?;
-            *kernel = free.remove(found);
-        }
-        let [centre, x, y, even] = order.map(|k| basis[k]);
-        Some(Self {
-            order,
-            centre: centre[M][CENTRE],
-            odd_x: [x[P][DIFFERENCE], x[M][DIFFERENCE]],
-            odd_y: [y[Q][SUM], y[Q][CENTRE]],
-            even: [even[P][SUM], even[P][CENTRE], even[M][SUM], even[M][CENTRE]],
-        })
-    }
-}
-
 /// Left neighbours, cells and right neighbours of a vector of cells.
-type Three<S> = [<S as Isa>::V; 3];
+pub(super) type Three<S> = [<S as Isa>::V; 3];
 
 /// The vector at `column` of the row of `width` cells that starts at `row`, and its neighbours. Without
 /// `EDGE` the vector touches neither end of the row.
@@ -198,11 +162,13 @@ pub(super) unsafe fn perceive_tile<S: Isa>(
     channels: Range<usize>,
     z: Panel,
 ) {
-    match plan.stencil.classic {
-        // SAFETY: the caller's condition.
-        Some(classic) => unsafe { perceive_by(s, plan, tile, active, x, zeros, channels, z, classic.splat(s)) },
-        // SAFETY: the caller's condition.
-        None => unsafe { perceive_by(s, plan, tile, active, x, zeros, channels, z, &plan.stencil) },
+    // SAFETY: the caller's condition.
+    unsafe {
+        match plan.stencil.form {
+            Form::Sobel(sobel) => perceive_by(s, plan, tile, active, x, zeros, channels, z, sobel.splat(s)),
+            Form::Classic(classic) => perceive_by(s, plan, tile, active, x, zeros, channels, z, classic.splat(s)),
+            Form::Any => perceive_by(s, plan, tile, active, x, zeros, channels, z, &plan.stencil),
+        }
     }
 }
 
@@ -245,17 +211,18 @@ unsafe fn perceive_by<S: Isa, F: Filters<S>>(
                 start: z.start.add(i * kernels * z.ld),
                 ld: z.ld,
             };
+            let mut rest = filters.nothing(s);
             for group in 0..active.groups() {
                 let column = tile.x + active.column(group);
-                if column == 0 || column + S::LANES == width {
-                    walk.down::<S, F, true>(s, active, group, column, z, filters);
+                rest = if column == 0 || column + S::LANES == width {
+                    walk.down::<S, F, true>(s, active, group, column, z, rest, filters)
                 } else {
-                    walk.down::<S, F, false>(s, active, group, column, z, filters);
+                    walk.down::<S, F, false>(s, active, group, column, z, rest, filters)
                 }
             }
-        }
-        for row in 0..channels.len() * kernels {
-            s.store(z.start.add(row * z.ld + active.count), s.splat(0.0));
+            for (kernel, rest) in filters.rests(rest) {
+                s.finish(z.start.add(kernel * z.ld), active.count, rest);
+            }
         }
     }
 }
@@ -282,8 +249,9 @@ impl Walk {
         strip: usize,
         column: usize,
         z: Panel,
+        mut rest: F::Rest,
         filters: F,
-    ) {
+    ) -> F::Rest {
         let (width, padding) = (self.width, self.padding);
         // SAFETY: the caller's condition.
         unsafe {
@@ -292,144 +260,86 @@ impl Walk {
             let mut carry = filters.start(s, above, first);
             let last = active.height() - 1;
             for row in 0..last {
-                let (lanes, number) = active.group(row, strip);
+                let to = Rows::new(s, active, row, strip, z);
                 let below = see::<S, EDGE>(s, self.first.add((row + 1) * width), column, width, padding);
-                carry = filters.next(s, carry, below, lanes, z.start.add(number), z.ld);
+                carry = filters.next(s, carry, below, to, &mut rest);
             }
-            let (lanes, number) = active.group(last, strip);
+            let to = Rows::new(s, active, last, strip, z);
             let below = see::<S, EDGE>(s, self.below, column, width, padding);
-            filters.next(s, carry, below, lanes, z.start.add(number), z.ld);
+            filters.next(s, carry, below, to, &mut rest);
+            rest
         }
+    }
+}
+
+/// The rows of a panel, one for each kernel, that the active lanes of a vector of cells are appended to.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<S: Isa> {
+    z: Panel,
+    packer: S::Packer,
+    number: usize,
+}
+
+impl<S: Isa> Rows<S> {
+    #[inline(always)]
+    unsafe fn new(s: S, active: &Active<S>, row: usize, strip: usize, z: Panel) -> Self {
+        // SAFETY: the caller's condition: a group of the tile.
+        let (packer, number) = unsafe { active.packer(s, row, strip) };
+        Self { z, packer, number }
+    }
+
+    /// Appends to the row of a kernel.
+    ///
+    /// # Safety
+    /// The panel must have room for it.
+    #[inline(always)]
+    pub(super) unsafe fn append(self, s: S, kernel: usize, rest: &mut S::V, v: S::V) {
+        // SAFETY: the caller's condition.
+        *rest = unsafe {
+            let to = self.z.start.add(kernel * self.z.ld);
+            s.append(self.packer, to, self.number, *rest, v)
+        };
     }
 }
 
 /// A way to apply all kernels to the vectors of a strip, one row after the other.
-trait Filters<S: Isa>: Copy {
+pub(super) trait Filters<S: Isa>: Copy {
     /// What is kept of the rows above.
     type Carry: Copy;
+    /// [`Isa::append`]'s rest of every kernel.
+    type Rest: Copy;
+
+    /// Before anything is appended.
+    fn nothing(self, s: S) -> Self::Rest;
+
+    /// The rests, with the number of each kernel.
+    fn rests(self, rest: Self::Rest) -> impl Iterator<Item = (usize, S::V)>;
 
     /// Begins with the row above the first and the first.
     fn start(self, s: S, above: Three<S>, first: Three<S>) -> Self::Carry;
 
-    /// Given the row `below` it, writes kernel `k` of a row to `z + k·ld`, the selected lanes packed.
+    /// Given the row `below` it, appends what the kernels see at a row.
     ///
     /// # Safety
-    /// `z` must be valid for a vector at each kernel.
-    unsafe fn next(
-        self,
-        s: S,
-        carry: Self::Carry,
-        below: Three<S>,
-        lanes: S::Select,
-        z: *mut f32,
-        ld: usize,
-    ) -> Self::Carry;
-}
-
-/// [`Classic`] in vectors.
-#[derive(Clone, Copy)]
-struct ClassicVectors<S: Isa> {
-    order: [usize; 4],
-    centre: S::V,
-    odd_x: [S::V; 2],
-    odd_y: [S::V; 2],
-    even: [S::V; 4],
-}
-
-impl Classic {
-    #[inline(always)]
-    fn splat<S: Isa>(&self, s: S) -> ClassicVectors<S> {
-        ClassicVectors {
-            order: self.order,
-            centre: s.splat(self.centre),
-            odd_x: [s.splat(self.odd_x[0]), s.splat(self.odd_x[1])],
-            odd_y: [s.splat(self.odd_y[0]), s.splat(self.odd_y[1])],
-            even: [
-                s.splat(self.even[0]),
-                s.splat(self.even[1]),
-                s.splat(self.even[2]),
-                s.splat(self.even[3]),
-            ],
-        }
-    }
-}
-
-/// What the last two rows give to the kernels at the last one and at the one below it.
-#[derive(Clone, Copy)]
-struct ClassicCarry<S: Isa> {
-    centre: S::V,
-    /// As the outer row, and the sum at the last row without the one below it.
-    x: [S::V; 2],
-    /// As the outer row: the last but one, the last.
-    y: [S::V; 2],
-    /// As `x`.
-    even: [S::V; 2],
-}
-
-impl<S: Isa> ClassicVectors<S> {
-    #[inline(always)]
-    fn carry(self, s: S, before: ClassicCarry<S>, [left, centre, right]: Three<S>) -> ClassicCarry<S> {
-        let (sides, slope) = (s.add(left, right), s.sub(right, left));
-        let even = s.fma(self.even[2], sides, before.even[0]);
-        ClassicCarry {
-            centre,
-            x: [s.mul(self.odd_x[0], slope), s.fma(self.odd_x[1], slope, before.x[0])],
-            y: [before.y[1], s.fma(self.odd_y[1], centre, s.mul(self.odd_y[0], sides))],
-            even: [
-                s.fma(self.even[1], centre, s.mul(self.even[0], sides)),
-                s.fma(self.even[3], centre, even),
-            ],
-        }
-    }
-}
-
-impl<S: Isa> Filters<S> for ClassicVectors<S> {
-    type Carry = ClassicCarry<S>;
-
-    #[inline(always)]
-    fn start(self, s: S, above: Three<S>, first: Three<S>) -> ClassicCarry<S> {
-        let zeros = [s.splat(0.0); 2];
-        let nothing = ClassicCarry {
-            centre: s.splat(0.0),
-            x: zeros,
-            y: zeros,
-            even: zeros,
-        };
-        self.carry(s, self.carry(s, nothing, above), first)
-    }
-
-    #[inline(always)]
-    unsafe fn next(
-        self,
-        s: S,
-        here: ClassicCarry<S>,
-        below: Three<S>,
-        lanes: S::Select,
-        z: *mut f32,
-        ld: usize,
-    ) -> ClassicCarry<S> {
-        let next = self.carry(s, here, below);
-        let [centre, x, y, even] = [
-            s.mul(self.centre, here.centre),
-            s.add(here.x[1], next.x[0]),
-            s.sub(next.y[1], here.y[0]),
-            s.add(here.even[1], next.even[0]),
-        ];
-        // SAFETY: the caller's condition.
-        unsafe {
-            s.store(z.add(self.order[0] * ld), s.compress(centre, lanes));
-            s.store(z.add(self.order[1] * ld), s.compress(x, lanes));
-            s.store(z.add(self.order[2] * ld), s.compress(y, lanes));
-            s.store(z.add(self.order[3] * ld), s.compress(even, lanes));
-        }
-        next
-    }
+    /// The panel must have room for it.
+    unsafe fn next(self, s: S, carry: Self::Carry, below: Three<S>, to: Rows<S>, rest: &mut Self::Rest) -> Self::Carry;
 }
 
 /// Any kernels: nine multiply-adds each.
 impl<S: Isa> Filters<S> for &Stencil {
     /// The rows themselves.
     type Carry = [Three<S>; 2];
+    type Rest = [S::V; Perception::MAX_KERNELS];
+
+    #[inline(always)]
+    fn nothing(self, s: S) -> Self::Rest {
+        [s.splat(0.0); Perception::MAX_KERNELS]
+    }
+
+    #[inline(always)]
+    fn rests(self, rest: Self::Rest) -> impl Iterator<Item = (usize, S::V)> {
+        rest.into_iter().take(self.kernels).enumerate()
+    }
 
     #[inline(always)]
     fn start(self, _: S, above: Three<S>, first: Three<S>) -> [Three<S>; 2] {
@@ -442,9 +352,8 @@ impl<S: Isa> Filters<S> for &Stencil {
         s: S,
         [t, m]: [Three<S>; 2],
         b: Three<S>,
-        lanes: S::Select,
-        z: *mut f32,
-        ld: usize,
+        to: Rows<S>,
+        rest: &mut Self::Rest,
     ) -> [Three<S>; 2] {
         let p = [s.add(t[0], b[0]), s.add(t[1], b[1]), s.add(t[2], b[2])];
         let q = [s.sub(b[0], t[0]), s.sub(b[1], t[1]), s.sub(b[2], t[2])];
@@ -460,7 +369,7 @@ impl<S: Isa> Filters<S> for &Stencil {
                 }
             }
             // SAFETY: the caller's condition.
-            unsafe { s.store(z.add(k * ld), s.compress(v, lanes)) };
+            unsafe { to.append(s, k, &mut rest[k], v) };
         }
         [m, b]
     }
@@ -471,18 +380,59 @@ mod tests {
     use super::*;
     use crate::config::Preset;
 
-    #[test]
-    fn presets_are_classic() {
-        for preset in Preset::ALL {
-            let config = NcaConfig::preset(preset, 3, 4).unwrap();
-            assert!(Stencil::new(&config).classic.is_some(), "{preset}");
+    /// What the form of a preset's kernels is called.
+    fn form(preset: Preset) -> &'static str {
+        match Stencil::new(&NcaConfig::preset(preset, 3, 4).unwrap()).form {
+            Form::Sobel(_) => "sobel",
+            Form::Classic(_) => "classic",
+            Form::Any => "any",
         }
     }
 
     #[test]
-    fn a_kernel_without_symmetry_is_not_classic() {
+    fn presets_have_forms() {
+        let forms = Preset::ALL.map(|preset| (preset, form(preset)));
+        let expected = Preset::ALL.map(|preset| match preset {
+            Preset::Paper => (preset, "sobel"),
+            _ => (preset, "classic"),
+        });
+        assert_eq!(forms, expected);
+    }
+
+    #[test]
+    fn a_kernel_without_symmetry_has_none() {
         let mut config = NcaConfig::preset(Preset::Paper, 3, 4).unwrap();
         config.perception.kernels[1][0][1] = 0.5;
-        assert!(Stencil::new(&config).classic.is_none());
+        assert!(matches!(Stencil::new(&config).form, Form::Any));
+    }
+
+    /// Any weight that the short cuts of the paper's kernels take for granted.
+    #[test]
+    fn other_weights_are_not_the_papers() {
+        for (kernel, y, x) in [
+            (0, 1, 1),
+            (1, 0, 2),
+            (1, 1, 2),
+            (2, 2, 0),
+            (2, 2, 1),
+            (3, 0, 0),
+            (3, 0, 1),
+            (3, 1, 0),
+        ] {
+            let mut config = NcaConfig::preset(Preset::Paper, 3, 4).unwrap();
+            // Both ends of an odd or even kernel, so that its symmetry stays.
+            let kernel = &mut config.perception.kernels[kernel];
+            let weight = kernel[y][x];
+            for w in kernel.as_flattened_mut() {
+                if w.abs() == weight.abs() {
+                    *w *= 1.5;
+                }
+            }
+            assert!(matches!(Stencil::new(&config).form, Form::Classic(_)), "{config:?}");
+        }
+        // The centre of the Laplacian may be anything.
+        let mut config = NcaConfig::preset(Preset::Paper, 3, 4).unwrap();
+        config.perception.kernels[3][1][1] = -8.0;
+        assert!(matches!(Stencil::new(&config).form, Form::Sobel(_)));
     }
 }

@@ -59,6 +59,8 @@ const fn selects() -> [[[i32; 8]; 2]; 256] {
 impl Isa for Avx2 {
     type V = __m256;
     type Select = Select;
+    type Packing = ();
+    type Packer = __m256i;
     const LANES: usize = 8;
     /// 6×2 accumulators, 2 vectors and 2 broadcasts fill the 16 registers. (4×3 would leave one
     /// register for broadcasts; the compiler wants two and spills an accumulator.)
@@ -141,8 +143,19 @@ impl Isa for Avx2 {
         }
     }
     #[inline(always)]
-    fn compress(self, v: __m256, lanes: Select) -> __m256 {
-        unsafe { _mm256_permutevar8x32_ps(v, lanes.pack) }
+    fn packing(self, _: u32, _: usize) {}
+    #[inline(always)]
+    fn packer(self, lanes: Select, (): ()) -> __m256i {
+        lanes.pack
+    }
+    #[inline(always)]
+    unsafe fn append(self, pack: __m256i, to: *mut f32, number: usize, rest: __m256, v: __m256) -> __m256 {
+        unsafe { _mm256_storeu_ps(to.add(number), _mm256_permutevar8x32_ps(v, pack)) };
+        rest
+    }
+    #[inline(always)]
+    unsafe fn finish(self, to: *mut f32, number: usize, _: __m256) {
+        unsafe { _mm256_storeu_ps(to.add(number), _mm256_setzero_ps()) };
     }
     #[inline(always)]
     fn expand(self, v: __m256, lanes: Select) -> __m256 {

@@ -1,12 +1,13 @@
 //! AVX-512F: 16 lanes, 32 registers.
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_loadu_ps, _mm512_abs_ps, _mm512_add_ps, _mm512_alignr_epi32,
-    _mm512_castps_si512, _mm512_castps128_ps512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps,
-    _mm512_fnmadd_ps, _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_compress_ps,
-    _mm512_maskz_expand_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps,
-    _mm512_unpacklo_ps,
+    __m128i, __m512, __m512i, __mmask16, _CMP_GT_OQ, _CMP_NGT_UQ, _mm_loadu_ps, _mm512_abs_ps, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_alignr_epi32, _mm512_castps_si512, _mm512_castps128_ps512, _mm512_castsi512_ps,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_expand_epi32, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32,
+    _mm512_maskz_expand_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_permutex2var_ps,
+    _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps,
+    _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
 };
 
 use super::Isa;
@@ -29,6 +30,10 @@ impl Avx512 {
 impl Isa for Avx512 {
     type V = __m512;
     type Select = __mmask16;
+    /// Sixteen bytes each: of which lanes, first of the rest and then of the vector, the vector that the rest is part of
+    /// is made; and of which lanes of that and of the vector the next rest is.
+    type Packing = [__m128i; 2];
+    type Packer = [__m512i; 2];
     const LANES: usize = 16;
     /// 8×3 accumulators and 3 vectors of the 32 registers; broadcasts are memory operands.
     const ROWS: usize = 8;
@@ -103,8 +108,47 @@ impl Isa for Avx512 {
         bits as __mmask16
     }
     #[inline(always)]
-    fn compress(self, v: __m512, lanes: __mmask16) -> __m512 {
-        unsafe { _mm512_maskz_compress_ps(lanes, v) }
+    fn packing(self, bits: u32, number: usize) -> [__m128i; 2] {
+        let filled = (number % 16) as u32;
+        unsafe {
+            let rest = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+            let packed = _mm512_maskz_compress_epi32(bits as __mmask16, _mm512_add_epi32(rest, _mm512_set1_epi32(16)));
+            let free = (0xffff_u32 << filled) as __mmask16;
+            let joined = _mm512_mask_expand_epi32(rest, free, packed);
+            let next = if filled + bits.count_ones() < 16 {
+                rest
+            } else {
+                let behind = (0xffff_u32 << (16 - filled)) as __mmask16;
+                _mm512_maskz_compress_epi32(behind, packed)
+            };
+            [_mm512_cvtepi32_epi8(joined), _mm512_cvtepi32_epi8(next)]
+        }
+    }
+    #[inline(always)]
+    fn packer(self, _: __mmask16, packing: [__m128i; 2]) -> [__m512i; 2] {
+        packing.map(|lanes| unsafe { _mm512_cvtepu8_epi32(lanes) })
+    }
+    /// Whole vectors are stored where they end up, for a store that crosses from one cache line to the next takes twice
+    /// as long.
+    #[inline(always)]
+    unsafe fn append(
+        self,
+        [joined, next]: [__m512i; 2],
+        to: *mut f32,
+        number: usize,
+        rest: __m512,
+        v: __m512,
+    ) -> __m512 {
+        unsafe {
+            let whole = _mm512_permutex2var_ps(rest, joined, v);
+            _mm512_storeu_ps(to.add(number & !15), whole);
+            _mm512_permutex2var_ps(whole, next, v)
+        }
+    }
+    #[inline(always)]
+    unsafe fn finish(self, to: *mut f32, number: usize, rest: __m512) {
+        let filled = ((1_u32 << (number % 16)) - 1) as __mmask16;
+        unsafe { _mm512_storeu_ps(to.add(number & !15), _mm512_maskz_mov_ps(filled, rest)) };
     }
     #[inline(always)]
     fn expand(self, v: __m512, lanes: __mmask16) -> __m512 {

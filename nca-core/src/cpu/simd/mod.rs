@@ -29,6 +29,10 @@ pub(super) trait Isa: Words {
     type V: Copy;
     /// A subset of the lanes.
     type Select: Copy;
+    /// How the lanes of a subset are appended to others, as it is stored; every bit pattern is a value.
+    type Packing: Copy;
+    /// The same, in registers.
+    type Packer: Copy;
     /// Floats in a vector.
     const LANES: usize;
     /// Rows of the register tile: 8, 6 or 4.
@@ -72,8 +76,22 @@ pub(super) trait Isa: Words {
     fn shift_down(self, v: Self::V, last: f32) -> Self::V;
     /// The lanes whose bit is set; only the low [`Isa::LANES`] bits may be.
     fn select(self, bits: u32) -> Self::Select;
-    /// The selected lanes packed to the front; what follows them is unspecified.
-    fn compress(self, v: Self::V, lanes: Self::Select) -> Self::V;
+    /// How the lanes whose bit is set are appended to `number` others.
+    fn packing(self, bits: u32, number: usize) -> Self::Packing;
+    /// A packing of `lanes`, for use.
+    fn packer(self, lanes: Self::Select, packing: Self::Packing) -> Self::Packer;
+    /// Appends lanes of `v` to the `number` floats of the row `to` that were appended before. `rest` is what the last call
+    /// for the row has returned, anything at first.
+    ///
+    /// # Safety
+    /// `to` must be valid for the floats appended, rounded up to whole vectors, and one vector more.
+    unsafe fn append(self, packer: Self::Packer, to: *mut f32, number: usize, rest: Self::V, v: Self::V) -> Self::V;
+    /// Ends a row to which `number` floats were appended: only now do all lie there, followed by zeros up to a whole
+    /// vector.
+    ///
+    /// # Safety
+    /// As [`Isa::append`].
+    unsafe fn finish(self, to: *mut f32, number: usize, rest: Self::V);
     /// The front lanes spread to the selected places, 0 elsewhere.
     fn expand(self, v: Self::V, lanes: Self::Select) -> Self::V;
     /// The sum of each vector's lanes.
@@ -192,9 +210,27 @@ mod tests {
                 let bits = (bits * 0x101) & ((1 << S::LANES) - 1);
                 let lanes = s.select(bits);
                 put(s.expand(x, lanes));
-                // Only the packed lanes are specified: expanding them brings them back.
-                put(s.expand(s.compress(x, lanes), lanes));
             }
+            // Subsets appended one after the other, the last of them all lanes.
+            let (mut row, mut number, mut rest) = ([0.0f32; 16 * 42], 0, y);
+            for i in 0..40u32 {
+                let all = (1 << S::LANES) - 1;
+                let bits = if i < 39 {
+                    i.wrapping_mul(0x9e37_79b9) >> (i % 16) & all
+                } else {
+                    all
+                };
+                let packer = s.packer(s.select(bits), s.packing(bits, number));
+                // SAFETY: the row holds 40 vectors and one more.
+                unsafe {
+                    let v = s.load(a[i as usize..].as_ptr());
+                    rest = s.append(packer, row.as_mut_ptr(), number, rest, v);
+                }
+                number += bits.count_ones() as usize;
+            }
+            // SAFETY: as above.
+            unsafe { s.finish(row.as_mut_ptr(), number, rest) };
+            out.extend_from_slice(&row[..number.next_multiple_of(S::LANES)]);
             out.extend(s.sums([x, y, z, w]));
             let square: Vec<f32> = (0..16 * 19).map(|i| i as f32).collect();
             let mut transposed = vec![0.0; 16 * 17];

@@ -23,6 +23,8 @@ impl<const N: usize, const M: usize, const T: usize> Portable<N, M, T> {
 impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
     type V = [f32; N];
     type Select = u32;
+    type Packing = ();
+    type Packer = u32;
     const LANES: usize = N;
     const ROWS: usize = M;
     const VECTORS: usize = T;
@@ -95,7 +97,13 @@ impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
         bits
     }
     #[inline(always)]
-    fn compress(self, v: [f32; N], lanes: u32) -> [f32; N] {
+    fn packing(self, _: u32, _: usize) {}
+    #[inline(always)]
+    fn packer(self, lanes: u32, (): ()) -> u32 {
+        lanes
+    }
+    #[inline(always)]
+    unsafe fn append(self, lanes: u32, to: *mut f32, number: usize, rest: [f32; N], v: [f32; N]) -> [f32; N] {
         let mut packed = v;
         let mut at = 0;
         for (i, &value) in v.iter().enumerate() {
@@ -103,7 +111,14 @@ impl<const N: usize, const M: usize, const T: usize> Isa for Portable<N, M, T> {
             // Stays in bounds: at most `i` lanes came before lane `i`.
             at += usize::from(lanes >> i & 1 == 1 && i + 1 < N);
         }
-        packed
+        // SAFETY: the caller's condition.
+        unsafe { self.store(to.add(number), packed) };
+        rest
+    }
+    #[inline(always)]
+    unsafe fn finish(self, to: *mut f32, number: usize, _: [f32; N]) {
+        // SAFETY: the caller's condition.
+        unsafe { self.store(to.add(number), [0.0; N]) };
     }
     #[inline(always)]
     fn expand(self, v: [f32; N], lanes: u32) -> [f32; N] {
