@@ -77,11 +77,11 @@ impl<S: Isa, K: Symmetric<S>> Adjoint<S> for Window<K> {
         ld: usize,
         lanes: S::Select,
     ) -> (Three<S>, Self::Carry) {
-        // SAFETY: the caller's condition.
-        let below = self
-            .0
-            .order()
-            .map(|kernel| s.expand(unsafe { s.load(g.add(kernel * ld)) }, lanes));
+        let mut below = [s.splat(0.0); 4];
+        for (v, kernel) in below.iter_mut().zip(self.0.order()) {
+            // SAFETY: the caller's condition.
+            *v = s.expand(unsafe { s.load(g.add(kernel * ld)) }, lanes);
+        }
         (self.0.give(s, [above, here, below]), [here, below])
     }
 
@@ -174,7 +174,21 @@ impl Columns {
     #[inline(always)]
     unsafe fn row(&self, row: usize) -> [*mut f32; 3] {
         // SAFETY: the caller's condition: a row of those that `carve` took.
-        [0, 1, 2].map(|plane| unsafe { self.planes.add((3 * row + plane) * self.pitch + MARGIN) })
+        unsafe {
+            let left = self.planes.add(3 * row * self.pitch + MARGIN);
+            [left, left.add(self.pitch), left.add(2 * self.pitch)]
+        }
+    }
+
+    /// Writes what the vector of columns at `column` gives in a row.
+    #[inline(always)]
+    unsafe fn write<S: Isa>(&self, s: S, row: usize, column: usize, given: Three<S>) {
+        // SAFETY: the caller's condition: a row and columns of those that `carve` took.
+        unsafe {
+            for (to, v) in self.row(row).into_iter().zip(given) {
+                s.store(to.add(column), v);
+            }
+        }
     }
 }
 
@@ -288,22 +302,17 @@ unsafe fn down<S: Isa, A: Adjoint<S>>(
     let (height, column) = (active.height(), active.column(strip));
     // SAFETY: the columns of the tile have two rows more than it; groups lie within it.
     unsafe {
-        let write = |row: usize, given: Three<S>| {
-            for (to, v) in columns.row(row).into_iter().zip(given) {
-                s.store(to.add(column), v);
-            }
-        };
         let mut carry = adjoint.start(s);
         for row in 0..height {
             let (lanes, number) = active.group(row, strip);
             let given;
             (given, carry) = adjoint.next(s, carry, g_z.add(number), ld, lanes);
-            write(row, given);
+            columns.write(s, row, column, given);
         }
         for row in height..height + 2 {
             let given;
             (given, carry) = adjoint.end(s, carry);
-            write(row, given);
+            columns.write(s, row, column, given);
         }
     }
 }

@@ -60,9 +60,14 @@ impl Classic {
         ClassicVectors {
             order: self.order,
             centre: s.splat(self.centre),
-            odd_x: self.odd_x.map(|w| s.splat(w)),
-            odd_y: self.odd_y.map(|w| s.splat(w)),
-            even: self.even.map(|w| s.splat(w)),
+            odd_x: [s.splat(self.odd_x[0]), s.splat(self.odd_x[1])],
+            odd_y: [s.splat(self.odd_y[0]), s.splat(self.odd_y[1])],
+            even: [
+                s.splat(self.even[0]),
+                s.splat(self.even[1]),
+                s.splat(self.even[2]),
+                s.splat(self.even[3]),
+            ],
         }
     }
 }

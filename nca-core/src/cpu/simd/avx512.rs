@@ -125,8 +125,8 @@ impl Isa for Avx512 {
         }
     }
     #[inline(always)]
-    fn packer(self, _: __mmask16, packing: [__m128i; 2]) -> [__m512i; 2] {
-        packing.map(|lanes| unsafe { _mm512_cvtepu8_epi32(lanes) })
+    fn packer(self, _: __mmask16, [joined, next]: [__m128i; 2]) -> [__m512i; 2] {
+        unsafe { [_mm512_cvtepu8_epi32(joined), _mm512_cvtepu8_epi32(next)] }
     }
     /// Whole vectors are stored where they end up, for a store that crosses from one cache line to the next takes twice
     /// as long.
