@@ -1,10 +1,13 @@
-//! A flow training killed and resumed ends with the very bits of one that was not.
+//! Flow trainings from the command line: killed and resumed, one after the other, and none at all.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use nca_core::checkpoint::read_tensors;
+use spynet::SpyNetWeights;
 
 /// The coarsest level alone, for so many iterations that it can be killed in their midst however rarely
 /// the test gets to look.
@@ -76,4 +79,78 @@ fn killed_and_resumed_is_bit_identical() {
     assert!(status.success());
     let weights = |run: &Path| fs::read(run.join("spynet-synth.safetensors")).expect("weights");
     assert!(weights(&whole) == weights(&torn), "the weights differ");
+}
+
+/// The recipe of the weights that come with the project, in miniature: four steps, of which each says what was before.
+#[test]
+fn a_chain_of_trainings() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let out = place.path().join("run");
+    let chain = |flags: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(
+                "flow-train --budget shipped --levels 3 --iterations 1 --batch 1 --exemplars 0 --seed 3 --out"
+                    .split(' '),
+            )
+            .arg(&out)
+            .args(flags)
+            .output()
+            .expect("the binary runs")
+    };
+    let first = chain(&[]);
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let file = out.join("spynet-synth.safetensors");
+    let weights = SpyNetWeights::load(&file).expect("weights");
+    let tensors = read_tensors(&file).expect("weights");
+    let metadata = tensors.metadata();
+    let own = SpyNetWeights::builtin().expect("weights");
+    assert_eq!(weights.rounds(), own.rounds());
+    assert!(metadata["spynet.recipe"].contains("nothing trained"), "{metadata:?}");
+    assert!(!metadata.contains_key("spynet.iterations"), "{metadata:?}");
+    let earlier = &metadata["spynet.earlier"];
+    let recipes: Vec<&str> = earlier.split("; then: ").collect();
+    for (recipe, begin) in recipes.iter().zip(["seed 3; ", "seed 4; ", "seed 5; "]) {
+        assert!(recipe.starts_with(begin), "{recipe}");
+    }
+    assert!(recipes.len() == 3 && recipes[2].contains("photographic"), "{earlier}");
+    let last = SpyNetWeights::load(out.join("photographic/spynet-synth.safetensors")).expect("weights");
+    assert_eq!(last.levels(), weights.levels());
+
+    // What is there is gone on from, or not touched.
+    let before = fs::read(&file).expect("weights");
+    assert_eq!(chain(&[]).status.code(), Some(2));
+    assert!(chain(&["--resume"]).status.success());
+    assert!(fs::read(&file).expect("weights") == before, "the weights differ");
+    for flags in [
+        &["--as-it-is"][..],
+        &["--from", "x"],
+        &["--seed", "18446744073709551613"],
+    ] {
+        let refused = chain(flags);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            refused.status.code() == Some(2) && message.contains(flags[0]),
+            "{flags:?}: {message}"
+        );
+    }
+}
+
+/// Rounds can be set without training.
+#[test]
+fn rounds_alone() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (from, out) = (place.path().join("own.safetensors"), place.path().join("run"));
+    let own = SpyNetWeights::builtin().expect("weights");
+    own.save_f16(&from, &std::collections::BTreeMap::new()).expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args("flow-train --rounds 1,1,2,1,1,1 --iterations 0 --from".split(' '))
+        .arg(&from)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let weights = SpyNetWeights::load(out.join("spynet-synth.safetensors")).expect("weights");
+    assert_eq!(weights.rounds(), [1, 1, 2, 1, 1, 1]);
+    assert_eq!(weights.levels(), own.levels());
 }

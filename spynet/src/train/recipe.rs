@@ -121,6 +121,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Invalid`] for rounds that the levels cannot have.
     pub fn in_rounds(seed: u64, start: Start, rounds: Vec<usize>) -> Result<Self> {
+        let mut recipe = Self::rounds_alone(seed, start, rounds)?;
+        let rounds = recipe.rounds.as_deref().unwrap_or_default();
         let several = |stage: &Stage| rounds.get(stage.trained.top()).is_some_and(|&n| n > 1);
         let mut stages = vec![(1_500, Stage::level_3()), (1_000, Stage::level_4())];
         stages.retain(|(_, stage)| several(stage));
@@ -131,10 +133,19 @@ impl Recipe {
             stage.exponent = REFINED_EXPONENT;
             stage.learning_rate *= 0.5;
         }
+        recipe.stages = Self::of(seed, stages).stages;
+        Ok(recipe)
+    }
+
+    /// Trained weights as they are, in `rounds`, one number for each level: nothing is trained.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rounds that the levels cannot have.
+    pub fn rounds_alone(seed: u64, start: Start, rounds: Vec<usize>) -> Result<Self> {
         let recipe = Self {
             start,
             rounds: Some(rounds),
-            ..Self::of(seed, stages)
+            ..Self::of(seed, [])
         };
         recipe.initial_weights()?;
         Ok(recipe)
@@ -202,7 +213,7 @@ impl Recipe {
 
     /// What no training could do ends here, with what was found and what was expected.
     pub fn validate(&self) -> Result<()> {
-        if self.stages.is_empty() {
+        if self.stages.is_empty() && self.rounds.is_none() {
             return Err(Error::invalid("stages of the recipe", "none", "at least one"));
         }
         for (number, stage) in self.stages.iter().enumerate() {
@@ -247,6 +258,9 @@ impl fmt::Display for Recipe {
         )?;
         if let Some(rounds) = &self.rounds {
             write!(f, "{rounds:?} rounds, earlier ones x {}; ", Self::LOWER_WEIGHT)?;
+        }
+        if self.stages.is_empty() {
+            return write!(f, "nothing trained");
         }
         for stage in &self.stages {
             write!(f, "{stage}; ")?;
@@ -353,8 +367,21 @@ mod tests {
             let refused = of(wrong).unwrap_err().to_string();
             assert!(refused.contains("6 numbers from 1 to 8"), "{refused}");
         }
-        let nothing = of(&[1, 1, 2, 1, 1, 1]).unwrap().validate().unwrap_err().to_string();
-        assert!(nothing.contains("stages of the recipe"), "{nothing}");
+        assert!(of(&[1, 1, 2, 1, 1, 1]).unwrap().stages.is_empty());
+
+        let alone = Recipe::rounds_alone(0, start.clone(), vec![1, 1, 1, 2, 1, 3]).unwrap();
+        alone.validate().unwrap();
+        assert!(
+            alone
+                .to_string()
+                .ends_with("[1, 1, 1, 2, 1, 3] rounds, earlier ones x 0.5; nothing trained"),
+            "{alone}"
+        );
+        assert_eq!(
+            alone.initial_weights().unwrap().levels(),
+            recipe.initial_weights().unwrap().levels()
+        );
+        Recipe::rounds_alone(0, start.clone(), vec![1; 5]).unwrap_err();
     }
 
     /// A checkpoint is taken up by a recipe that reads the same: whatever decides the result must be read.

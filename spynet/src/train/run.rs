@@ -384,8 +384,10 @@ fn metadata(recipe: &Recipe, source: &dyn ExampleSource, state: &TrainState) -> 
         ("spynet.iterations", iterations.join(", ")),
         ("spynet.held_out_epe", held_out.join(", ")),
     ];
+    // Where nothing is trained there are no iterations and no errors to tell of.
     entries
         .into_iter()
+        .filter(|(_, value)| !value.is_empty())
         .chain(earlier.map(|recipes| (KEY_EARLIER, recipes)))
         .map(|(key, value)| (key.to_owned(), value))
         .collect()

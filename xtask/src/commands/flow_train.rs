@@ -1,6 +1,6 @@
 //! `cargo xtask flow-train`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use nca_core::Error;
 use nca_core::backend::Backend;
 use nca_train::exemplar::Exemplar;
+use spynet::SpyNetWeights;
 use spynet::synth::{Raster, SynthSettings};
 use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOptions, train};
 
@@ -26,8 +27,10 @@ pub(crate) struct FlowTrainArgs {
     /// Directory of the training
     #[arg(long, value_name = "DIR", default_value = "runs/flow")]
     out: PathBuf,
-    /// Stages and their iterations: full (an hour or two on two cores; the weights that come with the project
-    /// began with it, and went on with --from and --photographic) or quick (minutes, to see that everything works)
+    /// Stages and their iterations: full (an hour or two on two cores), quick (minutes, to see that everything works) or
+    /// shipped (three to four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
+    /// --from its weights a refinement, from those --photographic, and from those their --rounds, each with a folder and a
+    /// seed of its own)
     #[arg(long, value_enum, default_value = "full")]
     budget: Budget,
     /// Start from the weights of this file, and refine them: fewer stages, that go on where the file's
@@ -39,11 +42,12 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, requires = "from", conflicts_with = "rounds")]
     photographic: bool,
     /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame
-    /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds
+    /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds; with
+    /// --iterations 0 nothing
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', requires = "from")]
     rounds: Option<Vec<usize>>,
-    /// Iterations of all stages together, shared out as the budget does
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Iterations of all stages together, shared out as the budget does; of a shipped budget, those of each training
+    #[arg(long, value_name = "N")]
     iterations: Option<u64>,
     /// Pairs of an iteration, in every stage
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -79,6 +83,7 @@ pub(crate) struct FlowTrainArgs {
 enum Budget {
     Quick,
     Full,
+    Shipped,
 }
 
 /// What the quick budget leaves of the iterations of a refinement.
@@ -88,56 +93,87 @@ const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
 /// Held by a training as long as it writes into its directory.
 const LOCK_FILE: &str = ".flow-train.lock";
 
+/// What [`Budget::Shipped`] trains one after the other, in folders of these names.
+const SHIPPED: [&str; 3] = ["full", "refined", "photographic"];
+
 impl FlowTrainArgs {
+    /// The recipe of a single training.
     fn recipe(&self) -> nca_core::Result<Recipe> {
-        let mut recipe = match (&self.from, &self.rounds, self.budget) {
+        let recipe = match (&self.from, &self.rounds, self.budget) {
             (None, _, Budget::Quick) => Recipe::quick(self.seed),
-            (None, _, Budget::Full) => Recipe::full(self.seed),
+            (None, ..) => Recipe::full(self.seed),
             (Some(path), None, _) if self.photographic => Recipe::photographic(self.seed, Start::load(path)?),
             (Some(path), None, _) => Recipe::refine(self.seed, Start::load(path)?),
-            (Some(path), Some(rounds), _) => {
-                let recipe = Recipe::in_rounds(self.seed, Start::load(path)?, rounds.clone());
-                let recipe = recipe.map_err(|e| match e {
-                    Error::Invalid { found, expected, .. } => Error::invalid("--rounds", found, expected),
-                    other => other,
-                })?;
-                let levels = self.levels.map_or(usize::MAX, usize::from);
-                if !recipe.stages.iter().any(|stage| stage.trained.top() < levels) {
-                    return Err(Error::invalid(
-                        "--rounds",
-                        format!("{rounds:?}"),
-                        "several rounds of a level to train, 3 or 4",
-                    ));
-                }
-                recipe
-            }
+            (Some(path), Some(rounds), _) => return self.recipe_in_rounds(Start::load(path)?, rounds),
         };
+        self.adjusted(recipe)
+    }
+
+    fn recipe_in_rounds(&self, start: Start, rounds: &[usize]) -> nca_core::Result<Recipe> {
+        let named = |e| match e {
+            Error::Invalid { found, expected, .. } => Error::invalid("--rounds", found, expected),
+            other => other,
+        };
+        if self.iterations == Some(0) {
+            return Recipe::rounds_alone(self.seed, start, rounds.to_vec()).map_err(named);
+        }
+        let recipe = Recipe::in_rounds(self.seed, start, rounds.to_vec()).map_err(named)?;
+        let levels = self.levels.map_or(usize::MAX, usize::from);
+        if !recipe.stages.iter().any(|stage| stage.trained.top() < levels) {
+            return Err(Error::invalid(
+                "--rounds",
+                format!("{rounds:?}"),
+                "several rounds of a level to train, 3 or 4, or --iterations 0 to train none",
+            ));
+        }
+        self.adjusted(recipe)
+    }
+
+    /// `recipe` with what other arguments change of it.
+    fn adjusted(&self, mut recipe: Recipe) -> nca_core::Result<Recipe> {
         if self.from.is_some() && self.budget == Budget::Quick {
             recipe = recipe.scaled(QUICK_REFINEMENT);
         }
         if let Some(levels) = self.levels {
             recipe = recipe.up_to(usize::from(levels));
         }
-        if let Some(iterations) = self.iterations {
-            let factor = iterations as f64 / recipe.iterations() as f64;
-            recipe = recipe.scaled(factor);
+        match self.iterations {
+            None => {}
+            Some(0) => return Err(Error::invalid("--iterations", 0, "at least 1, or 0 with --rounds")),
+            Some(iterations) => {
+                let factor = iterations as f64 / recipe.iterations() as f64;
+                recipe = recipe.scaled(factor);
+            }
         }
         for stage in &mut recipe.stages {
             stage.learning_rate *= self.learning_rate;
+            if let Some(batch) = self.batch {
+                stage.batch = usize::from(batch);
+            }
         }
-        if let Some(batch) = self.batch {
-            recipe
-                .stages
-                .iter_mut()
-                .for_each(|stage| stage.batch = usize::from(batch));
-        }
+        recipe.validate()?;
         Ok(recipe)
+    }
+
+    /// Refuses arguments that a chain of trainings has no place for.
+    fn check_chain(&self) -> nca_core::Result<()> {
+        let given = [("--from", self.from.is_some()), ("--as-it-is", self.as_it_is)];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            return Err(Error::invalid("--budget shipped", flag, format!("no {flag} beside it")));
+        }
+        match self.seed.checked_add(SHIPPED.len() as u64) {
+            Some(_) => Ok(()),
+            None => Err(Error::invalid("--seed", self.seed, "three seeds after it")),
+        }
     }
 }
 
 pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
+    let chain = args.budget == Budget::Shipped;
+    if chain {
+        args.check_chain()?;
+    }
     let recipe = args.recipe()?;
-    recipe.validate()?;
     let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_seconds).map_err(|_| {
         Error::invalid(
             "--checkpoint-seconds",
@@ -153,22 +189,39 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
     } else {
         Some(claim(&args.out, LOCK_FILE)?)
     };
-    let outcome = backend.run(Training {
-        args,
-        recipe: &recipe,
-        source: &source(&recipe, args.exemplars)?,
-        options: TrainOptions {
-            resume: args.resume,
-            checkpoint_every,
-            as_it_is: args.as_it_is,
-        },
-    })?;
-    let path = args.out.join(WEIGHTS_FILE);
-    outcome.weights.save_f16(&path, &outcome.metadata)?;
-    if let Some(error) = outcome.metadata.get("spynet.held_out_epe") {
-        print_line(&format!("held-out endpoint error: {error}"))?;
+    let run = |recipe: &Recipe, directory: &Path| -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+        let outcome = backend.run(Training {
+            directory,
+            recipe,
+            source: &source(recipe, args.exemplars)?,
+            options: TrainOptions {
+                resume: args.resume,
+                checkpoint_every,
+                as_it_is: args.as_it_is,
+            },
+        })?;
+        let path = directory.join(WEIGHTS_FILE);
+        outcome.weights.save_f16(&path, &outcome.metadata)?;
+        if let Some(error) = outcome.metadata.get("spynet.held_out_epe") {
+            print_line(&format!("held-out endpoint error: {error}"))?;
+        }
+        print_line(&format!("weights: {}", path.display()))?;
+        Ok(path)
+    };
+    if !chain {
+        run(&recipe, &args.out)?;
+        return Ok(());
     }
-    print_line(&format!("weights: {}", path.display()))
+    let [full, refined, photographic] = SHIPPED.map(|name| args.out.join(name));
+    let start = Start::load(&run(&recipe, &full)?)?;
+    let recipe = args.adjusted(Recipe::refine(args.seed + 1, start))?;
+    let start = Start::load(&run(&recipe, &refined)?)?;
+    let recipe = args.adjusted(Recipe::photographic(args.seed + 2, start))?;
+    let start = Start::load(&run(&recipe, &photographic)?)?;
+    let rounds = SpyNetWeights::builtin()?.rounds().to_vec();
+    run(&Recipe::rounds_alone(args.seed + 3, start, rounds)?, &args.out)?;
+    Ok(())
 }
 
 /// Synthetic scenes whose textures are now and then pictures of the built-in exemplars.
@@ -193,7 +246,7 @@ fn source(recipe: &Recipe, exemplars: u64) -> nca_core::Result<SynthSource> {
 }
 
 struct Training<'a> {
-    args: &'a FlowTrainArgs,
+    directory: &'a Path,
     recipe: &'a Recipe,
     source: &'a SynthSource,
     options: TrainOptions,
@@ -208,7 +261,7 @@ impl Job for Training<'_> {
             backend,
             self.recipe,
             self.source,
-            &self.args.out,
+            self.directory,
             &self.options,
             &mut |event| progress.show(event),
         )?;
