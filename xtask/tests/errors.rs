@@ -324,6 +324,16 @@ fn impossible_flow_trainings() {
     training("--rounds=1,1,1,2,2,2", &["--from"]);
     training("--photographic", &["--from"]);
     training("--iterations=0", &["--iterations is 0", "with --rounds"]);
+    refused(
+        &[
+            "flow-train",
+            "--out",
+            out.to_str().expect("UTF-8"),
+            "--budget=shipped",
+            "--levels=2",
+        ],
+        &["--levels is 2", "3 to 5"],
+    );
     let weights = directory.path().join("weights.safetensors");
     let own = spynet::SpyNetWeights::builtin().expect("weights");
     own.save(&weights, &std::collections::BTreeMap::new()).expect("a file");

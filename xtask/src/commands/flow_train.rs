@@ -161,6 +161,10 @@ impl FlowTrainArgs {
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             return Err(Error::invalid("--budget shipped", flag, format!("no {flag} beside it")));
         }
+        // Whatever follows the first training starts with levels 0 to 2, and would only fail hours from now.
+        if let Some(levels) = self.levels.filter(|&levels| levels < 3) {
+            return Err(Error::invalid("--levels", levels, "3 to 5 with --budget shipped"));
+        }
         match self.seed.checked_add(SHIPPED.len() as u64) {
             Some(_) => Ok(()),
             None => Err(Error::invalid("--seed", self.seed, "three seeds after it")),
