@@ -330,6 +330,8 @@ fn impossible_flow_trainings() {
             "--out",
             out.to_str().expect("UTF-8"),
             "--budget=shipped",
+            "--iterations=1",
+            "--batch=1",
             "--levels=2",
         ],
         &["--levels is 2", "3 to 5"],

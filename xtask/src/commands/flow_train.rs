@@ -159,7 +159,7 @@ impl FlowTrainArgs {
     fn check_chain(&self) -> nca_core::Result<()> {
         let given = [("--from", self.from.is_some()), ("--as-it-is", self.as_it_is)];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
-            return Err(Error::invalid("--budget shipped", flag, format!("no {flag} beside it")));
+            return Err(Error::invalid(flag, "given", "none beside --budget shipped"));
         }
         // Whatever follows the first training starts with levels 0 to 2, and would only fail hours from now.
         if let Some(levels) = self.levels.filter(|&levels| levels < 3) {

@@ -4,7 +4,8 @@
 //!
 //! 1. [`mask`]: the mask bits; [`active`]: the active cells, numbered.
 //! 2. [`stencil`]: perception, vectorised over columns, of which only the active cells are stored:
-//!    a panel `z [KC, active]`, all kernels of a channel together.
+//!    a panel `z [KC, active]`, all kernels of a channel together. The presets' kernels have short cuts ([`sobel`],
+//!    [`classic`]).
 //! 3. [`forward`]: `h = relu(W1·z + b1)` ([`hidden`]) and `dx = W2·h + b2`, block of columns by block of
 //!    columns, so that `h` never leaves L1, or if `h` is small part by part of the channels, so that `z`
 //!    does not either; then `x' = clamp(x + mask·dx)` with `dx` spread to the cells again.

@@ -377,6 +377,8 @@ impl<S: Isa> Filters<S> for &Stencil {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::Preset;
 
@@ -420,13 +422,10 @@ mod tests {
             (3, 1, 0),
         ] {
             let mut config = NcaConfig::preset(Preset::Paper, 3, 4).unwrap();
-            // Both ends of an odd or even kernel, so that its symmetry stays.
-            let kernel = &mut config.perception.kernels[kernel];
-            let weight = kernel[y][x];
-            for w in kernel.as_flattened_mut() {
-                if w.abs() == weight.abs() {
-                    *w *= 1.5;
-                }
+            // And its mirror images, so that the kernel keeps its symmetry.
+            let places = BTreeSet::from([(y, x), (2 - y, x), (y, 2 - x), (2 - y, 2 - x)]);
+            for (y, x) in places {
+                config.perception.kernels[kernel][y][x] *= 1.5;
             }
             assert!(matches!(Stencil::new(&config).form, Form::Classic(_)), "{config:?}");
         }
