@@ -2,7 +2,7 @@
 //! first frame where the second shows it too (red where not).
 //!
 //! `cargo run -p spynet --example synth_sheet -- OUT.png [KIND] [HEIGHT WIDTH] [FIRST_INDEX]
-//! [PHOTOGRAPHIC]`; eight rows of three pairs of `KIND`, or of all kinds.
+//! [PHOTOGRAPHIC] [ENLARGED]`; eight rows of three pairs of `KIND`, or of all kinds.
 
 use std::error::Error;
 
@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         height,
         width,
         photographic: args.get(5).map_or(Ok(0.0), |v| v.parse())?,
+        enlarged: args.get(6).map_or(Ok(0.0), |v| v.parse())?,
         ..SynthSettings::default()
     };
     if let Some(kind) = kind {

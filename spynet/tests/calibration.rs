@@ -117,6 +117,32 @@ fn still_frames_have_no_floor_by_zero_and_identical_ones_none_at_all() {
     assert_eq!(tables::floors(&rows).lines().count(), 2 + rows.len() / 2);
 }
 
+/// A motion of half a texture's period could as well be one the other way: no shift by half a period to a whole one may
+/// leave a texture as it is, nor nearly.
+#[test]
+fn no_texture_repeats_within_its_period() {
+    const SIDE: usize = 48;
+    let repeats = |exhibit: &Exhibit, dx: f64, dy: f64| {
+        let (first, second) = exhibit.translated(SIDE, SIDE, 1.0, dx, dy);
+        let differs = |frame: &[f32]| {
+            let squares: f64 = first.iter().zip(frame).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            (squares / first.len() as f64).sqrt()
+        };
+        differs(&second) < 0.1 * differs(&vec![0.5; first.len()])
+    };
+    for exhibit in Exhibit::procedural() {
+        for dy in 0..16 {
+            for dx in -16..=16 {
+                let (dx, dy) = (f64::from(dx) / 2.0, f64::from(dy) / 2.0);
+                let near = (0.5 * exhibit.period..0.999 * exhibit.period).contains(&f64::hypot(dx, dy));
+                assert!(!(near && repeats(&exhibit, dx, dy)), "{} by {dx}, {dy}", exhibit.name);
+            }
+        }
+    }
+    let checker = Exhibit::checker();
+    assert!(repeats(&checker, 8.0, 8.0) && (checker.period - f64::hypot(8.0, 8.0)).abs() < 1e-9);
+}
+
 #[test]
 fn pictures_become_exhibits() {
     let picture = Raster {

@@ -331,6 +331,68 @@ fn photographic_scenes_fade_out_and_are_rounded() {
     assert!(compared > 12, "{compared} compared");
 }
 
+/// Enlarged textures change slowly from pixel to pixel, fit their torus as others do, and move as they say.
+#[test]
+fn enlarged_textures_are_smooth() {
+    const SIDE: usize = 96;
+    const PLANE: usize = SIDE * SIDE;
+    let pairs = |kind, enlarged| {
+        let synth = Synth::new(SynthSettings {
+            height: SIDE,
+            width: SIDE,
+            mix: vec![(kind, 1.0)],
+            nuisance: 0.0,
+            still: 0.0,
+            enlarged,
+            ..SynthSettings::default()
+        })
+        .unwrap();
+        (0..24).map(|index| synth.pair(9, index)).collect::<Vec<_>>()
+    };
+    // Difference of neighbours, across and around the seam if asked, to the standard deviation.
+    let roughness = |pair: &FlowPair, seam: bool| {
+        let (mut differences, mut squares) = (0.0, 0.0);
+        for plane in pair.first.chunks_exact(PLANE) {
+            let mean = plane.iter().map(|&v| f64::from(v)).sum::<f64>() / PLANE as f64;
+            squares += plane.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / PLANE as f64;
+            for row in plane.chunks_exact(SIDE) {
+                let step = |x: usize| f64::from(row[x] - row[(x + 1) % SIDE]).powi(2);
+                differences += if seam {
+                    step(SIDE - 1) / SIDE as f64
+                } else {
+                    (0..SIDE - 1).map(step).sum::<f64>() / PLANE as f64
+                };
+            }
+        }
+        (differences / squares).sqrt()
+    };
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let [usual, enlarged] = [0.0, 1.0].map(|share| {
+        median(
+            pairs(Kind::Translation, share)
+                .iter()
+                .map(|p| roughness(p, false))
+                .collect(),
+        )
+    });
+    // Three times as large at the median of 1 to 8.
+    assert!(enlarged < 0.6 * usual, "{enlarged}, else {usual}");
+    let torus = pairs(Kind::Torus, 1.0);
+    let [seam, inside] = [true, false].map(|seam| median(torus.iter().map(|p| roughness(p, seam)).collect()));
+    assert!(seam < 1.5 * inside, "{seam} at the seam, {inside} elsewhere");
+    let mut compared = 0;
+    for pair in &pairs(Kind::Translation, 1.0) {
+        let errors = [warp_error(pair, 0.0, 0.0), warp_error(pair, 0.35, -0.35)];
+        let [Some(error), Some(wrong)] = errors else { continue };
+        compared += 1;
+        assert!(error < 0.7 * wrong, "{error}, half a pixel off {wrong}");
+    }
+    assert!(compared > 18, "{compared} compared");
+}
+
 #[test]
 fn settings_are_refused_by_name() {
     let refuse = |change: &dyn Fn(&mut SynthSettings)| {
@@ -347,6 +409,7 @@ fn settings_are_refused_by_name() {
     assert!(refuse(&|s| s.fastest = 0.5).contains("fastest"));
     assert!(refuse(&|s| s.nuisance = f64::NAN).contains("nuisance"));
     assert!(refuse(&|s| s.photographic = 1.1).contains("photographic"));
+    assert!(refuse(&|s| s.enlarged = -0.1).contains("enlarged"));
     assert!(
         refuse(&|s| s.rasters = vec![Raster {
             height: 2,
@@ -385,6 +448,7 @@ proptest! {
             mix: vec![(Kind::ALL[kind], 0.5)],
             fastest: 0.25,
             photographic: 0.5,
+            enlarged: 0.5,
             rasters: vec![raster()],
             ..SynthSettings::default()
         })

@@ -323,6 +323,7 @@ fn impossible_flow_trainings() {
     training("--checkpoint-seconds=-1", &["--checkpoint-seconds"]);
     training("--rounds=1,1,1,2,2,2", &["--from"]);
     training("--photographic", &["--from"]);
+    training("--enlarged", &["--from"]);
     training("--iterations=0", &["--iterations is 0", "with --rounds"]);
     refused(
         &[

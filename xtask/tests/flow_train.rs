@@ -105,16 +105,19 @@ fn a_chain_of_trainings() {
     let metadata = tensors.metadata();
     let own = SpyNetWeights::builtin().expect("weights");
     assert_eq!(weights.rounds(), own.rounds());
-    assert!(metadata["spynet.recipe"].contains("nothing trained"), "{metadata:?}");
-    assert!(!metadata.contains_key("spynet.iterations"), "{metadata:?}");
+    assert!(metadata["spynet.recipe"].starts_with("seed 6; "), "{metadata:?}");
+    assert!(metadata["spynet.recipe"].contains("enlarged"), "{metadata:?}");
     let earlier = &metadata["spynet.earlier"];
     let recipes: Vec<&str> = earlier.split("; then: ").collect();
     for (recipe, begin) in recipes.iter().zip(["seed 3; ", "seed 4; ", "seed 5; "]) {
         assert!(recipe.starts_with(begin), "{recipe}");
     }
     assert!(recipes.len() == 3 && recipes[2].contains("photographic"), "{earlier}");
-    let last = SpyNetWeights::load(out.join("photographic/spynet-synth.safetensors")).expect("weights");
-    assert_eq!(last.levels(), weights.levels());
+    let before = SpyNetWeights::load(out.join("photographic/spynet-synth.safetensors")).expect("weights");
+    // The last one goes on with the coarse levels alone.
+    let levels = |weights: &SpyNetWeights, which: std::ops::Range<usize>| weights.levels()[which].to_vec();
+    assert_ne!(levels(&before, 0..3), levels(&weights, 0..3));
+    assert_eq!(levels(&before, 3..6), levels(&weights, 3..6));
 
     // What is there is gone on from, or not touched.
     let before = fs::read(&file).expect("weights");
@@ -132,6 +135,31 @@ fn a_chain_of_trainings() {
             refused.status.code() == Some(2) && message.contains(flags[0]),
             "{flags:?}: {message}"
         );
+    }
+}
+
+/// `--enlarged` means a training of its own, whether rounds are given or not.
+#[test]
+fn enlarged_with_rounds_and_without() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let from = place.path().join("own.safetensors");
+    let own = SpyNetWeights::builtin().expect("weights");
+    own.save_f16(&from, &std::collections::BTreeMap::new()).expect("a file");
+    for (rounds, expected) in [(None, own.rounds()), (Some("1,2,1,1,1,1"), &[1, 2, 1, 1, 1, 1])] {
+        let out = place.path().join(rounds.unwrap_or("none"));
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args("flow-train --enlarged --iterations 1 --batch 1 --exemplars 0 --from".split(' '))
+            .arg(&from)
+            .arg("--out")
+            .arg(&out)
+            .args(rounds.map(|rounds| format!("--rounds={rounds}")))
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = out.join("spynet-synth.safetensors");
+        let recipe = read_tensors(&file).expect("weights").metadata()["spynet.recipe"].clone();
+        assert!(recipe.contains("enlarged") && recipe.contains("levels 0-2"), "{recipe}");
+        assert_eq!(SpyNetWeights::load(&file).expect("weights").rounds(), expected);
     }
 }
 

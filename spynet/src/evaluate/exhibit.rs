@@ -103,7 +103,8 @@ impl Exhibit {
     /// A chequerboard of period 16 with edges about two pixels wide.
     #[must_use]
     pub fn checker() -> Self {
-        Self::new("checker", 16.0, |x, y| {
+        // It is also its own image half a period further in both directions at once.
+        Self::new("checker", 16.0 / std::f64::consts::SQRT_2, |x, y| {
             let wave = |v: f64| (2.5 * (TAU * v / 16.0).sin()).tanh();
             let value = wave(x + 0.3) * wave(y - 0.2);
             [0.5 + 0.35 * value, 0.5 + 0.3 * value, 0.4 - 0.2 * value]

@@ -27,6 +27,7 @@ impl Draw<'_> {
             rasters: self.rasters,
             extent: width.min(height),
             photographic: self.settings.photographic,
+            enlarged: self.settings.enlarged,
         };
         let mut layers = Vec::new();
         let background = match kind {

@@ -135,6 +135,9 @@ pub struct SynthSettings {
     /// How often scenes are like photographs, 0 (as if there were no such setting) to 1 (always): textures that fade out
     /// in places, where there is next to nothing to follow, and values rounded to the 256 levels of a file.
     pub photographic: f64,
+    /// How often a texture is enlarged, up to six times, until nothing fine is left of it: 0 (as if there were no such
+    /// setting) to 1 (always).
+    pub enlarged: f64,
     /// Pictures that serve as textures beside the procedural ones.
     pub rasters: Vec<Raster>,
 }
@@ -158,6 +161,7 @@ impl Default for SynthSettings {
             fastest: 0.1,
             nuisance: 1.0,
             photographic: 0.0,
+            enlarged: 0.0,
             rasters: Vec::new(),
         }
     }
@@ -193,6 +197,7 @@ impl SynthSettings {
             ("fastest motion", self.fastest, 1e-6, 0.25),
             ("nuisance", self.nuisance, 0.0, 1.0),
             ("photographic scenes", self.photographic, 0.0, 1.0),
+            ("enlarged textures", self.enlarged, 0.0, 1.0),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(Error::invalid(what, value, format!("{low} to {high}")));

@@ -150,6 +150,7 @@ mod tests {
                 rasters: &[],
                 extent: 32.0,
                 photographic: 0.0,
+                enlarged: 0.0,
             };
             let mut rng = PhiloxRng::new(1, Stream::Test, 0);
             let mut layer = |shape, shift| Layer {

@@ -22,6 +22,8 @@ pub(super) struct Texture {
     detail: Option<(Grid, f32)>,
     /// Where it fades out, and how far: contrast is `exp(-depth·max(0, (1 + noise)/2))`.
     fading: Option<(Grid, f32)>,
+    /// Pixels of the frame to one of its own, 1 or more.
+    enlarged: f64,
 }
 
 enum Pattern {
@@ -73,12 +75,36 @@ pub(super) struct Palette<'a> {
     pub(super) extent: f64,
     /// Share of textures that fade out in places.
     pub(super) photographic: f64,
+    /// Share of textures that are enlarged until nothing fine is left of them.
+    pub(super) enlarged: f64,
 }
 
 impl Palette<'_> {
     /// A random texture that can be followed over `longest` pixels: no regular pattern whose next
     /// period would be mistaken for it.
     pub(super) fn draw(&self, rng: &mut PhiloxRng, longest: f64) -> Texture {
+        /// Its finest noise, enlarged so much, has grains of 25 to 30 pixels.
+        const MOST: f64 = 6.0;
+        /// What is enlarged should still show a few of its features.
+        const LEAST_EXTENT: f64 = 12.0;
+        if !(self.enlarged > 0.0 && rng.uniform() < self.enlarged) {
+            return self.as_drawn(rng, longest);
+        }
+        let enlarged = log_uniform(rng, 1.0, MOST.min(self.extent / LEAST_EXTENT).max(1.01));
+        // As for a frame so many times smaller.
+        let small = Palette {
+            torus: self.torus.map(|side| side.map(|v| v / enlarged)),
+            extent: self.extent / enlarged,
+            ..*self
+        };
+        Texture {
+            enlarged,
+            ..small.as_drawn(rng, longest / enlarged)
+        }
+    }
+
+    /// As [`Palette::draw`], with features as fine as pixels can show.
+    fn as_drawn(&self, rng: &mut PhiloxRng, longest: f64) -> Texture {
         /// Part of a period up to which a motion is unambiguous, with some room.
         const UNAMBIGUOUS: f64 = 0.4;
         let kinds = if self.rasters.is_empty() { 11 } else { 15 };
@@ -112,6 +138,7 @@ impl Palette<'_> {
             colours,
             detail,
             fading,
+            enlarged: 1.0,
         }
     }
 
@@ -246,6 +273,7 @@ impl Texture {
 
     /// Colour at `p`, in `[0, 1]`.
     pub(super) fn at(&self, lattice: &Lattice, p: Point) -> [f32; 3] {
+        let p = p.map(|v| v / self.enlarged);
         let values = self.pattern.at(lattice, p);
         let mut colour = self.colours.rgb(values);
         if let Some((grid, strength)) = &self.detail {

@@ -28,6 +28,9 @@ pub struct Recipe {
 
 /// [`Stage::exponent`] once a network is nearly right.
 const REFINED_EXPONENT: f64 = 0.5;
+/// For levels that are right to fractions of a pixel at best: between what counts all pixels alike and
+/// [`REFINED_EXPONENT`].
+const FINE_EXPONENT: f64 = 0.7;
 
 impl Recipe {
     /// ε of the loss, in pixels of the level.
@@ -87,9 +90,6 @@ impl Recipe {
     /// All levels but the finest go on from what they are, the coarse ones together, each finer one on its own.
     #[must_use]
     pub fn photographic(seed: u64, start: Start) -> Self {
-        /// For levels that are right to fractions of a pixel at best: between what counts all pixels alike and
-        /// [`REFINED_EXPONENT`].
-        const FINE_EXPONENT: f64 = 0.7;
         let levels = start.levels();
         let stages = [
             (5_000, Stage::levels_to_2(3e-4), REFINED_EXPONENT),
@@ -111,6 +111,41 @@ impl Recipe {
             ..Self::of(seed, stages)
         }
         .up_to(levels)
+    }
+
+    /// From trained weights to ones that find long ways of smooth textures too: under an hour on two cores.
+    ///
+    /// What moves by a tenth of the frame and can still be followed has no fine features. Only the coarse levels see such
+    /// motions, and go on together: first with a loss in which whole pixels count, for the long ways, then with that of a
+    /// refinement, or what is still would be seen to move, and at last on the scenes of before, or pieces that move each in its own
+    /// way would be forgotten. They may work in `rounds`, one number for each level of the network; in as many as the start has,
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rounds that the levels cannot have.
+    pub fn enlarged(seed: u64, start: Start, rounds: Option<Vec<usize>>) -> Result<Self> {
+        let levels = start.levels();
+        let stages = [
+            (10_000, 3e-4, Scenes::Enlarged, FINE_EXPONENT),
+            (14_000, 2e-4, Scenes::Enlarged, REFINED_EXPONENT),
+            (4_500, 1.5e-4, Scenes::Photographic, REFINED_EXPONENT),
+        ];
+        let stages = stages.map(|(iterations, rate, scenes, exponent)| {
+            let stage = Stage {
+                scenes,
+                reuse: 4,
+                exponent,
+                ..Stage::levels_to_2(rate)
+            };
+            (iterations, stage)
+        });
+        let recipe = Self {
+            start,
+            rounds,
+            ..Self::of(seed, stages)
+        };
+        recipe.initial_weights()?;
+        Ok(recipe.up_to(levels))
     }
 
     /// From trained weights to ones whose levels work in `rounds`, one number for each: half an hour on two cores.
@@ -309,6 +344,7 @@ mod tests {
             Recipe::quick(0).scaled(0.001).up_to(1),
             Recipe::refine(0, given(&Recipe::full(1), "these")),
             Recipe::photographic(0, given(&Recipe::full(1), "these")),
+            Recipe::enlarged(0, given(&Recipe::full(1), "these"), None).unwrap(),
             Recipe::in_rounds(0, given(&Recipe::full(1), "these"), vec![1, 1, 2, 3, 3, 1]).unwrap(),
         ] {
             recipe.validate().unwrap();
@@ -355,6 +391,25 @@ mod tests {
         }
     }
 
+    /// The coarse levels alone, in the rounds that the weights have or are to have.
+    #[test]
+    fn enlarged_textures_are_for_the_coarse_levels() {
+        let start = given(&Recipe::full(1), "these");
+        let of = |rounds: Option<Vec<usize>>| Recipe::enlarged(0, start.clone(), rounds);
+        let recipe = of(Some(vec![2, 1, 1, 1, 3, 1])).unwrap();
+        let stages: Vec<_> = recipe
+            .stages
+            .iter()
+            .map(|stage| (stage.trained, stage.scenes))
+            .collect();
+        let scenes = [Scenes::Enlarged, Scenes::Enlarged, Scenes::Photographic];
+        assert_eq!(stages, scenes.map(|scenes| (Trained::UpTo(2), scenes)));
+        assert!(recipe.stages.iter().all(|stage| !stage.from_below));
+        assert_eq!(recipe.initial_weights().unwrap().rounds(), [2, 1, 1, 1, 3, 1]);
+        assert_eq!(of(None).unwrap().initial_weights().unwrap().rounds(), [1; 6]);
+        of(Some(vec![1; 5])).unwrap_err();
+    }
+
     #[test]
     fn rounds_are_for_every_level_and_leave_something_to_train() {
         let start = given(&Recipe::full(1), "these");
@@ -388,7 +443,7 @@ mod tests {
     #[test]
     fn whatever_changes_is_written() {
         let recipe = Recipe::full(1);
-        let changes: [fn(&mut Recipe); 24] = [
+        let changes: [fn(&mut Recipe); 25] = [
             |r| r.seed += 1,
             |r| untrained(r).0.add_assign(1),
             |r| untrained(r).1[1] += 1,
@@ -404,6 +459,7 @@ mod tests {
             |r| r.stages[2].from_below = false,
             |r| r.stages[1].scenes = Scenes::Clear,
             |r| r.stages[1].scenes = Scenes::Photographic,
+            |r| r.stages[1].scenes = Scenes::Enlarged,
             |r| r.stages[1].height += 32,
             |r| r.stages[1].width += 32,
             |r| r.stages[1].slowest *= 2.0,

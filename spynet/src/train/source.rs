@@ -22,6 +22,25 @@ fn asked(stage: &Stage) -> Asked {
     (stage.height, stage.width, stage.slowest, stage.scenes)
 }
 
+/// Scenes like photographs, half of them.
+fn photographic(settings: &SynthSettings) -> SynthSettings {
+    SynthSettings {
+        photographic: 0.5,
+        nuisance: 0.5 * settings.nuisance,
+        ..settings.clone()
+    }
+}
+
+/// How often a kind of scene occurs among enlarged ones, as a multiple of how often else: twice as often where one texture
+/// moves, or does not, half as often where pieces hide it. Where nothing is to be seen, most then moves as it does beside it.
+fn whole(kind: Kind) -> f64 {
+    match kind {
+        Kind::Still | Kind::Translation | Kind::Affine | Kind::Smooth => 2.0,
+        Kind::Torus => 1.0,
+        Kind::Layers | Kind::Chairs => 0.5,
+    }
+}
+
 impl SynthSource {
     /// Scenes by `settings`, whose size and slowest motion are those of the recipe's stages; `rasters`
     /// names the pictures in the settings.
@@ -31,10 +50,15 @@ impl SynthSource {
             if scenes.iter().all(|(key, _)| *key != asked(stage)) {
                 let settings = match stage.scenes {
                     Scenes::All => settings.clone(),
-                    Scenes::Photographic => SynthSettings {
-                        photographic: 0.5,
-                        nuisance: 0.5 * settings.nuisance,
-                        ..settings.clone()
+                    Scenes::Photographic => photographic(settings),
+                    Scenes::Enlarged => SynthSettings {
+                        enlarged: 0.5,
+                        mix: settings
+                            .mix
+                            .iter()
+                            .map(|&(kind, share)| (kind, share * whole(kind)))
+                            .collect(),
+                        ..photographic(settings)
                     },
                     Scenes::Clear => SynthSettings {
                         mix: vec![(Kind::Translation, 2.0), (Kind::Smooth, 1.0)],
@@ -101,16 +125,19 @@ impl ExampleSource for SynthSource {
 mod tests {
     use super::*;
 
-    /// About half of the pairs of photographic scenes have the values of files, of others none.
+    /// About half of the pairs of photographic scenes have the values of files, of others none; where half of the textures
+    /// are enlarged, neighbours differ by less.
     #[test]
     fn scenes_are_what_a_stage_asks_for() {
         let mut recipe = Recipe::quick(0).up_to(1);
         recipe.stages.truncate(1);
         recipe.stages[0].scenes = Scenes::All;
-        recipe.stages.push(Stage {
-            scenes: Scenes::Photographic,
-            ..recipe.stages[0].clone()
-        });
+        for scenes in [Scenes::Photographic, Scenes::Enlarged] {
+            recipe.stages.push(Stage {
+                scenes,
+                ..recipe.stages[0].clone()
+            });
+        }
         let source = SynthSource::new(&recipe, &SynthSettings::default(), &[]).unwrap();
         let rounded = |stage: &Stage| {
             let is_rounded = |index: &u64| {
@@ -123,7 +150,18 @@ mod tests {
             (0..40).filter(is_rounded).count()
         };
         assert_eq!(rounded(&recipe.stages[0]), 0);
-        let half = rounded(&recipe.stages[1]);
-        assert!((12..=28).contains(&half), "{half}");
+        for stage in &recipe.stages[1..] {
+            let half = rounded(stage);
+            assert!((12..=28).contains(&half), "{half} of {stage}");
+        }
+        let roughness = |stage: &Stage| -> f32 {
+            let of_pair = |index| -> f32 {
+                let example = source.example(stage, 5, index).unwrap();
+                example.first.windows(2).map(|pair| (pair[0] - pair[1]).powi(2)).sum()
+            };
+            (0..40).map(of_pair).sum()
+        };
+        let [usual, enlarged] = [1, 2].map(|stage| roughness(&recipe.stages[stage]));
+        assert!(enlarged < 0.9 * usual, "{enlarged}, else {usual}");
     }
 }

@@ -55,6 +55,10 @@ pub enum Scenes {
     ///
     /// [`SynthSettings::photographic`]: crate::synth::SynthSettings::photographic
     Photographic,
+    /// As photographic scenes, and half of the textures enlarged ([`SynthSettings::enlarged`]), with fewer pieces in front.
+    ///
+    /// [`SynthSettings::enlarged`]: crate::synth::SynthSettings::enlarged
+    Enlarged,
 }
 
 impl fmt::Display for Scenes {
@@ -63,6 +67,7 @@ impl fmt::Display for Scenes {
             Self::Clear => "clear",
             Self::All => "all",
             Self::Photographic => "photographic",
+            Self::Enlarged => "enlarged photographic",
         })
     }
 }

@@ -29,8 +29,8 @@ pub(crate) struct FlowTrainArgs {
     out: PathBuf,
     /// Stages and their iterations: full (an hour or two on two cores), quick (minutes, to see that everything works) or
     /// shipped (three to four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
-    /// --from its weights a refinement, from those --photographic, and from those their --rounds, each with a folder and a
-    /// seed of its own)
+    /// --from its weights a refinement, from those --photographic, and from those --enlarged in their --rounds, each with a
+    /// folder and a seed of its own)
     #[arg(long, value_enum, default_value = "full")]
     budget: Budget,
     /// Start from the weights of this file, and refine them: fewer stages, that go on where the file's
@@ -39,8 +39,12 @@ pub(crate) struct FlowTrainArgs {
     from: Option<PathBuf>,
     /// With --from: instead of refining everything, go on with levels 0 to 4 on scenes that are like photographs, with places
     /// where there is next to nothing to see
-    #[arg(long, requires = "from", conflicts_with = "rounds")]
+    #[arg(long, requires = "from", conflicts_with_all = ["rounds", "enlarged"])]
     photographic: bool,
+    /// With --from: instead of refining everything, go on with levels 0 to 2 on scenes like photographs of which half the
+    /// textures are enlarged until they are smooth, then without those; in so many --rounds, if given
+    #[arg(long, requires = "from")]
+    enlarged: bool,
     /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame
     /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds; with
     /// --iterations 0 nothing
@@ -93,7 +97,7 @@ const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
 /// Held by a training as long as it writes into its directory.
 const LOCK_FILE: &str = ".flow-train.lock";
 
-/// What [`Budget::Shipped`] trains one after the other, in folders of these names.
+/// What [`Budget::Shipped`] trains one after the other, in folders of these names, before the last, whose folder is `--out`.
 const SHIPPED: [&str; 3] = ["full", "refined", "photographic"];
 
 impl FlowTrainArgs {
@@ -102,6 +106,9 @@ impl FlowTrainArgs {
         let recipe = match (&self.from, &self.rounds, self.budget) {
             (None, _, Budget::Quick) => Recipe::quick(self.seed),
             (None, ..) => Recipe::full(self.seed),
+            (Some(path), rounds, _) if self.enlarged => {
+                Recipe::enlarged(self.seed, Start::load(path)?, rounds.clone()).map_err(rounds_refused)?
+            }
             (Some(path), None, _) if self.photographic => Recipe::photographic(self.seed, Start::load(path)?),
             (Some(path), None, _) => Recipe::refine(self.seed, Start::load(path)?),
             (Some(path), Some(rounds), _) => return self.recipe_in_rounds(Start::load(path)?, rounds),
@@ -110,14 +117,10 @@ impl FlowTrainArgs {
     }
 
     fn recipe_in_rounds(&self, start: Start, rounds: &[usize]) -> nca_core::Result<Recipe> {
-        let named = |e| match e {
-            Error::Invalid { found, expected, .. } => Error::invalid("--rounds", found, expected),
-            other => other,
-        };
         if self.iterations == Some(0) {
-            return Recipe::rounds_alone(self.seed, start, rounds.to_vec()).map_err(named);
+            return Recipe::rounds_alone(self.seed, start, rounds.to_vec()).map_err(rounds_refused);
         }
-        let recipe = Recipe::in_rounds(self.seed, start, rounds.to_vec()).map_err(named)?;
+        let recipe = Recipe::in_rounds(self.seed, start, rounds.to_vec()).map_err(rounds_refused)?;
         let levels = self.levels.map_or(usize::MAX, usize::from);
         if !recipe.stages.iter().any(|stage| stage.trained.top() < levels) {
             return Err(Error::invalid(
@@ -139,7 +142,13 @@ impl FlowTrainArgs {
         }
         match self.iterations {
             None => {}
-            Some(0) => return Err(Error::invalid("--iterations", 0, "at least 1, or 0 with --rounds")),
+            Some(0) => {
+                return Err(Error::invalid(
+                    "--iterations",
+                    0,
+                    "at least 1, or 0 with --rounds alone",
+                ));
+            }
             Some(iterations) => {
                 let factor = iterations as f64 / recipe.iterations() as f64;
                 recipe = recipe.scaled(factor);
@@ -169,6 +178,14 @@ impl FlowTrainArgs {
             Some(_) => Ok(()),
             None => Err(Error::invalid("--seed", self.seed, "three seeds after it")),
         }
+    }
+}
+
+/// An error about rounds, by the name of their flag.
+fn rounds_refused(error: Error) -> Error {
+    match error {
+        Error::Invalid { found, expected, .. } => Error::invalid("--rounds", found, expected),
+        other => other,
     }
 }
 
@@ -224,7 +241,8 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
     let recipe = args.adjusted(Recipe::photographic(args.seed + 2, start))?;
     let start = Start::load(&run(&recipe, &photographic)?)?;
     let rounds = SpyNetWeights::builtin()?.rounds().to_vec();
-    run(&Recipe::rounds_alone(args.seed + 3, start, rounds)?, &args.out)?;
+    let recipe = args.adjusted(Recipe::enlarged(args.seed + 3, start, Some(rounds))?)?;
+    run(&recipe, &args.out)?;
     Ok(())
 }
 
