@@ -354,6 +354,19 @@ fn impossible_flow_trainings() {
             &words,
         );
     }
+    // Two of six levels are not what is to be trained, and no training at all would look like one.
+    refused(
+        &[
+            "flow-train",
+            "--out",
+            out.to_str().expect("UTF-8"),
+            &from,
+            "--enlarged",
+            "--rounds=1,1,1,1,1,1",
+            "--levels=2",
+        ],
+        &["--enlarged is given for 2 levels", "levels 0 to 2"],
+    );
     if nca_cuda::probe().is_err() {
         training("--backend=cuda", &["cuda backend: "]);
     }

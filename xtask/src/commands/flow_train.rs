@@ -28,7 +28,7 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, value_name = "DIR", default_value = "runs/flow")]
     out: PathBuf,
     /// Stages and their iterations: full (an hour or two on two cores), quick (minutes, to see that everything works) or
-    /// shipped (three to four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
+    /// shipped (four to five hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
     /// --from its weights a refinement, from those --photographic, and from those --enlarged in their --rounds, each with a
     /// folder and a seed of its own)
     #[arg(long, value_enum, default_value = "full")]
@@ -46,8 +46,8 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, requires = "from")]
     enlarged: bool,
     /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame
-    /// warped anew. Instead of refining everything, trains levels 3 and 4 for it, where they have several rounds; with
-    /// --iterations 0 nothing
+    /// warped anew. Unless --enlarged is given, trains levels 3 and 4 for it, where they have several rounds, instead of
+    /// refining everything; with --iterations 0 nothing
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', requires = "from")]
     rounds: Option<Vec<usize>>,
     /// Iterations of all stages together, shared out as the budget does; of a shipped budget, those of each training
@@ -106,9 +106,7 @@ impl FlowTrainArgs {
         let recipe = match (&self.from, &self.rounds, self.budget) {
             (None, _, Budget::Quick) => Recipe::quick(self.seed),
             (None, ..) => Recipe::full(self.seed),
-            (Some(path), rounds, _) if self.enlarged => {
-                Recipe::enlarged(self.seed, Start::load(path)?, rounds.clone()).map_err(rounds_refused)?
-            }
+            (Some(path), ..) if self.enlarged => self.recipe_enlarged(Start::load(path)?)?,
             (Some(path), None, _) if self.photographic => Recipe::photographic(self.seed, Start::load(path)?),
             (Some(path), None, _) => Recipe::refine(self.seed, Start::load(path)?),
             (Some(path), Some(rounds), _) => return self.recipe_in_rounds(Start::load(path)?, rounds),
@@ -116,13 +114,22 @@ impl FlowTrainArgs {
         self.adjusted(recipe)
     }
 
+    fn recipe_enlarged(&self, start: Start) -> nca_core::Result<Recipe> {
+        let levels = start.levels().min(self.levels.map_or(usize::MAX, usize::from));
+        let recipe = Recipe::enlarged(self.seed, start, self.rounds.clone()).map_err(rounds_refused)?;
+        if self.trains_any(&recipe) {
+            return Ok(recipe);
+        }
+        let found = format!("given for {levels} levels");
+        Err(Error::invalid("--enlarged", found, "levels 0 to 2 to train"))
+    }
+
     fn recipe_in_rounds(&self, start: Start, rounds: &[usize]) -> nca_core::Result<Recipe> {
         if self.iterations == Some(0) {
             return Recipe::rounds_alone(self.seed, start, rounds.to_vec()).map_err(rounds_refused);
         }
         let recipe = Recipe::in_rounds(self.seed, start, rounds.to_vec()).map_err(rounds_refused)?;
-        let levels = self.levels.map_or(usize::MAX, usize::from);
-        if !recipe.stages.iter().any(|stage| stage.trained.top() < levels) {
+        if !self.trains_any(&recipe) {
             return Err(Error::invalid(
                 "--rounds",
                 format!("{rounds:?}"),
@@ -130,6 +137,12 @@ impl FlowTrainArgs {
             ));
         }
         self.adjusted(recipe)
+    }
+
+    /// Whether `--levels` leaves something to train.
+    fn trains_any(&self, recipe: &Recipe) -> bool {
+        let levels = self.levels.map_or(usize::MAX, usize::from);
+        recipe.stages.iter().any(|stage| stage.trained.top() < levels)
     }
 
     /// `recipe` with what other arguments change of it.
