@@ -5,7 +5,8 @@
 
 Each automaton is rendered by `xtask render`, measured by `xtask measure` with the flow network and with the classical
 estimator, and its frames are given to the estimators of OpenCV, in 256 levels of grey. Prints Ψ of each automaton by each
-estimator in pixels, and Spearman's rank correlations, as Markdown.
+estimator in pixels, Spearman's rank correlations, and how far each estimator is from the median of the five others on
+average, as Markdown.
 """
 
 import itertools
@@ -21,6 +22,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 PAIRS, EVERY, WARMUP = 12, 32, 1024
+# Slow, usual and fast automata, by the median of all estimators but the network, in pixels.
+BANDS = [0, 0.1, 2, np.inf]
 
 
 def others():
@@ -78,6 +81,15 @@ def main():
     for a in names:
         values = " | ".join(f"{spearmanr(columns[a], columns[b]).statistic:.3f}" for b in names)
         print(f"| {a} | {values} |")
+    print(f"\n| automata | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    psi = np.array([columns[name] for name in names])
+    usual = np.median(psi[1:], axis=0)
+    for low, high in itertools.pairwise(BANDS):
+        band = psi[:, (usual > low) & (usual <= high)]
+        if band.size:
+            rest = [np.median(np.delete(band, k, 0), axis=0) for k in range(len(names))]
+            values = " | ".join(f"{100 * np.mean(np.abs(one / others - 1)):.0f} %" for one, others in zip(band, rest))
+            print(f"| {band.shape[1]} of {low} to {high} px | {values} |")
 
 
 main()
