@@ -3,13 +3,14 @@
 //! `cargo run --release -p benches --example convolutions [THREADS [SIZE…]]` runs the algorithms in turn on the
 //! layers of SpyNet and on those of VGG that images of the size meet in pictures of up to 128×128. It prints for each
 //! pass the best time of direct sums in milliseconds, and how many times as fast are Fourier transforms, Winograd's
-//! algorithm (where there is one) and the automatic choice.
+//! algorithm (where there is one) and the automatic choice; and that in bf16, on processors that multiply it.
 
 use std::time::{Duration, Instant};
 
 use benches::{ConvSetup, PASSES, SPYNET, VGG};
+use nca_core::Precision;
 use nca_core::backend::Device;
-use nca_core::cpu::{ConvAlgorithm, Cpu};
+use nca_core::cpu::{Bf16Unit, ConvAlgorithm, Cpu};
 
 /// Time spent on each figure.
 const BUDGET: Duration = Duration::from_millis(1000);
@@ -26,19 +27,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sizes.into_iter().map(|size| (1, size)).collect()
     };
     let cpu = |conv| Cpu::builder().threads(threads).conv(conv).build();
-    let cpus = [
+    let mut cpus = vec![
         cpu(ConvAlgorithm::Direct)?,
         cpu(ConvAlgorithm::Fft)?,
         cpu(ConvAlgorithm::Winograd)?,
         cpu(ConvAlgorithm::Auto)?,
     ];
+    if Bf16Unit::detect().is_some() {
+        cpus.push(Cpu::builder().threads(threads).precision(Precision::Bf16).build()?);
+    }
     let direct = &cpus[0];
     println!(
-        "{:<20}{:>33}{:>33}{:>33}",
+        "{:<20}{:>width$}{:>width$}{:>width$}",
         direct.describe(),
         "forward",
         "to images",
-        "to weights"
+        "to weights",
+        width = 2 + 8 + 8 * (cpus.len() - 1),
     );
     for (batch, size) in cases {
         for layer in SPYNET
@@ -48,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             print!("{:<20}", layer.name(size, batch));
             for pass in PASSES {
                 let mut setup = ConvSetup::new(direct, layer, size, batch)?;
-                let mut best = [f64::INFINITY; 4];
+                let mut best = vec![f64::INFINITY; cpus.len()];
                 let start = Instant::now();
                 while start.elapsed() < BUDGET {
                     for (cpu, best) in cpus.iter().zip(&mut best) {

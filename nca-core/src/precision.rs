@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// and of [`Matmul`](crate::backend::Matmul).
 ///
 /// Their sums, everything else that is computed, and all that is stored are f32 whatever the precision; masks are the
-/// same bits. A backend may leave factors exact where that is not slower: the CPU does with those of `Matmul` and of `Mlp`, of
-/// gradients of filters and of convolutions by transforms. A backend says which precision it has with
+/// same bits. A backend may leave factors exact where that is not slower: the CPU does with those of `Matmul` and of `Mlp`, and
+/// of convolutions by transforms. A backend says which precision it has with
 /// [`Device::precision`](crate::backend::Device::precision).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

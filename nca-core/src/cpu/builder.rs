@@ -171,8 +171,8 @@ impl Builder {
         self
     }
 
-    /// What factors are rounded to in the fused step and its gradient, and in convolutions and their gradients of
-    /// images where that is cheaper than transforms in f32: f32 (not at all) or bf16, which asks for a processor that
+    /// What factors are rounded to in the fused step and its gradient, and in convolutions and their gradients
+    /// where that is cheaper than transforms in f32: f32 (not at all) or bf16, which asks for a processor that
     /// multiplies it ([`Bf16Unit::detect`]) unless [`Builder::bf16`] says otherwise. All else is f32.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {

@@ -11,7 +11,7 @@ use std::arch::x86_64::__m512;
 
 use super::super::simd::Avx512;
 use super::avx512::Avx512Bf16;
-use super::product::{BLOCK, Left, padded_pairs};
+use super::product::{BLOCK, Left, Right, padded_pairs};
 use super::unit::{Job, Unit};
 
 /// Proof that the machine has AMX and AVX-512 BF16, and that the tiles are configured.
@@ -101,7 +101,7 @@ pub(super) unsafe fn run<J: Job>(job: J) {
 
 /// Rows of a tile.
 const TILE: usize = 16;
-/// Bytes from row to row of a block.
+/// Bytes from row to row of a square.
 const BLOCK_BYTES: usize = BLOCK * size_of::<f32>();
 
 macro_rules! clear {
@@ -158,7 +158,7 @@ impl Unit for Amx {
         self.0.where_positive(x, v)
     }
     #[inline(always)]
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32) {
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: Right, vectors: usize, c: *mut f32) {
         // SAFETY: the caller's condition; tiles are configured, and nobody else uses them on this thread.
         unsafe {
             match (rows > TILE, vectors > 1) {
@@ -173,8 +173,8 @@ impl Unit for Amx {
 
 /// One tile of `C`, or two, or four: tiles 0 to 3 are `C`, 4 and 5 of `A`, 6 and 7 of `B`.
 #[inline(always)]
-unsafe fn multiply_tiles<const TALL: bool, const WIDE: bool>(a: Left, pairs: usize, b: *const f32, c: *mut f32) {
-    let (row_bytes, run) = (a.row * size_of::<f32>(), padded_pairs(pairs));
+unsafe fn multiply_tiles<const TALL: bool, const WIDE: bool>(a: Left, pairs: usize, b: Right, c: *mut f32) {
+    let (a_bytes, b_bytes) = (a.row * size_of::<f32>(), b.row * size_of::<f32>());
     // SAFETY: the caller's condition.
     unsafe {
         clear!("0");
@@ -182,18 +182,17 @@ unsafe fn multiply_tiles<const TALL: bool, const WIDE: bool>(a: Left, pairs: usi
         clear!("2");
         clear!("3");
         for number in 0..a.runs {
-            let b = b.add(number * run * BLOCK);
-            for start in (0..run).step_by(TILE) {
-                let b = b.add(start * BLOCK);
-                load!("6", b, BLOCK_BYTES);
-                load!("4", a.at(0, number, start), row_bytes);
+            for start in (0..padded_pairs(pairs)).step_by(TILE) {
+                let b = b.at(number, start);
+                load!("6", b, b_bytes);
+                load!("4", a.at(0, number, start), a_bytes);
                 multiply!("0", "4", "6");
                 if WIDE {
-                    load!("7", b.add(TILE), BLOCK_BYTES);
+                    load!("7", b.add(TILE), b_bytes);
                     multiply!("1", "4", "7");
                 }
                 if TALL {
-                    load!("5", a.at(TILE, number, start), row_bytes);
+                    load!("5", a.at(TILE, number, start), a_bytes);
                     multiply!("2", "5", "6");
                 }
                 if TALL && WIDE {

@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::super::simd::Avx512;
-use super::product::Left;
+use super::product::{Left, Right};
 use super::unit::{Dots, Job, Unit, multiply_by_dots};
 
 /// Proof that the machine has AVX-512 F, BW and BF16.
@@ -85,7 +85,7 @@ impl Unit for Avx512Bf16 {
         }
     }
     #[inline(always)]
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32) {
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: Right, vectors: usize, c: *mut f32) {
         // SAFETY: the caller's condition.
         unsafe { multiply_by_dots(self, a, rows, pairs, b, vectors, c) };
     }

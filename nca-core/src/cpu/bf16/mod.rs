@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 
 pub(super) use over_cells::{Turned, narrow_rows, natural_row, padded_rows, product_over_cells};
 pub(super) use product::{
-    BLOCK, Finish, Left, SQUARE, pack_left, packed_len, pad_pairs, padded_pairs, pair_row, pair_rows, product,
+    BLOCK, Finish, Left, Right, SQUARE, pack_left, packed_len, pad_pairs, padded_pairs, pair_row, pair_rows, product,
     store_pairs,
 };
 pub(super) use unit::{Job, Unit, Vector, dispatch};

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::super::simd::{Isa, Wide};
-use super::product::Left;
+use super::product::{Left, Right};
 use super::unit::{Dots, Unit, multiply_by_dots};
 
 /// Any machine.
@@ -64,7 +64,7 @@ impl Unit for Portable {
         [0, 1].map(|half| std::array::from_fn(|i| if number(16 * half + i) > 0.0 { v[half][i] } else { 0.0 }))
     }
     #[inline(always)]
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32) {
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: Right, vectors: usize, c: *mut f32) {
         // SAFETY: the caller's condition.
         unsafe { multiply_by_dots(self, a, rows, pairs, b, vectors, c) };
     }

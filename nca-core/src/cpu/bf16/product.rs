@@ -45,12 +45,18 @@ impl Left {
     /// Packed by [`pack_left`], for sums of `depth` products.
     #[inline(always)]
     pub(in crate::cpu) fn packed(start: *const f32, depth: usize) -> Self {
+        Self::tiles(start, padded_pairs(pairs_of(depth)) / TILE, 1, 0)
+    }
+
+    /// In tiles, rows of which are `tiles` long, with runs that begin `jump` tiles apart.
+    #[inline(always)]
+    pub(in crate::cpu) fn tiles(start: *const f32, tiles: usize, runs: usize, jump: usize) -> Self {
         Self {
             start,
-            runs: 1,
-            jump: 0,
+            runs,
+            jump: jump * TILE * TILE,
             row: TILE,
-            down: TILE * padded_pairs(pairs_of(depth)),
+            down: tiles * TILE * TILE,
             across: TILE * TILE,
         }
     }
@@ -87,6 +93,40 @@ impl Left {
             start: unsafe { self.at(row, 0, 0) },
             ..self
         }
+    }
+}
+
+/// A right operand: a row of columns for each pair of the sum, run after run.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Right {
+    start: *const f32,
+    /// Columns from row to row.
+    pub(super) row: usize,
+    /// Rows from the start of a run to that of the next.
+    jump: usize,
+}
+
+impl Right {
+    /// A block of columns, for runs of `pairs` pairs, each filled up to tiles.
+    #[inline(always)]
+    pub(in crate::cpu) fn block(start: *const f32, pairs: usize) -> Self {
+        Self::rows(start, BLOCK, padded_pairs(pairs))
+    }
+
+    /// Rows of `row` columns, with runs that begin `jump` rows apart.
+    #[inline(always)]
+    pub(in crate::cpu) fn rows(start: *const f32, row: usize, jump: usize) -> Self {
+        Self { start, row, jump }
+    }
+
+    /// Row `pair` of run `run`.
+    ///
+    /// # Safety
+    /// It must exist.
+    #[inline(always)]
+    pub(super) unsafe fn at(self, run: usize, pair: usize) -> *const f32 {
+        // SAFETY: the caller's condition.
+        unsafe { self.start.add((run * self.jump + pair) * self.row) }
     }
 }
 
@@ -229,7 +269,8 @@ pub(in crate::cpu) unsafe fn product<U: Unit, F: Finish<U>>(
         let count = BLOCK.min(rows - row);
         // SAFETY: the caller's condition.
         unsafe {
-            u.multiply(a.below(row), count, pairs_of(depth), b, vectors, square);
+            let pairs = pairs_of(depth);
+            u.multiply(a.below(row), count, pairs, Right::block(b, pairs), vectors, square);
             finish.rows(u, row, count, square);
         }
     }

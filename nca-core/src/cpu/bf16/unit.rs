@@ -6,7 +6,7 @@
 use super::super::simd::Isa;
 use super::Bf16Unit;
 use super::portable::Portable;
-use super::product::{BLOCK, Left, padded_pairs};
+use super::product::{BLOCK, Left, Right};
 
 /// Vector of a unit: 16 floats, 16 pairs or 32 numbers.
 pub(in crate::cpu) type Vector<U> = <<U as Unit>::S as Isa>::V;
@@ -24,13 +24,13 @@ pub(in crate::cpu) trait Unit: Copy {
     /// `v` where the 32 numbers `x` are above 0, else 0. (Rounding keeps signs; what rounds to 0 counts as 0.)
     fn where_positive(self, x: Vector<Self>, v: [Vector<Self>; 2]) -> [Vector<Self>; 2];
     /// `C = A·B` for the first `rows ≤ 32` rows of `A` and the first `vectors ≤ 2` vectors of columns of `B`, summed over
-    /// `pairs` pairs of each run of `A`: `b` has [`BLOCK`] pairs a row and
-    /// [`padded_pairs`](super::product::padded_pairs) rows for each run, those beyond `pairs` being zeros; `c` is a square
-    /// of [`BLOCK`] floats a row. What `c` holds beyond is unspecified afterwards.
+    /// `pairs` pairs of each run. Behind these, up to [`padded_pairs`](super::product::padded_pairs), one of the operands must
+    /// hold zeros and the other finite numbers. `c` is a square of [`BLOCK`] floats a row; what it holds beyond is
+    /// unspecified afterwards.
     ///
     /// # Safety
     /// The operands must be valid in these shapes, `A` with whole tiles of 16 rows.
-    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: *const f32, vectors: usize, c: *mut f32);
+    unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: Right, vectors: usize, c: *mut f32);
 }
 
 /// Work compiled once for each unit, on the calling thread.
@@ -74,7 +74,7 @@ pub(super) unsafe fn multiply_by_dots<U: Dots>(
     a: Left,
     rows: usize,
     pairs: usize,
-    b: *const f32,
+    b: Right,
     vectors: usize,
     c: *mut f32,
 ) {
@@ -90,20 +90,19 @@ pub(super) unsafe fn multiply_by_dots<U: Dots>(
 
 #[expect(clippy::needless_range_loop)] // Constant bounds unroll, so that the tile stays in registers.
 #[inline(always)]
-unsafe fn dots_of<U: Dots, const N: usize>(u: U, a: Left, rows: usize, pairs: usize, b: *const f32, c: *mut f32) {
+unsafe fn dots_of<U: Dots, const N: usize>(u: U, a: Left, rows: usize, pairs: usize, b: Right, c: *mut f32) {
     let s = u.isa();
     for first in (0..rows).step_by(ROWS) {
         // SAFETY: the caller's condition; `ROWS` divides the rows of a tile.
         unsafe {
             let mut sums = [[s.splat(0.0); N]; ROWS];
             for run in 0..a.runs {
-                let b = b.add(run * padded_pairs(pairs) * BLOCK);
                 for start in (0..pairs).step_by(16) {
                     let weights = a.at(first, run, start);
                     for pair in 0..16.min(pairs - start) {
                         let mut columns = [s.splat(0.0); N];
                         for v in 0..N {
-                            columns[v] = s.load(b.add((start + pair) * BLOCK + 16 * v));
+                            columns[v] = s.load(b.at(run, start + pair).add(16 * v));
                         }
                         for r in 0..ROWS {
                             let weight = s.splat(*weights.add(r * a.row + pair));

@@ -1,5 +1,5 @@
 //! Convolution: directly, or tile by tile by Fourier transforms or Winograd's algorithm where that is cheaper; directly
-//! with factors in bf16, where that is the precision and cheaper still. Gradients of weights are f32.
+//! with factors in bf16, where that is the precision and cheaper still.
 
 mod bf16;
 mod direct;
@@ -95,10 +95,10 @@ impl Conv2d for Cpu {
             out: (shape.out_height(), shape.out_width()),
             lanes: lanes(self.simd, usize::MAX),
         };
-        if self.gradient_by_fft(work) {
-            self.weight_gradient_fft(shape, x, g_y, g_weight)
-        } else {
-            self.weight_gradient_direct(shape, x, g_y, g_weight)
+        match self.gradient_algorithm(work) {
+            Algorithm::Bf16(unit) => self.weight_gradient_bf16(unit, work, shape, x, g_y, g_weight),
+            Algorithm::Fft => self.weight_gradient_fft(shape, x, g_y, g_weight),
+            Algorithm::Direct | Algorithm::Winograd => self.weight_gradient_direct(shape, x, g_y, g_weight),
         }
     }
 }
@@ -281,15 +281,26 @@ impl Cpu {
         }
     }
 
-    /// Whether to compute the gradient of the weights by Fourier transforms.
-    fn gradient_by_fft(&self, work: Work) -> bool {
+    /// How to compute the gradient of the weights.
+    fn gradient_algorithm(&self, work: Work) -> Algorithm {
+        let by_fft = fft::suits(work.kernel);
+        let bf16 = self.bf16.filter(|_| bf16::gradient::suits(work));
         match self.conv {
-            ConvAlgorithm::Direct | ConvAlgorithm::Winograd => false,
-            ConvAlgorithm::Fft => fft::suits(work.kernel),
+            ConvAlgorithm::Fft if by_fft => Algorithm::Fft,
+            ConvAlgorithm::Fft | ConvAlgorithm::Winograd => Algorithm::Direct,
+            ConvAlgorithm::Direct => bf16.map_or(Algorithm::Direct, Algorithm::Bf16),
             ConvAlgorithm::Auto => {
-                fft::suits(work.kernel)
-                    && fft::cost(work) < direct::gradient_cost(work)
-                    && fft::filter_floats(work) <= MOST_FILTER_FLOATS
+                let mut best = (direct::gradient_cost(work), Algorithm::Direct);
+                let by_fft = by_fft && fft::filter_floats(work) <= MOST_FILTER_FLOATS;
+                if by_fft && fft::cost(work) < best.0 {
+                    best = (fft::cost(work), Algorithm::Fft);
+                }
+                if let Some(unit) = bf16
+                    && bf16::gradient::cost(unit, work) < best.0
+                {
+                    best.1 = Algorithm::Bf16(unit);
+                }
+                best.1
             }
         }
     }

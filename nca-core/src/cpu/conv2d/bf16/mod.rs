@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 mod filters;
+pub(super) mod gradient;
 mod image;
 
 use rayon::prelude::*;
@@ -22,7 +23,7 @@ use self::filters::{PackFilters, TurnedTaps};
 use self::image::FillRow;
 use super::super::Cpu;
 use super::super::arena::{Arenas, Carver, Shared, carve};
-use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, SQUARE, Unit, dispatch, padded_pairs};
+use super::super::bf16::{BLOCK, Bf16Unit, Job, Left, Right, SQUARE, Unit, dispatch, padded_pairs};
 use super::super::simd::Isa;
 use super::{Correlation, Work};
 use crate::error::Result;
@@ -272,7 +273,8 @@ impl Job for Pixels<'_> {
                     layout.kernel,
                     layout.row(),
                 );
-                u.multiply(a, count, layout.run(), weights, vectors, scratch.square);
+                let b = Right::block(weights, layout.run());
+                u.multiply(a, count, layout.run(), b, vectors, scratch.square);
                 for v in 0..vectors {
                     for half in 0..count.div_ceil(16) {
                         let from = scratch.square.add(16 * half * BLOCK + 16 * v);
