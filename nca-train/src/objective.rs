@@ -139,7 +139,8 @@ pub struct MotionTerm {
 }
 
 impl Default for MotionTerm {
-    /// More motion from one frame to the next, 32 steps later.
+    /// More motion from one frame to the next, 32 steps later, with a weight of 1, which is for motion alone: beside a look
+    /// it takes [`MotionTerm::weight_beside_appearance`].
     fn default() -> Self {
         Self {
             weight: 1.0,

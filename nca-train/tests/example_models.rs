@@ -8,10 +8,9 @@ use nca_core::cpu::Cpu;
 use nca_train::Texture;
 use nca_train::distance::TextureDistance;
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
+use nca_train::provenance::trained_size;
 use spynet::Classical;
 
-/// Side of the grid they were trained on.
-const SIZE: usize = 48;
 /// Texture distance up to which the exemplar is recognised; 1 is that of two crops of it.
 const RECOGNISABLE: f64 = 3.0;
 
@@ -19,12 +18,14 @@ const RECOGNISABLE: f64 = 3.0;
 fn measure(name: &str) -> (Motion, f64) {
     let backend = Cpu::new().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models").join(name);
-    let nca = Nca::load(path, None).unwrap();
+    let (nca, metadata) = Nca::load_with_extra(&path, None).unwrap();
+    let size = trained_size(&path, &metadata).unwrap().expect("the file tells");
+    assert_eq!(size, 48);
     let settings = MotionSettings {
         pairs: 12,
         warmup: 512,
-        height: SIZE,
-        width: SIZE,
+        height: size,
+        width: size,
         ..MotionSettings::default()
     };
     let mut last = Vec::new();
@@ -32,7 +33,7 @@ fn measure(name: &str) -> (Motion, f64) {
         last = frame.to_vec();
     })
     .unwrap();
-    let texture = Texture::resolve("chequered", None, SIZE).unwrap();
+    let texture = Texture::resolve("chequered", None, size).unwrap();
     let distance = TextureDistance::new(&backend, &texture)
         .unwrap()
         .of(&backend, &last)

@@ -378,7 +378,7 @@ fn enlarged_textures_are_smooth() {
                 .collect(),
         )
     });
-    // Three times as large at the median of 1 to 8.
+    // Two and a half times as large at the median of 1 to 6.
     assert!(enlarged < 0.6 * usual, "{enlarged}, else {usual}");
     let torus = pairs(Kind::Torus, 1.0);
     let [seam, inside] = [true, false].map(|seam| median(torus.iter().map(|p| roughness(p, seam)).collect()));

@@ -1,5 +1,6 @@
 //! Lists of numbers on the command line: `8,16,32`, `8..=128:8`, or both, `4,8..=64:8`.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A list of counts.
@@ -46,12 +47,35 @@ impl FromStr for List {
     }
 }
 
+/// In a form that [`List::from_str`] takes: long ones as a range, where the values are equally far apart.
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHORT: usize = 4;
+        let Self(values) = self;
+        if let ([first, second, .., last], true) = (&values[..], values.len() > SHORT)
+            && first < second
+            && (*first..=*last).step_by(second - first).eq(values.iter().copied())
+        {
+            return write!(f, "{first}..={last}:{}", second - first);
+        }
+        let values: Vec<String> = values.iter().map(usize::to_string).collect();
+        f.write_str(&values.join(","))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn list(s: &str) -> Option<Vec<usize>> {
         s.parse::<List>().ok().map(|list| list.0)
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for text in ["8..=128:8", "16..=128:16", "6,8,12", "7", "8,16,24,33,40", "5,4,3,2,1"] {
+            assert_eq!(List(list(text).unwrap()).to_string(), text);
+        }
     }
 
     #[test]

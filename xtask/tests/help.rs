@@ -71,5 +71,11 @@ fn defaults_are_told() {
         assert_eq!(row("--size"), size, "{table}");
         assert_eq!(row("--iterations")[0], iterations, "{table}");
         assert_eq!(row("--measure-every"), ["100", "500", "500"], "{table}");
+        if command == "sweep" {
+            assert_eq!(row("--channels"), ["6,8,12", "8..=128:8", "8..=128:8"], "{table}");
+            assert_eq!(row("--hidden"), ["16,32,64", "16..=128:16", "16..=128:16"], "{table}");
+            assert_eq!(row("--texture")[0], "chequered", "{table}");
+            assert_eq!(row("--seeds"), ["1", "1", "1"], "{table}");
+        }
     }
 }

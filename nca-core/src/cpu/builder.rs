@@ -89,7 +89,8 @@ pub enum ConvAlgorithm {
     /// Whatever costs less for the shape.
     #[default]
     Auto,
-    /// Products of filters and shifted images; in bf16, if that is the precision.
+    /// Products of filters and shifted images; in bf16, if that is the precision (but gradients of filters for which that
+    /// would take more than 64 MiB).
     Direct,
     /// Fourier transforms of tiles, wherever a kernel fits a tile (16 × 16).
     Fft,

@@ -20,7 +20,7 @@ pub const SWEEP_FORMAT: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SweepPreset {
-    /// The paper's experiment in miniature, some minutes on a laptop: nine models, built-in textures.
+    /// The paper's experiment in miniature, ten to fifteen minutes on two cores: nine models of one built-in texture.
     #[default]
     Quick,
     /// The paper's experiment: C = 8..=128 by 8, D = 16..=128 by 16, four textures.

@@ -135,8 +135,8 @@ pub struct SynthSettings {
     /// How often scenes are like photographs, 0 (as if there were no such setting) to 1 (always): textures that fade out
     /// in places, where there is next to nothing to follow, and values rounded to the 256 levels of a file.
     pub photographic: f64,
-    /// How often a texture is enlarged, up to six times, until nothing fine is left of it: 0 (as if there were no such
-    /// setting) to 1 (always).
+    /// How often a texture is enlarged, by a factor of 1 to 6, so that its finest features are larger: 0 (as if there were no
+    /// such setting) to 1 (always).
     pub enlarged: f64,
     /// Pictures that serve as textures beside the procedural ones.
     pub rasters: Vec<Raster>,

@@ -75,7 +75,7 @@ pub(super) struct Palette<'a> {
     pub(super) extent: f64,
     /// Share of textures that fade out in places.
     pub(super) photographic: f64,
-    /// Share of textures that are enlarged until nothing fine is left of them.
+    /// Share of textures that are enlarged.
     pub(super) enlarged: f64,
 }
 
@@ -83,7 +83,7 @@ impl Palette<'_> {
     /// A random texture that can be followed over `longest` pixels: no regular pattern whose next
     /// period would be mistaken for it.
     pub(super) fn draw(&self, rng: &mut PhiloxRng, longest: f64) -> Texture {
-        /// Its finest noise, enlarged so much, has grains of 25 to 30 pixels.
+        /// The finest noise, enlarged so much, has grains of 30 pixels.
         const MOST: f64 = 6.0;
         /// What is enlarged should still show a few of its features.
         const LEAST_EXTENT: f64 = 12.0;

@@ -113,7 +113,7 @@ impl Recipe {
         .up_to(levels)
     }
 
-    /// From trained weights to ones that find long ways of smooth textures too: under an hour on two cores.
+    /// From trained weights to ones that also follow smooth textures over long distances: under an hour on two cores.
     ///
     /// What moves by a tenth of the frame and can still be followed has no fine features. Only the coarse levels see such
     /// motions, and go on together: first with a loss in which whole pixels count, for the long ways, then with that of a

@@ -31,14 +31,64 @@ fn photographic(settings: &SynthSettings) -> SynthSettings {
     }
 }
 
-/// How often a kind of scene occurs among enlarged ones, as a multiple of how often else: twice as often where one texture
-/// moves, or does not, half as often where pieces hide it. Where nothing is to be seen, most then moves as it does beside it.
+/// How much more often than elsewhere a kind of scene occurs among enlarged ones: twice as often where there is one texture,
+/// half as often where pieces hide it. Then empty ground mostly moves as what lies beside it does.
 fn whole(kind: Kind) -> f64 {
     match kind {
         Kind::Still | Kind::Translation | Kind::Affine | Kind::Smooth => 2.0,
         Kind::Torus => 1.0,
         Kind::Layers | Kind::Chairs => 0.5,
     }
+}
+
+/// What `scenes` are made of.
+fn shown(scenes: Scenes, settings: &SynthSettings) -> SynthSettings {
+    match scenes {
+        Scenes::All => settings.clone(),
+        Scenes::Photographic => photographic(settings),
+        Scenes::Enlarged => SynthSettings {
+            enlarged: 0.5,
+            mix: settings
+                .mix
+                .iter()
+                .map(|&(kind, share)| (kind, share * whole(kind)))
+                .collect(),
+            ..photographic(settings)
+        },
+        Scenes::Clear => SynthSettings {
+            mix: vec![(Kind::Translation, 2.0), (Kind::Smooth, 1.0)],
+            still: 0.0,
+            nuisance: 0.0,
+            ..settings.clone()
+        },
+    }
+}
+
+/// All by which `scenes` differ from others under `settings`.
+fn described(scenes: Scenes, settings: &SynthSettings) -> String {
+    let SynthSettings {
+        mix,
+        still,
+        nuisance,
+        photographic,
+        enlarged,
+        ..
+    } = shown(scenes, settings);
+    let mut text: Vec<String> = mix
+        .iter()
+        .map(|(kind, share)| format!("{} {share}", kind.name()))
+        .collect();
+    for (what, value, usual) in [
+        ("unmoved", still, settings.still),
+        ("nuisance", nuisance, settings.nuisance),
+        ("photographic", photographic, 0.0),
+        ("enlarged", enlarged, 0.0),
+    ] {
+        if value != usual {
+            text.push(format!("{what} {value}"));
+        }
+    }
+    format!("{scenes}: {}", text.join(", "))
 }
 
 impl SynthSource {
@@ -48,25 +98,7 @@ impl SynthSource {
         let mut scenes: Vec<(Asked, Synth)> = Vec::new();
         for stage in &recipe.stages {
             if scenes.iter().all(|(key, _)| *key != asked(stage)) {
-                let settings = match stage.scenes {
-                    Scenes::All => settings.clone(),
-                    Scenes::Photographic => photographic(settings),
-                    Scenes::Enlarged => SynthSettings {
-                        enlarged: 0.5,
-                        mix: settings
-                            .mix
-                            .iter()
-                            .map(|&(kind, share)| (kind, share * whole(kind)))
-                            .collect(),
-                        ..photographic(settings)
-                    },
-                    Scenes::Clear => SynthSettings {
-                        mix: vec![(Kind::Translation, 2.0), (Kind::Smooth, 1.0)],
-                        still: 0.0,
-                        nuisance: 0.0,
-                        ..settings.clone()
-                    },
-                };
+                let settings = shown(stage.scenes, settings);
                 let settings = SynthSettings {
                     height: stage.height,
                     width: stage.width,
@@ -76,14 +108,16 @@ impl SynthSource {
                 scenes.push((asked(stage), Synth::new(settings)?));
             }
         }
-        let mix: Vec<String> = settings
-            .mix
-            .iter()
-            .map(|(kind, share)| format!("{} {share}", kind.name()))
-            .collect();
+        let mut kinds: Vec<Scenes> = Vec::new();
+        for (_, _, _, scenes) in scenes.iter().map(|(asked, _)| *asked) {
+            if !kinds.contains(&scenes) {
+                kinds.push(scenes);
+            }
+        }
+        let kinds: Vec<String> = kinds.into_iter().map(|scenes| described(scenes, settings)).collect();
         let description = format!(
-            "synthetic scenes (clear: translations and bends alone; all: {}), still {}, motions up to {} of the width, nuisance {}, pictures: {}",
-            mix.join(", "),
+            "synthetic scenes ({}), still {}, motions up to {} of the width, nuisance {}, pictures: {}",
+            kinds.join("; "),
             settings.still,
             settings.fastest,
             settings.nuisance,
@@ -170,5 +204,31 @@ mod tests {
         };
         let [usual, enlarged] = [1, 2].map(|stage| roughness(&recipe.stages[stage]));
         assert!(enlarged < 0.8 * usual, "{enlarged}, else {usual}");
+    }
+
+    /// What decides the examples is in the description, which a file of weights tells and a checkpoint compares.
+    #[test]
+    fn the_description_tells_each_kind_of_scenes() {
+        let mut recipe = Recipe::quick(0).up_to(1);
+        recipe.stages.truncate(1);
+        let first = recipe.stages[0].clone();
+        let scenes = [Scenes::Clear, Scenes::All, Scenes::Enlarged, Scenes::Enlarged];
+        recipe.stages = scenes
+            .map(|scenes| Stage {
+                scenes,
+                ..first.clone()
+            })
+            .to_vec();
+        let settings = SynthSettings {
+            mix: vec![(Kind::Smooth, 1.0), (Kind::Torus, 1.5), (Kind::Chairs, 2.0)],
+            ..SynthSettings::default()
+        };
+        let source = SynthSource::new(&recipe, &settings, &[]).unwrap();
+        assert_eq!(
+            source.describe(),
+            "synthetic scenes (clear: translation 2, smooth 1, unmoved 0, nuisance 0; all: smooth 1, torus 1.5, chairs 2; \
+             enlarged photographic: smooth 2, torus 1.5, chairs 1, nuisance 0.5, photographic 0.5, enlarged 0.5), \
+             still 0.15, motions up to 0.1 of the width, nuisance 1, pictures: none"
+        );
     }
 }

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 
 PAIRS, EVERY, WARMUP = 12, 32, 1024
 # Slow, usual and fast automata, by the median of all estimators but the network, in pixels.
-BANDS = [0, 0.1, 2, np.inf]
+BANDS = [-1, 0.1, 2, np.inf]
 
 
 def others():
@@ -88,8 +88,8 @@ def main():
         band = psi[:, (usual > low) & (usual <= high)]
         if band.size:
             rest = [np.median(np.delete(band, k, 0), axis=0) for k in range(len(names))]
-            values = " | ".join(f"{100 * np.mean(np.abs(one / others - 1)):.0f} %" for one, others in zip(band, rest))
-            print(f"| {band.shape[1]} of {low} to {high} px | {values} |")
+            values = " | ".join(f"{100 * np.mean(np.abs(one / median - 1)):.0f} %" for one, median in zip(band, rest))
+            print(f"| {band.shape[1]} of {max(low, 0)} to {high} px | {values} |")
 
 
 main()

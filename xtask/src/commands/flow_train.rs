@@ -28,7 +28,7 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, value_name = "DIR", default_value = "runs/flow")]
     out: PathBuf,
     /// Stages and their iterations: full (an hour or two on two cores), quick (minutes, to see that everything works) or
-    /// shipped (four to five hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
+    /// shipped (some four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
     /// --from its weights a refinement, from those --photographic, and from those --enlarged in their --rounds, each with a
     /// folder and a seed of its own)
     #[arg(long, value_enum, default_value = "full")]
@@ -42,7 +42,7 @@ pub(crate) struct FlowTrainArgs {
     #[arg(long, requires = "from", conflicts_with_all = ["rounds", "enlarged"])]
     photographic: bool,
     /// With --from: instead of refining everything, go on with levels 0 to 2 on scenes like photographs of which half the
-    /// textures are enlarged until they are smooth, then without those; in so many --rounds, if given
+    /// textures are enlarged, up to six times, then without those; in so many --rounds, if given
     #[arg(long, requires = "from")]
     enlarged: bool,
     /// With --from: apply each level so often, a number for each from the coarsest on, each time with the second frame

@@ -13,7 +13,7 @@ use crate::output::print_line;
 /// Pack the tests and measurements of the CUDA backend for a machine with only a driver
 ///
 /// DIR/run.sh there prints the device, the results of the tests (one that is skipped is a failure) and tables of
-/// times, in less than ten minutes.
+/// times; it is meant to take less than ten minutes.
 #[derive(Args)]
 pub(crate) struct GpuBundleArgs {
     /// Directory to pack them into

@@ -22,7 +22,7 @@ use crate::progress::SweepProgress;
 /// which every trained model runs, results.csv, a heat map of the motion strength over (C, D), curves, a
 /// contact sheet and the models.
 #[derive(Args)]
-#[command(after_long_help = defaults(&presets()))]
+#[command(after_long_help = defaults(&presets(), &MODELS))]
 pub(crate) struct SweepArgs {
     /// Conventions and grid to start from: quick, paper (512 models) or notebook [default: quick]
     #[arg(long, value_name = "PRESET")]
@@ -46,6 +46,17 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 }
+
+/// Which models a preset trains, for the help.
+const MODELS: [(&str, fn(&SweepSettings) -> String); 4] = [
+    ("--channels", |s| List(s.channels.clone()).to_string()),
+    ("--hidden", |s| List(s.hidden.clone()).to_string()),
+    ("--texture", |s| match &s.textures[..] {
+        [texture] => texture.clone(),
+        several => format!("{} built in", several.len()),
+    }),
+    ("--seeds", |s| s.seeds.len().to_string()),
+];
 
 /// What the presets say, for the help.
 fn presets() -> [(&'static str, SweepSettings); 3] {

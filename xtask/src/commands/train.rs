@@ -15,7 +15,7 @@ use crate::output::{print_json, print_line};
 
 /// Train one automaton and measure it: a sweep of one model
 #[derive(Args)]
-#[command(after_long_help = defaults(&presets()))]
+#[command(after_long_help = defaults(&presets(), &[]))]
 pub(crate) struct TrainArgs {
     /// Conventions to start from: quick, paper or notebook [default: quick]
     #[arg(long, value_name = "PRESET")]

@@ -18,9 +18,11 @@ const TRAINING: &str = "Training";
 const MEASURING: &str = "Measuring Ψ";
 const MOTION: &str = "Motion as an objective (not with --flow classical)";
 
-/// The values of flags that each of `presets` stands for, as a table.
-pub(crate) fn defaults(presets: &[(&str, SweepSettings)]) -> String {
-    type Value = fn(&SweepSettings) -> String;
+/// The value of a flag.
+type Value = fn(&SweepSettings) -> String;
+
+/// The values of flags that each of `presets` stands for, as a table: of `first`, then of those that commands share.
+pub(crate) fn defaults(presets: &[(&str, SweepSettings)], first: &[(&str, Value)]) -> String {
     const ROWS: [(&str, Value); 14] = [
         ("--size", |s| s.train.size.to_string()),
         ("--iterations", |s| s.train.iterations.to_string()),
@@ -38,12 +40,12 @@ pub(crate) fn defaults(presets: &[(&str, SweepSettings)]) -> String {
         ("--measure-every", |s| s.measure.every.to_string()),
     ];
     let line = |first: &str, cells: &mut dyn Iterator<Item = String>| {
-        let cells: String = cells.map(|cell| format!("{cell:>10}")).collect();
+        let cells: String = cells.map(|cell| format!("{cell:>13}")).collect();
         format!("  {first:20}{cells}\n")
     };
     let mut text = String::from("Defaults:\n");
     text += &line("", &mut presets.iter().map(|(name, _)| (*name).to_owned()));
-    for (flag, value) in ROWS {
+    for &(flag, value) in first.iter().chain(&ROWS) {
         text += &line(flag, &mut presets.iter().map(|(_, settings)| value(settings)));
     }
     text

@@ -19,12 +19,12 @@ const DTD_TEXTURES: [&str; 4] = ["bubbly_0101", "chequered_0121", "interlaced_01
 /// What `sweep` and `train` share.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TrainingArgs {
-    /// Texture: bubbly, chequered, interlaced, cracked (built in), an image file, or with --dtd a
-    /// name such as bubbly_0101; `sweep` takes several
+    /// Texture: bubbly, chequered, interlaced, cracked (built in), an image file, or with --dtd a name such as
+    /// bubbly_0101; `sweep` takes several, each after a --texture of its own
     #[arg(long = "texture", value_name = "NAME|PATH")]
     pub(crate) textures: Vec<String>,
-    /// Folder of the Describable Textures Dataset, for textures by its names; four of them where the preset is
-    /// not quick and no texture is named
+    /// Folder of the Describable Textures Dataset, for textures by its names. Where the preset is not quick and no texture
+    /// is named: bubbly_0101, chequered_0121, interlaced_0172 and cracked_0085 (`train`: the first)
     #[arg(long, value_name = "DIR")]
     pub(crate) dtd: Option<PathBuf>,
     /// Side of the grid in cells; the texture is cropped to a square and resized to it
@@ -86,7 +86,7 @@ pub(crate) struct TrainingArgs {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
-    /// Directory of the results [default: runs/ and the preset's name, or runs/train]
+    /// Directory of the results [default: runs/ and the preset's name; of `train`, runs/train]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Go on with the run in --out: skip what is done, continue what is half done

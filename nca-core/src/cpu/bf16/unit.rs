@@ -24,12 +24,12 @@ pub(in crate::cpu) trait Unit: Copy {
     /// `v` where the 32 numbers `x` are above 0, else 0. (Rounding keeps signs; what rounds to 0 counts as 0.)
     fn where_positive(self, x: Vector<Self>, v: [Vector<Self>; 2]) -> [Vector<Self>; 2];
     /// `C = A·B` for the first `rows ≤ 32` rows of `A` and the first `vectors ≤ 2` vectors of columns of `B`, summed over
-    /// `pairs` pairs of each run. Behind these, up to [`padded_pairs`](super::product::padded_pairs), one of the operands must
-    /// hold zeros and the other finite numbers. `c` is a square of [`BLOCK`] floats a row; what it holds beyond is
-    /// unspecified afterwards.
+    /// `pairs` pairs of each run; behind these, up to [`padded_pairs`](super::product::padded_pairs), one of the operands must
+    /// hold zeros and the other finite numbers. A row of `A`, or a column of `B`, that holds others spoils itself alone.
+    /// `c` has [`BLOCK`] floats a row; written are `vectors` vectors of `rows` rows and of those that fill up a tile of 16.
     ///
     /// # Safety
-    /// The operands must be valid in these shapes, `A` with whole tiles of 16 rows.
+    /// `A` must be valid for whole tiles of 16 rows, `B` for the padded pairs, and `c` for what is written.
     unsafe fn multiply(self, a: Left, rows: usize, pairs: usize, b: Right, vectors: usize, c: *mut f32);
 }
 

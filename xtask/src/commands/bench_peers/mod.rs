@@ -43,7 +43,7 @@ pub(crate) struct BenchPeersArgs {
     /// Compare only cases whose names, as the table has them, contain one of these
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
-    /// What to compare
+    /// What to compare, separated by commas, as step,vgg
     #[arg(long, value_enum, value_delimiter = ',', value_name = "GROUPS",
           default_values_t = [Group::Step, Group::Train, Group::Spynet, Group::Vgg])]
     groups: Vec<Group>,

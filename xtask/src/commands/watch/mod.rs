@@ -20,16 +20,16 @@ use crate::output::print_line;
 /// Watch a sweep that is running, here or elsewhere
 ///
 /// Shows Ψ of every model over (C, D), losses of those in training, and what is left to do, as they
-/// are written to the directory. Only reads; so a checkpoint old are its news of models in training.
-/// Says so of a sweep that is not done and that nobody is at work on, and marks what is not above its
-/// motion floor.
+/// are written to the directory. It only reads, so what it shows of models in training is as old as
+/// their last checkpoint. It says when a sweep is not done and nobody is at work on it, and marks
+/// models whose Ψ is not above their motion floor.
 /// Keys: q or Ctrl-C quits, Tab shows the next texture, arrows scroll.
 #[derive(Args)]
 pub(crate) struct WatchArgs {
     /// Directory of the sweep
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Print the same as text, once; so does standard output that is no terminal
+    /// Print the same as text, once; this also happens where standard output is not a terminal
     #[arg(long)]
     once: bool,
     /// Seconds between looks at the directory

@@ -20,7 +20,7 @@ use crate::error::Result;
 
 /// Pixels of a task: with 32 channels on both sides they stay in a second-level cache.
 const TASK_PIXELS: usize = 4096;
-/// Tasks that there should be, for threads to share, as long as none has fewer pixels than [`FEWEST_PIXELS`].
+/// Tasks that there should be, for threads to share; samples of more than [`FEWEST_PIXELS`] are cut into several for it.
 const TASKS: usize = 16;
 const FEWEST_PIXELS: usize = 1024;
 /// Rows of a tile, lanes of a vector.
@@ -40,12 +40,13 @@ pub(in super::super) fn cost(unit: Bf16Unit, work: Work) -> usize {
     let vectors = layout.output_rows() * work.inputs.div_ceil(TILE);
     let pixels = layout.tasks() * layout.pixels(layout.rows);
     let products = (pixels * taps * vectors) as f64;
-    let numbers = (pixels * (2 * work.inputs + work.outputs)) as f64;
+    let turned = layout.tasks() * (layout.rows + work.kernel - 1) * layout.width;
+    let numbers = (2 * turned * work.inputs + pixels * work.outputs) as f64;
     let sums = (layout.tasks() * taps * vectors) as f64;
     (products / unit.speed() + NUMBER * numbers + SUM * sums) as usize
 }
 
-/// Whether it has the memory it needs.
+/// Whether the sums of its tasks are worth their memory.
 pub(in super::super) fn suits(work: Work) -> bool {
     let layout = Layout::new(work, 0);
     layout.tasks() * layout.sums() <= MOST_SUMS
@@ -256,8 +257,8 @@ impl Products<'_> {
         let (columns, line, pixels) = (layout.out.1, layout.line(), layout.pixels(self.rows));
         for output in 0..layout.outputs {
             let channel = self.sample * layout.outputs + output;
-            // SAFETY: the caller's condition. A row is written in whole blocks: the zeros at its end are overwritten by the
-            // next, or lie behind the pixels.
+            // SAFETY: the caller's condition. A row is written in whole blocks: of joined ones, the zeros at its end are
+            // overwritten by the next, or lie behind the pixels.
             unsafe {
                 for row in 0..self.rows {
                     let start = (channel * layout.out.0 + self.first + row) * columns;
@@ -450,7 +451,25 @@ mod tests {
         g_weight.to_vec()
     }
 
-    /// The sums are those of f32 of rounded factors, but for the roundings of f32.
+    /// Leaves NaN in all scratch memory, of every thread.
+    fn spoil(cpu: &Cpu) {
+        let shape = ConvShape {
+            batch: 2,
+            inputs: 40,
+            outputs: 36,
+            height: 100,
+            width: 68,
+            kernel: 3,
+            padding: 1,
+        };
+        let nan = |len| cpu.buffer(&vec![f32::NAN; len]).unwrap();
+        let (x, g_y) = (nan(shape.input_len()), nan(shape.output_len()));
+        let mut g_weight = cpu.zeros(shape.weight_len()).unwrap();
+        cpu.conv2d_backward_weight(&shape, &x, &g_y, &mut g_weight, None)
+            .unwrap();
+    }
+
+    /// The sums are those of f32 of rounded factors, but for the roundings of f32, whatever scratch memory held.
     #[test]
     fn sums_are_those_of_f32() {
         let exact = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct).build().unwrap();
@@ -488,10 +507,11 @@ mod tests {
             for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
                 let bf16 = |threads| {
                     let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);
-                    let cpu = cpu.conv(ConvAlgorithm::Direct).build().unwrap();
-                    gradient(&cpu, &shape, Precision::F32)
+                    cpu.conv(ConvAlgorithm::Direct).build().unwrap()
                 };
-                let found = bf16(2);
+                let used = bf16(2);
+                spoil(&used);
+                let found = gradient(&used, &shape, Precision::F32);
                 for (f, e) in found.iter().zip(&expected) {
                     // Factors are at most 1; both sums err.
                     assert!(
@@ -499,7 +519,8 @@ mod tests {
                         "{unit}: {f}, {e}, {shape:?}"
                     );
                 }
-                assert_eq!(found, bf16(1), "{unit}: by threads, {shape:?}");
+                let new = gradient(&bf16(1), &shape, Precision::F32);
+                assert_eq!(found, new, "{unit}: by threads or scratch, {shape:?}");
             }
         }
     }
