@@ -14,6 +14,8 @@ use crate::flags::{TrainingArgs, defaults};
 use crate::output::{print_json, print_line};
 
 /// Train one automaton and measure it: a sweep of one model
+///
+/// Its preset quick is one larger model, for longer and on a larger grid than each of the nine of `sweep`.
 #[derive(Args)]
 #[command(after_long_help = defaults(&presets(), &[]))]
 pub(crate) struct TrainArgs {
