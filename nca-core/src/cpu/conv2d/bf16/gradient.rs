@@ -218,13 +218,13 @@ impl Cpu {
                 sums,
             };
             (0..layout.tasks()).into_par_iter().for_each(|task| {
-                let rows = layout.rows.min(layout.out.0 - task % layout.parts() * layout.rows);
+                let first = task % layout.parts() * layout.rows;
                 let job = Products {
                     gradient,
                     task,
                     sample: task / layout.parts(),
-                    first: task % layout.parts() * layout.rows,
-                    rows,
+                    first,
+                    rows: layout.rows.min(layout.out.0 - first),
                 };
                 dispatch(unit, job);
             });
@@ -433,6 +433,7 @@ impl Job for AddFilters<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::super::ConvAlgorithm;
+    use super::super::tests::shapes;
     use super::*;
     use crate::Precision;
     use crate::backend::{Conv2d, Device};
@@ -451,7 +452,7 @@ mod tests {
         g_weight.to_vec()
     }
 
-    /// Leaves NaN in all scratch memory, of every thread.
+    /// Leaves NaN in scratch memory.
     fn spoil(cpu: &Cpu) {
         let shape = ConvShape {
             batch: 2,
@@ -473,37 +474,9 @@ mod tests {
     #[test]
     fn sums_are_those_of_f32() {
         let exact = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct).build().unwrap();
-        let cases = [
-            // Rows joined, and each for itself; several tasks of a sample.
-            (2, 3, 40, (13, 20), 3, 1),
-            (1, 5, 17, (6, 64), 3, 1),
-            (1, 8, 3, (70, 64), 5, 2),
-            (2, 9, 20, (100, 37), 3, 1),
-            // A last block that the last row does not reach, on a thread whose scratch is no longer zeros.
-            (2, 16, 3, (11, 20), 5, 2),
-            // Channels and outputs beyond a block.
-            (2, 8, 32, (9, 33), 7, 3),
-            (1, 33, 2, (16, 16), 7, 3),
-            (3, 64, 70, (8, 8), 3, 1),
-            (1, 1, 1, (1, 1), 1, 0),
-            // Without padding, with much, odd and even, and with a kernel of even side.
-            (1, 16, 31, (11, 40), 5, 0),
-            (1, 4, 6, (5, 7), 3, 4),
-            (1, 4, 6, (5, 7), 2, 5),
-            (2, 7, 9, (10, 70), 4, 2),
-        ];
-        for (batch, inputs, outputs, (height, width), kernel, padding) in cases {
-            let shape = ConvShape {
-                batch,
-                inputs,
-                outputs,
-                height,
-                width,
-                kernel,
-                padding,
-            };
+        for shape in shapes() {
             let expected = gradient(&exact, &shape, Precision::Bf16);
-            let terms = (shape.output_len() / outputs + 1) as f32;
+            let terms = (shape.output_len() / shape.outputs + 1) as f32;
             for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
                 let bf16 = |threads| {
                     let cpu = Cpu::builder().threads(threads).precision(Precision::Bf16).bf16(unit);

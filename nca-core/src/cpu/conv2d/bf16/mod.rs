@@ -314,6 +314,41 @@ mod tests {
     use crate::Precision;
     use crate::backend::{Conv2d, ConvShape, Device};
 
+    /// Convolutions of all kinds.
+    pub(super) fn shapes() -> impl Iterator<Item = ConvShape> {
+        let cases = [
+            // Blocks through all rows, and row by row.
+            (2, 3, 40, (13, 20), 3, 1),
+            (1, 5, 17, (6, 64), 3, 1),
+            (2, 8, 32, (9, 33), 7, 3),
+            (1, 33, 2, (16, 16), 7, 3),
+            (3, 64, 70, (8, 8), 3, 1),
+            (1, 1, 1, (1, 1), 1, 0),
+            // Several tasks of a sample; a last block that the last row does not reach.
+            (1, 8, 3, (70, 64), 5, 2),
+            (2, 9, 20, (100, 37), 3, 1),
+            (2, 16, 3, (11, 20), 5, 2),
+            // Without padding, with much, odd and even, and with a kernel of even side.
+            (1, 16, 31, (11, 40), 5, 0),
+            (1, 4, 6, (5, 7), 3, 4),
+            (1, 4, 6, (5, 7), 2, 5),
+            (2, 7, 9, (10, 70), 4, 2),
+            // Nothing comes in but the bias.
+            (2, 0, 5, (6, 7), 3, 1),
+        ];
+        cases
+            .into_iter()
+            .map(|(batch, inputs, outputs, (height, width), kernel, padding)| ConvShape {
+                batch,
+                inputs,
+                outputs,
+                height,
+                width,
+                kernel,
+                padding,
+            })
+    }
+
     /// Output and gradient of the input of a convolution, of factors that are rounded first.
     fn passes(cpu: &Cpu, shape: &ConvShape, factors: Precision) -> [Vec<f32>; 2] {
         let numbers = |len: usize, step: f32, precision: Precision| {
@@ -335,33 +370,10 @@ mod tests {
     #[test]
     fn sums_are_those_of_f32() {
         let exact = Cpu::builder().threads(2).conv(ConvAlgorithm::Direct).build().unwrap();
-        let cases = [
-            // Blocks through all rows, and row by row.
-            (2, 3, 40, (13, 20), 3, 1),
-            (1, 5, 17, (6, 64), 3, 1),
-            (2, 8, 32, (9, 33), 7, 3),
-            (1, 33, 2, (16, 16), 7, 3),
-            (3, 64, 64, (8, 8), 3, 1),
-            (1, 1, 1, (1, 1), 1, 0),
-            // Without padding, with much, and with a kernel of even side.
-            (1, 16, 31, (11, 40), 5, 0),
-            (1, 4, 6, (5, 7), 3, 4),
-            (2, 7, 9, (10, 70), 4, 2),
-            // Nothing comes in but the bias.
-            (2, 0, 5, (6, 7), 3, 1),
-        ];
-        for (batch, inputs, outputs, (height, width), kernel, padding) in cases {
-            let shape = ConvShape {
-                batch,
-                inputs,
-                outputs,
-                height,
-                width,
-                kernel,
-                padding,
-            };
+        for shape in shapes() {
             let expected = passes(&exact, &shape, Precision::Bf16);
-            let terms = (inputs.max(outputs) * kernel * kernel + 1) as f32;
+            let taps = shape.kernel * shape.kernel;
+            let terms = (shape.inputs.max(shape.outputs) * taps + 1) as f32;
             for unit in Bf16Unit::ALL.into_iter().filter(|unit| unit.available()) {
                 let cpu = Cpu::builder().threads(2).precision(Precision::Bf16).bf16(unit);
                 let cpu = cpu.conv(ConvAlgorithm::Direct).build().unwrap();
