@@ -10,7 +10,7 @@ use nca_train::report::Status;
 use nca_train::sweep::{Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 
 use crate::backend::{Chosen, Jobs};
-use crate::flags::{TrainingArgs, defaults, seeds};
+use crate::flags::{TrainingArgs, Value, defaults, seeds};
 use crate::list::List;
 use crate::output::{print_json, print_line};
 use crate::progress::SweepProgress;
@@ -48,7 +48,7 @@ pub(crate) struct SweepArgs {
 }
 
 /// Which models a preset trains, for the help.
-const MODELS: [(&str, fn(&SweepSettings) -> String); 4] = [
+const MODELS: [(&str, Value); 4] = [
     ("--channels", |s| List(s.channels.clone()).to_string()),
     ("--hidden", |s| List(s.hidden.clone()).to_string()),
     ("--texture", |s| match &s.textures[..] {

@@ -19,7 +19,7 @@ const MEASURING: &str = "Measuring Ψ";
 const MOTION: &str = "Motion as an objective (not with --flow classical)";
 
 /// The value of a flag.
-type Value = fn(&SweepSettings) -> String;
+pub(crate) type Value = fn(&SweepSettings) -> String;
 
 /// The values of flags that each of `presets` stands for, as a table: of `first`, then of those that commands share.
 pub(crate) fn defaults(presets: &[(&str, SweepSettings)], first: &[(&str, Value)]) -> String {
