@@ -18,13 +18,15 @@ pub enum Simd {
     Avx512,
     /// x86-64 with AVX2 and FMA: 8 lanes.
     Avx2,
-    /// Whatever the compiler's baseline offers (SSE2, NEON): 4 lanes.
+    /// AArch64, which always has it: 4 lanes.
+    Neon,
+    /// Whatever the compiler makes of arrays for the baseline of the target (as SSE2): 4 lanes.
     Portable,
 }
 
 impl Simd {
     /// Every instruction set, best first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
 
     /// Its name in `NCA_SIMD`.
     #[must_use]
@@ -32,6 +34,7 @@ impl Simd {
         match self {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -46,8 +49,18 @@ impl Simd {
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512 | Self::Avx2 => false,
+            Self::Neon => cfg!(target_arch = "aarch64"),
             Self::Portable => true,
         }
+    }
+
+    /// Those whose tiles run here, be it on arrays.
+    #[cfg(test)]
+    pub(super) fn emulated() -> impl Iterator<Item = Self> {
+        let arrays = |simd| matches!(simd, Self::Avx512 | Self::Neon);
+        Self::ALL
+            .into_iter()
+            .filter(move |&simd| arrays(simd) || simd.available())
     }
 
     /// The best instruction set of this machine.
@@ -60,7 +73,7 @@ impl Simd {
     }
 }
 
-const EXPECTED_NAMES: &str = "avx512, avx2 or portable";
+const EXPECTED_NAMES: &str = "avx512, avx2, neon or portable";
 const EXPECTED_ALGORITHMS: &str = "auto, direct, fft or winograd";
 
 impl fmt::Display for Simd {

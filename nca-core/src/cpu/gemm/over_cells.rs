@@ -256,10 +256,7 @@ mod tests {
 
     #[test]
     fn products_are_exact_on_integers() {
-        for simd in Simd::ALL
-            .into_iter()
-            .filter(|&simd| simd.available() || simd == Simd::Avx512)
-        {
+        for simd in Simd::emulated() {
             for (rows, columns) in [(1, 1), (5, 20), (12, 37), (96, 48), (20, 130)] {
                 for vectors in [0, 1, 3, 17, 50] {
                     let check = CheckOverCells { rows, columns, vectors };

@@ -511,18 +511,21 @@ mod tests {
         [x_next, g_x, grads.w1, grads.w2].map(|buffer| buffer.to_vec()).to_vec()
     }
 
-    /// The lanes and the register tile of AVX-512, if need be on arrays, against those of the baseline.
+    /// The lanes and the register tile of each instruction set, if need be on arrays, against those of the baseline.
     #[test]
-    fn wide_vectors_agree_with_narrow_ones() {
+    fn wide_tiles_agree_with_narrow_ones() {
         let cases = [
             (5, 13, Grid::new(2, 6, 37)),
             // The gradient of w1 by transposing the perception, and by transposing that of the hidden layer.
             (12, 40, Grid::new(1, 20, 64)),
             (33, 48, Grid::new(1, 20, 32)),
         ];
-        for (channels, hidden, grid) in cases {
+        let all = cases
+            .iter()
+            .flat_map(|&case| Simd::emulated().map(move |simd| (case, simd)));
+        for ((channels, hidden, grid), simd) in all {
             let config = NcaConfig::preset(Preset::Distill, channels, hidden).unwrap();
-            let wide = Cpu::builder().threads(1).build_emulated(Simd::Avx512).unwrap();
+            let wide = Cpu::builder().threads(1).build_emulated(simd).unwrap();
             let narrow = Cpu::builder().threads(1).simd(Simd::Portable).build().unwrap();
             let pairs = outputs(&wide, &config, grid)
                 .into_iter()
@@ -532,7 +535,7 @@ mod tests {
                 let terms = (grid.cells() + config.perceived() + hidden) as f32;
                 let scale = narrow.iter().fold(1.0f32, |m, v| m.max(v.abs()));
                 let worst = wide.iter().zip(&narrow).map(|(w, n)| (w - n).abs()).fold(0.0, f32::max);
-                assert!(worst <= terms * f32::EPSILON * scale, "{worst} of {scale}");
+                assert!(worst <= terms * f32::EPSILON * scale, "{simd}: {worst} of {scale}");
             }
         }
     }

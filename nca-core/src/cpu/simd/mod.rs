@@ -13,6 +13,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod words;
 
@@ -132,12 +134,16 @@ pub(super) fn dispatch<K: Kernel>(simd: Simd, width: usize, kernel: K) -> K::Out
     match lanes(simd, width) {
         #[cfg(test)]
         16 if !simd.available() => kernel.run(Wide {}),
+        #[cfg(test)]
+        4 if !simd.available() => kernel.run(portable::Tall {}),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Cpu` is only built for an instruction set that is available.
         16 => unsafe { with_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above; a machine with AVX-512F has AVX2 and FMA (`Simd::available` asks).
         8 => unsafe { with_avx2(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        4 if simd == Simd::Neon => kernel.run(neon::Neon {}),
         4 => kernel.run(portable::Baseline {}),
         _ => kernel.run(portable::Scalar {}),
     }
@@ -148,7 +154,7 @@ pub(super) fn lanes(simd: Simd, width: usize) -> usize {
     let widest = match simd {
         Simd::Avx512 => 16,
         Simd::Avx2 => 8,
-        Simd::Portable => 4,
+        Simd::Neon | Simd::Portable => 4,
     };
     [16, 8, 4].into_iter().find(|&n| n <= widest && n <= width).unwrap_or(1)
 }

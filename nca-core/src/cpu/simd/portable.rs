@@ -6,10 +6,13 @@ use super::Isa;
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Portable<const N: usize, const M: usize, const T: usize>;
 
-/// The baseline vectors: SSE2, NEON.
+/// Vectors that the baseline of most targets has, as SSE2.
 pub(super) type Baseline = Portable<4, 4, 2>;
 /// For rows narrower than that.
 pub(super) type Scalar = Portable<1, 4, 2>;
+/// The shape of NEON on machines without it.
+#[cfg(test)]
+pub(super) type Tall = Portable<4, 8, 3>;
 /// The shape of AVX-512 on machines without it.
 pub(in crate::cpu) type Wide = Portable<16, 8, 3>;
 

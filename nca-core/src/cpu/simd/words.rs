@@ -160,3 +160,81 @@ mod x86 {
         }
     }
 }
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::{
+        uint32x4_t, vaddq_u32, vaddvq_u32, vandq_u32, vcltq_u32, vdupq_n_u32, veorq_u32, vget_low_u32, vld1q_u32,
+        vmull_high_u32, vmull_u32, vorrq_u32, vreinterpretq_u32_u64, vuzp1q_u32, vuzp2q_u32,
+    };
+
+    use super::super::neon::Neon;
+    use super::Words;
+
+    /// Four numbers by halves, which saves parting them: a product yields both, the next one takes the low one.
+    #[derive(Clone, Copy)]
+    pub(in crate::cpu) struct Four {
+        low: uint32x4_t,
+        high: uint32x4_t,
+    }
+
+    // SAFETY of every intrinsic below: NEON is part of the target.
+    impl Words for Neon {
+        type W = [Four; 2];
+
+        #[inline(always)]
+        fn word(self, value: u64) -> [Four; 2] {
+            let half = |half: u64| unsafe { vdupq_n_u32(half as u32) };
+            [Four {
+                low: half(value),
+                high: half(value >> 32),
+            }; 2]
+        }
+        #[inline(always)]
+        fn blocks(self, first: u32) -> [Four; 2] {
+            [[0, 1, 2, 3], [4, 5, 6, 7]].map(|count: [u32; 4]| unsafe {
+                Four {
+                    low: vaddq_u32(vdupq_n_u32(first), vld1q_u32(count.as_ptr())),
+                    high: vdupq_n_u32(0),
+                }
+            })
+        }
+        #[inline(always)]
+        fn mul_low(self, a: [Four; 2], b: [Four; 2]) -> [Four; 2] {
+            let four = |a: uint32x4_t, b: uint32x4_t| unsafe {
+                let front = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(a), vget_low_u32(b)));
+                let back = vreinterpretq_u32_u64(vmull_high_u32(a, b));
+                Four {
+                    low: vuzp1q_u32(front, back),
+                    high: vuzp2q_u32(front, back),
+                }
+            };
+            [four(a[0].low, b[0].low), four(a[1].low, b[1].low)]
+        }
+        #[inline(always)]
+        fn high_xor(self, a: [Four; 2], b: [Four; 2], c: [Four; 2]) -> [Four; 2] {
+            let four = |a: Four, b: Four, c: Four| unsafe {
+                Four {
+                    low: veorq_u32(a.high, veorq_u32(b.low, c.low)),
+                    high: veorq_u32(b.high, c.high),
+                }
+            };
+            [four(a[0], b[0], c[0]), four(a[1], b[1], c[1])]
+        }
+        #[inline(always)]
+        fn below(self, words: [[Four; 2]; 4], threshold: u32) -> u32 {
+            unsafe {
+                let threshold = vdupq_n_u32(threshold);
+                let mut bits = vdupq_n_u32(0);
+                for half in 0..2 {
+                    for (j, word) in words.iter().enumerate() {
+                        let places: [u32; 4] = std::array::from_fn(|i| 1 << (16 * half + 4 * i + j));
+                        let below = vcltq_u32(word[half].low, threshold);
+                        bits = vorrq_u32(bits, vandq_u32(below, vld1q_u32(places.as_ptr())));
+                    }
+                }
+                vaddvq_u32(bits)
+            }
+        }
+    }
+}
