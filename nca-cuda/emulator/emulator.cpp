@@ -116,6 +116,16 @@ template <typename... A, void (*F)(A...)> struct Register<F> {
 
 enum class Wait { nothing, warp, block };
 
+// A copy that its thread has started and not yet waited for.
+struct Copy {
+    float *to;
+    // Null: zeros.
+    const float *from;
+    unsigned floats;
+};
+// Copies of a thread under way; with more they are made early, as they may be.
+constexpr unsigned COPIES = 64;
+
 struct Fibre {
     ucontext_t start;
     jmp_buf context;
@@ -127,6 +137,8 @@ struct Fibre {
     // Whether what was done before the barrier is seen after it: not so for shuffles and votes.
     bool orders = false;
     dim3 thread;
+    Copy copies[COPIES];
+    unsigned copying = 0, made = 0;
 #if defined(__SANITIZE_ADDRESS__)
     void *fake_stack = nullptr;
 #endif
@@ -184,6 +196,7 @@ UNWATCHED static void fibre_main() {
     __sanitizer_finish_switch_fiber(nullptr, &machine.stack, &machine.stack_size);
 #endif
     for (;;) {
+        machine.current->copying = machine.current->made = 0;
         machine.kernel(machine.args);
         machine.current->done = true;
         yield();
@@ -262,6 +275,36 @@ UNWATCHED static unsigned ballot(bool predicate, int line) {
     unsigned votes = 0;
     for (unsigned i = 0; i < WARP; i++) votes |= unsigned(shown[i]) << i;
     return votes;
+}
+
+// The next of the thread's copies under way, if there is one.
+UNWATCHED static bool take_copy(Copy *copy) {
+    Fibre *self = machine.current;
+    if (self->made == self->copying) {
+        self->made = self->copying = 0;
+        return false;
+    }
+    *copy = self->copies[self->made++];
+    return true;
+}
+
+// Makes them: only now, so that whoever does not wait finds what was there before.
+static void await_copies() {
+    Copy copy;
+    while (take_copy(&copy)) {
+        for (unsigned i = 0; i < copy.floats; i++) copy.to[i] = copy.from ? copy.from[i] : 0.0f;
+    }
+}
+
+UNWATCHED static bool start_copy(float *to, const float *from, unsigned floats) {
+    Fibre *self = machine.current;
+    if (self->copying == COPIES) return false;
+    self->copies[self->copying++] = {to, from, floats};
+    return true;
+}
+
+static void copy_async(float *to, const float *from, unsigned floats) {
+    while (!start_copy(to, from, floats)) await_copies();
 }
 
 enum Status { OK = 0, UNKNOWN_KERNEL = 1, WRONG_ARGUMENTS = 2, DIVERGED = 3, RACE = 4 };
@@ -358,6 +401,14 @@ static Status run_block(unsigned count) {
 #define __shfl_down_sync(mask, value, delta) emulator::shuffle(value, emulator::lane() + (delta), __LINE__)
 #define __shfl_xor_sync(mask, value, bits) emulator::shuffle(value, emulator::lane() ^ (bits), __LINE__)
 #define __ballot_sync(mask, predicate) emulator::ballot(predicate, __LINE__)
+
+static inline void copy_async(float4 *to, const float4 *from, bool inside) {
+    emulator::copy_async(&to->x, inside ? &from->x : nullptr, 4);
+}
+static inline void copy_async(float *to, const float *from, bool inside) {
+    emulator::copy_async(to, inside ? from : nullptr, 1);
+}
+static inline void await_copies() { emulator::await_copies(); }
 
 #define DYNAMIC_SHARED(type, name) type *name = reinterpret_cast<type *>(emulator::machine.shared.data())
 #define KERNEL(name, threads, parameters)                                                         \

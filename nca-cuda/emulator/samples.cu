@@ -25,6 +25,20 @@ KERNEL(sample_broadcast, 96, (const int *in, int *out)) {
     out[first + threadIdx.x] = *value;
 }
 
+// out[block, i] = in[block, last − i] by way of a copy that no thread waits for, zeros for every third; and the same where
+// nobody asks whether the copies have been made.
+#define SAMPLE_COPY(name, await)                                                                                      \
+    KERNEL(name, 96, (const float *in, float *out)) {                                                                 \
+        DYNAMIC_SHARED(float, values);                                                                                \
+        unsigned first = blockIdx.x * blockDim.x;                                                                     \
+        copy_async(values + threadIdx.x, in + first + threadIdx.x, threadIdx.x % 3 != 0);                             \
+        await;                                                                                                        \
+        __syncthreads();                                                                                              \
+        out[first + threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];                                              \
+    }
+SAMPLE_COPY(sample_copy, await_copies())
+SAMPLE_COPY(sample_copy_not_awaited, )
+
 // Lanes of a whole warp: rotated, summed, and counted.
 KERNEL(sample_warp, 32, (const int *in, int *out)) {
     int v = in[threadIdx.x];

@@ -10,8 +10,9 @@
 
 // Threads of a block.
 #define STEP_THREADS 128
-// Bounds of the kernels that would take more registers than four blocks can have together.
+// Bounds of the kernels that would take more registers than four or five blocks can have together.
 #define IN_FOURS STEP_THREADS, 4
+#define IN_FIVES STEP_THREADS, 5
 #define WARPS (STEP_THREADS / WARP_SIZE)
 // Cells that are computed together.
 #define COLUMNS 64
@@ -21,6 +22,9 @@
 #define WARP_ROWS 16
 // Longest tile.
 #define MAX_TILE 512
+// Channels whose values are loaded before the first of them is stored: no load passes a store that may be to the same
+// address, and each alone would wait for memory.
+#define AT_ONCE 8
 
 // What a step needs; `hidden_rows` and `state_rows` are the numbers of neurons and channels rounded up to
 // WARP_ROWS.
@@ -37,6 +41,24 @@ struct Step {
     const float *packed;
     const float *x;
 };
+
+// ---- Copies -----------------------------------------------------------------------------------
+
+#ifndef EMULATED
+// From global to shared memory, or zeros if not `inside`; `await_copies` and a barrier must come before the first use.
+// The thread does not wait: all its copies are under way at once.
+__device__ __forceinline__ void copy_async(float4 *to, const float4 *from, bool inside) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(unsigned(__cvta_generic_to_shared(to))),
+                 "l"(from), "r"(inside ? 16 : 0)
+                 : "memory");
+}
+__device__ __forceinline__ void copy_async(float *to, const float *from, bool inside) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(unsigned(__cvta_generic_to_shared(to))),
+                 "l"(from), "r"(inside ? 4 : 0)
+                 : "memory");
+}
+__device__ __forceinline__ void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#endif
 
 // ---- Weights ----------------------------------------------------------------------------------
 
@@ -269,10 +291,11 @@ template <typename F> __device__ __forceinline__ Tile list_active(const Step &s,
 __device__ __forceinline__ void look_around(const Step &s, const Tile &t, int first, int (&at)[9]) {
     int column = first + int(threadIdx.x % COLUMNS);
     int cell = column < t.count ? t.cells[column] : -1;
+    int row = cell / s.width, across = cell - row * s.width;
 #pragma unroll
     for (int d = 0; d < 9; d++) {
-        int y = along(s.perception.padding, cell / s.width, d / 3, s.height);
-        int x = along(s.perception.padding, cell % s.width, d % 3, s.width);
+        int y = along(s.perception.padding, row, d / 3, s.height);
+        int x = along(s.perception.padding, across, d % 3, s.width);
         at[d] = cell < 0 || y < 0 || x < 0 ? -1 : y * s.width + x;
     }
 }
@@ -292,11 +315,18 @@ __device__ __forceinline__ void perceive_chunk(const Step &s, const float *x, co
         for (int d = 0; d < 9; d++) {
             seen[d] = c0 + i < s.channels && at[d] >= 0 ? x[(c0 + i) * plane + at[d]] : 0.0f;
         }
-        for (int k = 0; k < s.perception.kernels; k++) {
+        auto perceive = [&](int k) {
             float sum = 0.0f;
 #pragma unroll
             for (int d = 0; d < 9; d++) sum += s.perception.weights[k][d] * seen[d];
             z[(k * chunk + i) * stride + column] = sum;
+        };
+        // With a constant index a weight is an operand, and no load.
+        if (s.perception.kernels == 4) {
+#pragma unroll
+            for (int k = 0; k < 4; k++) perceive(k);
+        } else {
+            for (int k = 0; k < s.perception.kernels; k++) perceive(k);
         }
     }
 }
@@ -308,18 +338,21 @@ __device__ __forceinline__ void clear_unfilled(const Step &s, float *z, int stri
     }
 }
 
-// Rows of the first layer's weights that belong to the chunk's rows of perception; with tensor cores, and zeros for
-// those that no kernel fills.
+// Starts to copy the rows of the first layer's weights that belong to the chunk's rows of perception; with tensor cores,
+// and zeros for those that no kernel fills. A warp takes a row at a time, whose up to 32 quads are its lanes'.
 template <typename P>
 __device__ __forceinline__ void load_first(const Step &s, const float *first, int c0, float *weights) {
     int chunk = chunk_of(s), quads = s.hidden_rows / 4, filled = s.perception.kernels * chunk;
-    int rows = P::TENSOR ? ROWS : filled;
-    for (int i = threadIdx.x; i < rows * quads; i += STEP_THREADS) {
-        int row = i / quads, quad = i % quads, c = c0 + row % chunk;
-        size_t from = size_t(row / chunk * s.channels + c) * s.hidden_rows + 4 * quad;
-        float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (c < s.channels && (!P::TENSOR || row < filled)) v = *reinterpret_cast<const float4 *>(first + from);
-        *reinterpret_cast<float4 *>(weights + row * (s.hidden_rows + P::PAD) + 4 * quad) = v;
+    int rows = P::TENSOR ? ROWS : filled, quad = threadIdx.x % WARP_SIZE;
+    if (quad >= quads) return;
+    // Row k·chunk + i.
+    int k = 0, i = threadIdx.x / WARP_SIZE;
+    for (int row = i; row < rows; row += WARPS, i += WARPS) {
+        while (i >= chunk) i -= chunk, k++;
+        bool inside = c0 + i < s.channels && (!P::TENSOR || row < filled);
+        const float *from = first + size_t(k * s.channels + c0 + i) * s.hidden_rows + 4 * quad;
+        copy_async(reinterpret_cast<float4 *>(weights + row * (s.hidden_rows + P::PAD) + 4 * quad),
+                   reinterpret_cast<const float4 *>(from), inside);
     }
 }
 
@@ -334,6 +367,7 @@ __device__ __forceinline__ void hidden_layer(const Step &s, const Packed &p, con
         load_first<P>(s, p.first, c0, weights);
         perceive_chunk(s, x, at, c0, z, stride);
         if (P::TENSOR) clear_unfilled(s, z, stride);
+        await_copies();
         __syncthreads();
         multiply_some<P, B>(blocks, sum, weights + warp * WARP_ROWS, s.hidden_rows + P::PAD, z, stride,
                             P::TENSOR ? ROWS : s.perception.kernels * chunk_of(s));
@@ -350,54 +384,72 @@ __device__ __forceinline__ void hidden_layer(const Step &s, const Packed &p, con
 }
 
 // The product of `output_rows` in f32: the warps divide the terms among them.
-template <typename F>
+template <typename S, typename F>
 __device__ __forceinline__ void output_product(Exact, const Step &s, const float *bias, const float *h, int stride,
-                                               const float *weights, float *partial, F done) {
+                                               const float *weights, float *partial, S seen, F done) {
+    constexpr int APART = STEP_THREADS / COLUMNS, EACH = WARP_ROWS / APART;
     int warp = threadIdx.x / WARP_SIZE, terms = s.hidden_rows / WARPS, first = warp * terms;
     float sum[1][Exact::DOWN][Exact::ACROSS] = {};
     Exact::multiply(sum, weights + first * WARP_ROWS, WARP_ROWS, h + first * stride, stride, terms);
+#pragma unroll
     for (int i = 0; i < Exact::DOWN; i++) {
         Exact::store(partial + (warp * WARP_ROWS + Exact::row(i)) * COLUMNS, sum[0][i]);
     }
+    int column = threadIdx.x % COLUMNS, c = threadIdx.x / COLUMNS;
+    decltype(seen(0, 0)) before[EACH];
+    float v[EACH];
+#pragma unroll
+    for (int i = 0; i < EACH; i++) before[i] = seen(c + i * APART, column), v[i] = bias[c + i * APART];
     __syncthreads();
-    int column = threadIdx.x % COLUMNS;
-    for (int c = threadIdx.x / COLUMNS; c < WARP_ROWS; c += STEP_THREADS / COLUMNS) {
-        float v = bias[c];
-        for (int w = 0; w < WARPS; w++) v += partial[(w * WARP_ROWS + c) * COLUMNS + column];
-        done(c, column, v);
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) v[i] += partial[(w * WARP_ROWS + c + i * APART) * COLUMNS + column];
     }
+#pragma unroll
+    for (int i = 0; i < EACH; i++) done(c + i * APART, column, v[i], before[i]);
 }
 
 // On tensor cores: they divide the columns, since a quarter of the terms need not be a multiple of what is multiplied at
 // a time.
-template <typename Format, typename F>
+template <typename Format, typename S, typename F>
 __device__ __forceinline__ void output_product(Rounded<Format>, const Step &s, const float *bias, const float *h,
-                                               int stride, const float *weights, float *, F done) {
+                                               int stride, const float *weights, float *, S seen, F done) {
+    constexpr int EACH = COLUMNS / WARPS / 4;
     int first = threadIdx.x / WARP_SIZE * (COLUMNS / WARPS);
-    float sum[2][COLUMNS / WARPS / 4] = {};
+    float sum[2][EACH] = {};
     multiply_by_terms<Format, 1, COLUMNS / WARPS / 8>(sum, weights, WARP_ROWS + Rounded<Format>::PAD, 0, h + first,
                                                       stride, s.hidden_rows);
+    decltype(seen(0, 0)) before[2][EACH];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         int c = lane_group() + 8 * i;
+        float v = bias[c];
 #pragma unroll
-        for (int j = 0; j < COLUMNS / WARPS / 4; j++) done(c, first + lane_column(j), bias[c] + sum[i][j]);
+        for (int j = 0; j < EACH; j++) before[i][j] = seen(c, first + lane_column(j)), sum[i][j] += v;
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+#pragma unroll
+        for (int j = 0; j < EACH; j++) done(lane_group() + 8 * i, first + lane_column(j), sum[i][j], before[i][j]);
     }
 }
 
-// WARP_ROWS rows of W2·h + b2 from channel c0, every thread getting `done(channel − c0, column, value)` for its share. Uses
-// `weights`, and in f32 `partial`, which must hold WARPS·WARP_ROWS·COLUMNS.
-template <typename P, typename F>
+// WARP_ROWS rows of W2·h + b2 from channel c0. For its share, every thread asks for `seen(channel − c0, column)`, all that
+// it needs at once, and then calls `done(channel − c0, column, value, seen)`. Uses `weights`, and in f32 `partial`, which
+// must hold WARPS·WARP_ROWS·COLUMNS.
+template <typename P, typename S, typename F>
 __device__ __forceinline__ void output_rows(const Step &s, const Packed &p, int c0, const float *h, int stride,
-                                            float *weights, float *partial, F done) {
+                                            float *weights, float *partial, S seen, F done) {
     __syncthreads();
     for (int i = threadIdx.x; i < s.hidden_rows * (WARP_ROWS / 4); i += STEP_THREADS) {
         int d = i / (WARP_ROWS / 4), quad = i % (WARP_ROWS / 4);
-        *reinterpret_cast<float4 *>(weights + d * (WARP_ROWS + P::PAD) + 4 * quad) =
-            *reinterpret_cast<const float4 *>(p.second + size_t(d) * s.state_rows + c0 + 4 * quad);
+        copy_async(reinterpret_cast<float4 *>(weights + d * (WARP_ROWS + P::PAD) + 4 * quad),
+                   reinterpret_cast<const float4 *>(p.second + size_t(d) * s.state_rows + c0 + 4 * quad), true);
     }
+    await_copies();
     __syncthreads();
-    output_product(P(), s, p.second_bias + c0, h, stride, weights, partial, done);
+    output_product(P(), s, p.second_bias + c0, h, stride, weights, partial, seen, done);
 }
 
 // ---- Forward ----------------------------------------------------------------------------------
@@ -413,25 +465,36 @@ template <typename P, int B> __device__ __forceinline__ void step(const Step &s,
     const float *x = s.x + sample;
     float *out = x_next + sample;
     Tile tile = list_active(s, blockIdx.x, [&](int cell) {
-        for (int c = 0; c < s.channels; c++) out[c * plane + cell] = clamped_if(x[c * plane + cell], s.clamp);
+        for (int c0 = 0; c0 < s.channels; c0 += AT_ONCE) {
+            float v[AT_ONCE];
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) v[i] = c0 + i < s.channels ? x[(c0 + i) * plane + cell] : 0.0f;
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                if (c0 + i < s.channels) out[(c0 + i) * plane + cell] = clamped_if(v[i], s.clamp);
+            }
+        }
     });
     for (int first = 0; first < tile.count; first += COLUMNS) {
         int at[9];
         look_around(s, tile, first, at);
         hidden_layer<P, B>(s, p, x, at, weights, z, h, P::STRIDE);
         for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
-            output_rows<P>(s, p, c0, h, P::STRIDE, weights, z, [&](int c, int column, float dx) {
-                if (c0 + c >= s.channels || first + column >= tile.count) return;
-                size_t i = (c0 + c) * plane + tile.cells[first + column];
-                out[i] = clamped_if(x[i] + dx, s.clamp);
-            });
+            auto inside = [&](int c, int column) { return c0 + c < s.channels && first + column < tile.count; };
+            auto place = [&](int c, int column) { return (c0 + c) * plane + tile.cells[first + column]; };
+            output_rows<P>(
+                s, p, c0, h, P::STRIDE, weights, z,
+                [&](int c, int column) { return inside(c, column) ? x[place(c, column)] : 0.0f; },
+                [&](int c, int column, float dx, float before) {
+                    if (inside(c, column)) out[place(c, column)] = clamped_if(before + dx, s.clamp);
+                });
         }
     }
 }
 
 // One block for each tile; up to 64 hidden neurons, and up to 128.
 #define STEP_KERNELS(suffix, products)                                                                                \
-    KERNEL(nca_step_64##suffix, STEP_THREADS, (Step s, float *x_next)) {                                              \
+    KERNEL(nca_step_64##suffix, IN_FIVES, (Step s, float *x_next)) {                                              \
         DYNAMIC_SHARED(float, memory);                                                                                \
         step<products, 1>(s, x_next, memory);                                                                         \
     }                                                                                                                 \
@@ -487,7 +550,10 @@ template <typename P>
 __device__ __forceinline__ void add_rows(const float *values, int rows, float *grad, bool fresh) {
     for (int row = threadIdx.x; row < rows; row += STEP_THREADS) {
         float sum = 0.0f;
-        for (int n = 0; n < COLUMNS; n++) sum += values[row * P::PADDED + n];
+        for (int n = 0; n < COLUMNS; n += 4) {
+            float4 v = *reinterpret_cast<const float4 *>(values + row * P::PADDED + n);
+            sum += v.x, sum += v.y, sum += v.z, sum += v.w;
+        }
         add(grad + row, sum, fresh);
     }
 }
@@ -499,10 +565,28 @@ __device__ __forceinline__ void add_part(Exact, int row, int column, const float
     row += lane / 8, column += lane % 8;
     float sum[4][4] = {};
     correlate(sum, a + row * Exact::PADDED, b + column * Exact::PADDED);
+    grad += size_t(row) * stride + column;
+    // All loads before the first store.
+    if (!fresh) {
+        float before[4][4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                before[i][j] = column + 8 * j < rows_b ? grad[size_t(4 * i) * stride + 8 * j] : 0.0f;
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+#pragma unroll
+            for (int j = 0; j < 4; j++) sum[i][j] = before[i][j] + sum[i][j];
+        }
+    }
+#pragma unroll
     for (int i = 0; i < 4; i++) {
+#pragma unroll
         for (int j = 0; j < 4; j++) {
-            if (column + 8 * j >= rows_b) continue;
-            add(grad + size_t(row + 4 * i) * stride + column + 8 * j, sum[i][j], fresh);
+            if (column + 8 * j < rows_b) grad[size_t(4 * i) * stride + 8 * j] = sum[i][j];
         }
     }
 }
@@ -513,12 +597,28 @@ __device__ __forceinline__ void add_part(Rounded<Format>, int row, int column, c
     typedef Rounded<Format> P;
     float sum[2][8] = {};
     correlate_rounded<P>(sum, a + row * P::PADDED, b + column * P::PADDED, rows_b - column);
+    auto inside = [&](int j) { return column + lane_column(j) < rows_b; };
+    auto place = [&](int i, int j) { return grad + size_t(row + P::row(i)) * stride + column + lane_column(j); };
+    // All loads before the first store.
+    if (!fresh) {
+        float before[2][8];
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) before[i][j] = inside(j) ? *place(i, j) : 0.0f;
+        }
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) sum[i][j] = before[i][j] + sum[i][j];
+        }
+    }
 #pragma unroll
     for (int j = 0; j < 8; j++) {
-        int at = column + lane_column(j);
-        if (at >= rows_b) continue;
 #pragma unroll
-        for (int i = 0; i < 2; i++) add(grad + size_t(row + P::row(i)) * stride + at, sum[i][j], fresh);
+        for (int i = 0; i < 2; i++) {
+            if (inside(j)) *place(i, j) = sum[i][j];
+        }
     }
 }
 
@@ -538,25 +638,40 @@ __device__ __forceinline__ void update_gradient(const Step &s, const Backward &b
                                                 int first, size_t sample, const float *h, float *weights, float *z,
                                                 float *g_dx) {
     size_t plane = size_t(s.height) * s.width;
-    auto pass = [&](int c, int column, float dx) {
-        float g = 0.0f;
-        if (c < s.channels && first + column < tile.count) {
-            size_t i = sample + c * plane + tile.cells[first + column];
-            g = within(s.x[i] + dx, s.clamp) ? back.g_next[i] : 0.0f;
-            back.g_x[i] = g;
-        }
+    auto inside = [&](int c, int column) { return c < s.channels && first + column < tile.count; };
+    auto place = [&](int c, int column) { return sample + c * plane + tile.cells[first + column]; };
+    auto pass = [&](int c, int column, float g) {
+        if (inside(c, column)) back.g_x[place(c, column)] = g;
         g_dx[c * P::PADDED + column] = g;
     };
     if (s.clamp < 0.0f) {
-        for (int c = threadIdx.x / COLUMNS; c < s.state_rows; c += STEP_THREADS / COLUMNS) {
-            pass(c, threadIdx.x % COLUMNS, 0.0f);
+        constexpr int APART = STEP_THREADS / COLUMNS;
+        int column = threadIdx.x % COLUMNS;
+        for (int c = threadIdx.x / COLUMNS; c < s.state_rows; c += AT_ONCE * APART) {
+            float g[AT_ONCE];
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                g[i] = inside(c + i * APART, column) ? back.g_next[place(c + i * APART, column)] : 0.0f;
+            }
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                if (c + i * APART < s.state_rows) pass(c + i * APART, column, g[i]);
+            }
         }
         return;
     }
     // Only the clamp asks where the step led.
     for (int c0 = 0; c0 < s.channels; c0 += WARP_ROWS) {
-        output_rows<P>(s, p, c0, h, P::PADDED, weights, z,
-                       [&](int c, int column, float dx) { pass(c0 + c, column, dx); });
+        output_rows<P>(
+            s, p, c0, h, P::PADDED, weights, z,
+            [&](int c, int column) {
+                if (!inside(c0 + c, column)) return make_float2(0.0f, 0.0f);
+                size_t i = place(c0 + c, column);
+                return make_float2(s.x[i], back.g_next[i]);
+            },
+            [&](int c, int column, float dx, float2 before) {
+                pass(c0 + c, column, within(before.x + dx, s.clamp) ? before.y : 0.0f);
+            });
     }
 }
 
@@ -571,11 +686,13 @@ __device__ __forceinline__ void hidden_gradient(const Step &s, const float *w2, 
     for (int c0 = 0; c0 < all; c0 += ROWS) {
         int rows = min(ROWS, all - c0);
         __syncthreads();
-        for (int i = threadIdx.x; i < rows * s.hidden_rows; i += STEP_THREADS) {
-            int row = i / s.hidden_rows, d = i % s.hidden_rows, c = c0 + row;
-            bool inside = d < s.hidden && (!P::TENSOR || c < s.channels);
-            weights[row * stride + d] = inside ? w2[size_t(c) * s.hidden + d] : 0.0f;
+        for (int row = warp; row < rows; row += WARPS) {
+            const float *from = w2 + size_t(c0 + row) * s.hidden;
+            for (int d = threadIdx.x % WARP_SIZE; d < s.hidden_rows; d += WARP_SIZE) {
+                copy_async(weights + row * stride + d, from + d, d < s.hidden && (!P::TENSOR || c0 + row < s.channels));
+            }
         }
+        await_copies();
         __syncthreads();
         multiply_some<P, B>(blocks, sum, weights + warp * WARP_ROWS, stride, g_dx + c0 * P::PADDED, P::PADDED, rows);
     }
@@ -607,9 +724,10 @@ __device__ __forceinline__ void perception_gradient(const Step &s, const Backwar
             __syncthreads();
             for (int i = threadIdx.x; i < terms * wide; i += STEP_THREADS) {
                 int d = d0 + i / wide, row = row0 + i % wide;
-                bool inside = row < perceived && (!P::TENSOR || d < s.hidden);
-                weights[i / wide * stride + i % wide] = inside ? back.w1[size_t(d) * perceived + row] : 0.0f;
+                copy_async(weights + i / wide * stride + i % wide, back.w1 + size_t(d) * perceived + row,
+                           row < perceived && (!P::TENSOR || d < s.hidden));
             }
+            await_copies();
             __syncthreads();
             P::multiply(sum, weights + warp * WARP_ROWS, stride, g_h + d0 * P::PADDED, P::PADDED, terms);
         }
@@ -640,9 +758,19 @@ __device__ __forceinline__ bool step_backward(const Step &s, const Backward &bac
     const float *x = s.x + sample;
     Tile tile = list_active(s, index, [&](int cell) {
         back.column[index / s.sample_tiles * plane + cell] = -1;
-        for (int c = 0; c < s.channels; c++) {
-            size_t i = sample + c * plane + cell;
-            back.g_x[i] = within(s.x[i], s.clamp) ? back.g_next[i] : 0.0f;
+        for (int c0 = 0; c0 < s.channels; c0 += AT_ONCE) {
+            const size_t at = sample + c0 * plane + cell;
+            float g[AT_ONCE], v[AT_ONCE];
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                bool inside = c0 + i < s.channels;
+                g[i] = inside ? back.g_next[at + i * plane] : 0.0f;
+                v[i] = inside && s.clamp >= 0.0f ? s.x[at + i * plane] : 0.0f;
+            }
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++) {
+                if (c0 + i < s.channels) back.g_x[at + i * plane] = within(v[i], s.clamp) ? g[i] : 0.0f;
+            }
         }
     });
     size_t first_column = size_t(index) * back.groups * COLUMNS;
@@ -717,24 +845,45 @@ KERNEL(nca_gather, THREADS, (Perception perception, const float *g_z, const int 
     column += blockIdx.z * plane;
     g_x += (size_t(blockIdx.z) * channels + first) * plane;
     FOR_EACH(cell, plane) {
-        int row = int(cell / width), at = int(cell % width);
+        int row = int(cell) / width, at = int(cell) - row * width;
         float sum[GATHERED] = {};
+        // What viewer number `from` got of kernel k for its neighbour number d.
+        auto gather = [&](int from, int d, int k) {
+            float weight = perception.weights[k][d];
+#pragma unroll
+            for (int c = 0; c < GATHERED; c++) {
+                if (from >= 0 && first + c < channels) {
+                    sum[c] += weight * g_z[(size_t(k) * channels + first + c) * columns + from];
+                }
+            }
+        };
         // Only where the border cell sees itself are there second viewers.
-        bool border = perception.padding == 2 && (row == 0 || row == height - 1 || at == 0 || at == width - 1);
-        for (int d = 0; d < 9; d++) {
-            Viewers rows = viewers(perception.padding, row, d / 3, height);
-            Viewers across = viewers(perception.padding, at, d % 3, width);
-            for (int i = 0; i < (border ? 4 : 1); i++) {
-                int y = i & 2 ? rows.second : rows.first, x = i & 1 ? across.second : across.first;
-                int from = y < 0 || x < 0 ? -1 : column[y * width + x];
-                if (from < 0) continue;
-                for (int k = 0; k < perception.kernels; k++) {
-                    float weight = perception.weights[k][d];
-                    for (int c = 0; c < GATHERED; c++) {
-                        if (first + c < channels) {
-                            sum[c] += weight * g_z[(size_t(k) * channels + first + c) * columns + from];
-                        }
-                    }
+        if (perception.padding == 2 && (row == 0 || row == height - 1 || at == 0 || at == width - 1)) {
+            for (int d = 0; d < 9; d++) {
+                Viewers rows = viewers(perception.padding, row, d / 3, height);
+                Viewers across = viewers(perception.padding, at, d % 3, width);
+                for (int i = 0; i < 4; i++) {
+                    int y = i & 2 ? rows.second : rows.first, x = i & 1 ? across.second : across.first;
+                    int from = y < 0 || x < 0 ? -1 : column[y * width + x];
+                    for (int k = 0; k < perception.kernels; k++) gather(from, d, k);
+                }
+            }
+        } else {
+            // All nine are looked up before the first is used, and nothing branches, so that loads overlap.
+            int from[9];
+#pragma unroll
+            for (int d = 0; d < 9; d++) {
+                int y = viewers(perception.padding, row, d / 3, height).first;
+                int x = viewers(perception.padding, at, d % 3, width).first;
+                from[d] = y < 0 || x < 0 ? -1 : column[y * width + x];
+            }
+#pragma unroll
+            for (int d = 0; d < 9; d++) {
+                if (perception.kernels == 4) {
+#pragma unroll
+                    for (int k = 0; k < 4; k++) gather(from[d], d, k);
+                } else {
+                    for (int k = 0; k < perception.kernels; k++) gather(from[d], d, k);
                 }
             }
         }

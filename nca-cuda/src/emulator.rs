@@ -287,6 +287,23 @@ mod tests {
         }
     }
 
+    /// What a copy writes is there once it has been waited for, and not before.
+    #[test]
+    fn copies_are_made_when_they_are_waited_for() {
+        let numbers: Vec<u32> = (0..192u16).map(|i| f32::from(i).to_bits()).collect();
+        let copied = |i: usize| {
+            if (95 - i % 96).is_multiple_of(3) {
+                0
+            } else {
+                numbers[i / 96 * 96 + 95 - i % 96]
+            }
+        };
+        let expected: Vec<u32> = (0..192).map(copied).collect();
+        assert_eq!(run("sample_copy", 96, &numbers, 192).unwrap(), expected);
+        let early = run("sample_copy_not_awaited", 96, &numbers, 192).unwrap();
+        assert!(early.iter().all(|&bits| f32::from_bits(bits).is_nan()), "{early:?}");
+    }
+
     #[test]
     fn lanes_of_a_warp_see_each_other() {
         let input: Vec<u32> = (100..132).collect();
