@@ -8,6 +8,7 @@
 // * Dynamic shared memory starts as NaNs, blocks run from the last to the first, and the threads of a block in
 //   ascending order in one block and in descending order in the next: nothing may depend on what memory held, or
 //   on which block or thread came first.
+// * What is copied asynchronously is NaN from the start of the copy until its thread has waited for it.
 // * Number and sizes of the arguments of a launch are compared with the kernel's parameters.
 // * With RACES defined, accesses that nothing orders are an error (races.cpp).
 
@@ -35,6 +36,9 @@
 #else
 #define UNWATCHED
 #endif
+
+// Part of the line of the kernel that calls it, as messages about its accesses shall say.
+#define HERE __attribute__((always_inline)) inline
 
 #define EMULATED 1
 
@@ -119,8 +123,7 @@ enum class Wait { nothing, warp, block };
 // A copy that its thread has started and not yet waited for.
 struct Copy {
     float *to;
-    // Null: zeros.
-    const float *from;
+    float values[4];
     unsigned floats;
 };
 // Copies of a thread under way; with more they are made early, as they may be.
@@ -288,23 +291,32 @@ UNWATCHED static bool take_copy(Copy *copy) {
     return true;
 }
 
-// Makes them: only now, so that whoever does not wait finds what was there before.
-static void await_copies() {
+// Ends them: only now is there what was copied.
+HERE static void await_copies() {
     Copy copy;
     while (take_copy(&copy)) {
-        for (unsigned i = 0; i < copy.floats; i++) copy.to[i] = copy.from ? copy.from[i] : 0.0f;
+        for (unsigned i = 0; i < copy.floats; i++) copy.to[i] = copy.values[i];
     }
 }
 
-UNWATCHED static bool start_copy(float *to, const float *from, unsigned floats) {
+UNWATCHED static bool start_copy(const Copy &copy) {
     Fibre *self = machine.current;
     if (self->copying == COPIES) return false;
-    self->copies[self->copying++] = {to, from, floats};
+    self->copies[self->copying++] = copy;
     return true;
 }
 
-static void copy_async(float *to, const float *from, unsigned floats) {
-    while (!start_copy(to, from, floats)) await_copies();
+// Until it is waited for, there are NaNs: who reads too early, or still reads what was there before, gets those. There
+// they stay if the addresses are not multiples of the length, which a GPU would not take.
+HERE static void copy_async(float *to, const float *from, unsigned floats, bool inside) {
+    size_t bytes = floats * sizeof(float);
+    bool aligned = (uintptr_t(to) | uintptr_t(from)) % bytes == 0;
+    Copy copy = {to, {}, floats};
+    for (unsigned i = 0; i < floats; i++) {
+        copy.values[i] = !aligned ? NAN : inside ? from[i] : 0.0f;
+        to[i] = NAN;
+    }
+    while (!start_copy(copy)) await_copies();
 }
 
 enum Status { OK = 0, UNKNOWN_KERNEL = 1, WRONG_ARGUMENTS = 2, DIVERGED = 3, RACE = 4 };
@@ -402,13 +414,11 @@ static Status run_block(unsigned count) {
 #define __shfl_xor_sync(mask, value, bits) emulator::shuffle(value, emulator::lane() ^ (bits), __LINE__)
 #define __ballot_sync(mask, predicate) emulator::ballot(predicate, __LINE__)
 
-static inline void copy_async(float4 *to, const float4 *from, bool inside) {
-    emulator::copy_async(&to->x, inside ? &from->x : nullptr, 4);
+HERE static void copy_async(float4 *to, const float4 *from, bool inside) {
+    emulator::copy_async(reinterpret_cast<float *>(to), reinterpret_cast<const float *>(from), 4, inside);
 }
-static inline void copy_async(float *to, const float *from, bool inside) {
-    emulator::copy_async(to, inside ? from : nullptr, 1);
-}
-static inline void await_copies() { emulator::await_copies(); }
+HERE static void copy_async(float *to, const float *from, bool inside) { emulator::copy_async(to, from, 1, inside); }
+HERE static void await_copies() { emulator::await_copies(); }
 
 #define DYNAMIC_SHARED(type, name) type *name = reinterpret_cast<type *>(emulator::machine.shared.data())
 #define KERNEL(name, threads, parameters)                                                         \

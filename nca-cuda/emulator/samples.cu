@@ -25,8 +25,8 @@ KERNEL(sample_broadcast, 96, (const int *in, int *out)) {
     out[first + threadIdx.x] = *value;
 }
 
-// out[block, i] = in[block, last − i] by way of a copy that no thread waits for, zeros for every third; and the same where
-// nobody asks whether the copies have been made.
+// out[block, i] = in[block, last − i] by way of asynchronous copies, zeros for every third; the same without waiting for
+// them; and with a copy that begins while others may still read what it overwrites.
 #define SAMPLE_COPY(name, await)                                                                                      \
     KERNEL(name, 96, (const float *in, float *out)) {                                                                 \
         DYNAMIC_SHARED(float, values);                                                                                \
@@ -38,6 +38,16 @@ KERNEL(sample_broadcast, 96, (const int *in, int *out)) {
     }
 SAMPLE_COPY(sample_copy, await_copies())
 SAMPLE_COPY(sample_copy_not_awaited, )
+KERNEL(sample_copy_early, 96, (const float *in, float *out)) {
+    DYNAMIC_SHARED(float, values);
+    unsigned first = blockIdx.x * blockDim.x;
+    values[threadIdx.x] = in[first + threadIdx.x];
+    __syncthreads();
+    out[first + threadIdx.x] = values[blockDim.x - 1 - threadIdx.x];
+    copy_async(values + threadIdx.x, in + first + threadIdx.x, true);
+    __syncthreads();
+    await_copies();
+}
 
 // Lanes of a whole warp: rotated, summed, and counted.
 KERNEL(sample_warp, 32, (const int *in, int *out)) {

@@ -494,7 +494,7 @@ template <typename P, int B> __device__ __forceinline__ void step(const Step &s,
 
 // One block for each tile; up to 64 hidden neurons, and up to 128.
 #define STEP_KERNELS(suffix, products)                                                                                \
-    KERNEL(nca_step_64##suffix, IN_FIVES, (Step s, float *x_next)) {                                              \
+    KERNEL(nca_step_64##suffix, IN_FIVES, (Step s, float *x_next)) {                                                  \
         DYNAMIC_SHARED(float, memory);                                                                                \
         step<products, 1>(s, x_next, memory);                                                                         \
     }                                                                                                                 \
@@ -869,7 +869,8 @@ KERNEL(nca_gather, THREADS, (Perception perception, const float *g_z, const int 
                 }
             }
         } else {
-            // All nine are looked up before the first is used, and nothing branches, so that loads overlap.
+            // All nine are looked up before the first is used. The conditions after that are the compiler's to make
+            // predicates of, so that loads overlap.
             int from[9];
 #pragma unroll
             for (int d = 0; d < 9; d++) {

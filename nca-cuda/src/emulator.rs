@@ -304,6 +304,17 @@ mod tests {
         assert!(early.iter().all(|&bits| f32::from_bits(bits).is_nan()), "{early:?}");
     }
 
+    /// So a copy that begins while others still read what it overwrites does show.
+    #[test]
+    #[cfg(not(feature = "races"))]
+    fn copies_begin_at_once() {
+        let numbers: Vec<u32> = (0..192u16).map(|i| f32::from(i).to_bits()).collect();
+        let output = run("sample_copy_early", 96, &numbers, 192).unwrap();
+        let overwritten = output.iter().filter(|&&bits| f32::from_bits(bits).is_nan()).count();
+        // Of two threads that read each other's, the second.
+        assert_eq!(overwritten, 96);
+    }
+
     #[test]
     fn lanes_of_a_warp_see_each_other() {
         let input: Vec<u32> = (100..132).collect();
@@ -333,6 +344,7 @@ mod tests {
             ),
             ("sample_shuffle_is_no_barrier", 32, "of a block use shared memory"),
             ("sample_overwritten", 64, "of a block use shared memory"),
+            ("sample_copy_early", 96, "of a block use shared memory"),
             ("sample_blocks", 32, "of two blocks use device memory: "),
         ] {
             let error = run(name, threads, &numbers(), 192).unwrap_err().to_string();
