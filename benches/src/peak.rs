@@ -25,8 +25,8 @@ fn fma_rate() -> f64 {
 }
 
 /// Vectors that do not wait for each other: more than the latency of a multiply-add times the number of units, and
-/// with both factors no more than the sixteen registers of AVX2.
-const VECTORS: usize = 12;
+/// with both factors no more than the registers: sixteen of AVX2, 32 of NEON, whose units may be four.
+const VECTORS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
 
 /// Runs `loops` rounds of independent multiply-adds; returns how many each round has.
 fn fma_loop(loops: u64) -> u64 {

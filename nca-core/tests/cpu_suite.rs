@@ -25,6 +25,11 @@ mod avx2 {
     nca_core::backend_suite!(|| cpu(Simd::Avx2));
 }
 
+mod neon {
+    use super::*;
+    nca_core::backend_suite!(|| cpu(Simd::Neon));
+}
+
 mod portable {
     use super::*;
     nca_core::backend_suite!(|| cpu(Simd::Portable));

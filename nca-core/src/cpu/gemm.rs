@@ -2,9 +2,9 @@
 //!
 //! Four micro-kernels carry the update network and the convolutions:
 //!
-//! * [`multiply`], `C = A·B` with `A` packed in panels of 4 or 8 rows and the columns of `B` and `C`
-//!   (cells) in vector lanes: a register tile of `ROWS × 3` vectors (AVX2: `× 2`), one broadcast of `A` for three
-//!   fused multiply-adds. `B` is read where it lies, row by row, so a convolution needs no im2col.
+//! * [`multiply`], `C = A·B` with `A` packed in panels of 4, 6 or 8 rows and the columns of `B` and `C`
+//!   (cells) in vector lanes: a register tile of `ROWS × 3` vectors (AVX2 and portable: `× 2`), one broadcast of `A` for
+//!   three fused multiply-adds. `B` is read where it lies, row by row, so a convolution needs no im2col.
 //! * [`dots`], `C += A·Bᵀ` over long rows, for gradients of filters and of narrow layers: the lanes hold partial sums
 //!   over positions, which are added up once a task, so neither operand is transposed.
 //! * [`multiply_rows`], the first with `A` as it lies, for tiles that have been transformed; and

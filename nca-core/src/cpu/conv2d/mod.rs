@@ -365,7 +365,7 @@ mod tests {
                 padding: kernel / 2,
             };
             let (found, expected) = (passes(&wide, &shape), passes(&direct, &shape));
-            // Sums of at most 1,500 products of numbers up to 1, on either side.
+            // Sums of at most 1,900 products of numbers up to 1, on either side.
             let worst = found
                 .iter()
                 .zip(&expected)

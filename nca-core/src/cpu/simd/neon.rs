@@ -62,7 +62,8 @@ impl Isa for Neon {
     type Packing = ();
     type Packer = uint8x16_t;
     const LANES: usize = 4;
-    /// 8×3 accumulators, 3 vectors and the weights of a column, four in a register, fill 29 of the 32 registers.
+    /// 8×3 accumulators, 3 vectors and a few weights, each of which is a lane of a register of its own, fill the 32
+    /// registers.
     const ROWS: usize = 8;
     const VECTORS: usize = 3;
 
