@@ -6,8 +6,9 @@ fn main() {
     emulate();
 }
 
-/// One C++ file that includes the emulator, the headers and every `.cu` file, each in a namespace of its
-/// own: helpers of two files may have the same name, and messages point into the `.cu` files.
+/// One C++ file that includes the emulator, the prelude and every `.cu` file, each in a namespace of its
+/// own with the headers whose names its own begins with: helpers of two files may have the same name, and messages
+/// point into the `.cu` files.
 #[cfg(feature = "emulate")]
 fn emulate() {
     use std::fmt::Write as _;
@@ -18,17 +19,28 @@ fn emulate() {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-env-changed=CXXFLAGS");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let mut kernels: Vec<PathBuf> = fs::read_dir(root.join("kernels"))
+    let mut files: Vec<PathBuf> = fs::read_dir(root.join("kernels"))
         .expect("the directory of kernels")
         .map(|entry| entry.expect("an entry of the directory of kernels").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cu"))
         .collect();
-    kernels.sort();
-    let headers = ["emulator.cpp", "mma.cpp", "prelude.cuh", "tensor.cuh", "product.cuh"];
-    let mut source: String = headers.iter().map(|file| format!("#include \"{file}\"\n")).collect();
-    for path in kernels {
-        let stem = path.file_stem().expect("a file").to_string_lossy();
-        writeln!(source, "namespace kernels_{stem} {{\n#include \"{stem}.cu\"\n}}").expect("a string");
+    files.sort();
+    let stems = |wanted: &str| -> Vec<String> {
+        let of_kind = files
+            .iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == wanted));
+        of_kind
+            .map(|path| path.file_stem().expect("a file").to_string_lossy().into_owned())
+            .collect()
+    };
+    let before_all = ["emulator.cpp", "mma.cpp", "prelude.cuh", "tensor.cuh", "product.cuh"];
+    let mut source: String = before_all.iter().map(|file| format!("#include \"{file}\"\n")).collect();
+    let headers = stems("cuh");
+    for stem in stems("cu") {
+        writeln!(source, "namespace kernels_{stem} {{").expect("a string");
+        for header in headers.iter().filter(|header| stem.starts_with(header.as_str())) {
+            writeln!(source, "#include \"{header}.cuh\"").expect("a string");
+        }
+        writeln!(source, "#include \"{stem}.cu\"\n}}").expect("a string");
     }
     source.push_str("#include \"samples.cu\"\n");
     let generated = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("emulated.cpp");

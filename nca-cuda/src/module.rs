@@ -7,7 +7,9 @@ use nca_core::Precision;
 pub struct Module {
     /// Name of the file without its ending.
     pub stem: &'static str,
-    /// The source, without the prelude.
+    /// What it shares with other files whose names begin alike, `kernels/BEGINNING.cuh`; may be empty.
+    pub header: &'static str,
+    /// The source, without prelude and header.
     pub source: &'static str,
     /// The PTX.
     pub ptx: &'static str,
@@ -29,10 +31,11 @@ impl Module {
     /// a driver refuses what is newer than itself.
     pub const PTX_VERSION: &'static str = "7.0";
 
-    /// What is compiled: the prelude, then the source under its own name.
+    /// What is compiled: the prelude, the header, then the source under its own name.
     #[must_use]
     pub fn text(&self) -> String {
-        format!("{}\n#line 1 \"{}.cu\"\n{}", Self::PRELUDE, self.stem, self.source)
+        let (prelude, header) = (Self::PRELUDE, self.header);
+        format!("{prelude}{header}\n#line 1 \"{}.cu\"\n{}", self.stem, self.source)
     }
 
     /// How the first line of the PTX starts; the SHA-256 of [`Module::compiled_from`] follows.
@@ -112,10 +115,11 @@ macro_rules! gradient_kernel {
 pub(crate) use gradient_kernel;
 
 macro_rules! modules {
-    ($($stem:literal)*) => {
+    ($($stem:literal $(with $header:literal)?),* $(,)?) => {
         /// Every file of kernels.
         pub const MODULES: &[Module] = &[$(Module {
             stem: $stem,
+            header: concat!($(include_str!(concat!("../kernels/", $header, ".cuh")))?),
             source: include_str!(concat!("../kernels/", $stem, ".cu")),
             ptx: include_str!(concat!("../kernels/ptx/", $stem, ".ptx")),
         }),*];
@@ -123,7 +127,7 @@ macro_rules! modules {
 }
 
 modules! {
-    "adam" "avg_pool2" "axpy" "channel_affine" "conv2d" "fill" "flow_magnitude" "gather_columns" "l1" "l2"
-    "matmul" "max_pool2" "minima" "mlp" "nca_step" "normalize" "normalize_rows" "overflow" "perceive"
-    "reduce" "relu" "resize" "rgb" "sort_rows" "update" "warp"
+    "adam", "avg_pool2", "axpy", "channel_affine", "conv2d", "fill", "flow_magnitude", "gather_columns", "l1", "l2",
+    "matmul", "max_pool2", "minima", "mlp", "nca_step" with "nca_step", "nca_step_backward" with "nca_step", "normalize",
+    "normalize_rows", "overflow", "perceive", "reduce", "relu", "resize", "rgb", "sort_rows", "update", "warp",
 }

@@ -30,16 +30,27 @@ fn the_ptx_is_for_every_driver_and_device_from_the_oldest_on() {
     }
 }
 
-/// A file of kernels that is in no list would be neither compiled nor found.
+/// A file of kernels that is in no list would be neither compiled nor found; and a header stands before those files whose
+/// names begin with its own, here and in the emulator.
 #[test]
 fn every_file_of_kernels_is_a_module() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    let files: BTreeSet<String> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cu"))
-        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
+    let files = |wanted: &str| -> BTreeSet<String> {
+        std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == wanted))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect()
+    };
     let modules = MODULES.iter().map(|module| module.stem.to_owned()).collect();
-    assert_eq!(files, modules);
+    assert_eq!(files("cu"), modules);
+    let headers = files("cuh");
+    for module in MODULES {
+        let own = headers.iter().filter(|header| module.stem.starts_with(header.as_str()));
+        let own: String = own
+            .map(|header| std::fs::read_to_string(directory.join(format!("{header}.cuh"))).unwrap())
+            .collect();
+        assert_eq!(module.header, own, "{}", module.stem);
+    }
 }

@@ -21,11 +21,11 @@ const NCA_STEP: [PrecisionKernel; 2] = [
     precision_kernel!("nca_step", "nca_step_128"),
 ];
 const NCA_STEP_BACKWARD: [PrecisionKernel; 2] = [
-    precision_kernel!("nca_step", "nca_step_backward_64"),
-    precision_kernel!("nca_step", "nca_step_backward_128"),
+    precision_kernel!("nca_step_backward", "nca_step_backward_64"),
+    precision_kernel!("nca_step_backward", "nca_step_backward_128"),
 ];
-const NCA_GATHER: Kernel = Kernel::new("nca_step", "nca_gather");
-const NCA_ADD_PARTIAL: Kernel = Kernel::new("nca_step", "nca_add_partial");
+const NCA_GATHER: Kernel = Kernel::new("nca_step_backward", "nca_gather");
+const NCA_ADD_PARTIAL: Kernel = Kernel::new("nca_step_backward", "nca_add_partial");
 
 // The constants of the kernels.
 const STEP_THREADS: u32 = 128;
