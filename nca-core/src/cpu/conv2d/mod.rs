@@ -189,7 +189,7 @@ struct Work {
 }
 
 /// What computes a convolution.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Algorithm {
     Direct,
     Bf16(Bf16Unit),
@@ -308,7 +308,10 @@ impl Cpu {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bf16::Bf16Unit;
     use super::super::{ConvAlgorithm, Cpu, Simd};
+    use super::Algorithm::{self, Bf16, Direct, Fft, Winograd};
+    use super::Work;
     use crate::backend::{Conv2d, ConvShape, Device};
 
     /// Forward, then both gradients.
@@ -327,6 +330,41 @@ mod tests {
         cpu.conv2d_backward_weight(shape, &x, &g_y, &mut g_weight, None)
             .unwrap();
         [&y[..], &g_x[..], &g_weight[..]].concat()
+    }
+
+    /// What is chosen by itself, for the image and for the filters' gradient, where measurements say which is faster
+    /// (PERFORMANCE.md): no test of results would see it if an algorithm were never taken.
+    #[test]
+    fn the_faster_algorithm_is_chosen() {
+        let mut cpu = Cpu::builder().threads(1).conv(ConvAlgorithm::Auto).build().unwrap();
+        let mut chosen = |unit: Option<Bf16Unit>, kernel, inputs, outputs, side| -> [Algorithm; 2] {
+            let work = Work {
+                batch: 1,
+                kernel,
+                inputs,
+                outputs,
+                out: (side, side),
+                lanes: 16,
+            };
+            // Only asked, not used: any processor can.
+            cpu.bf16 = unit;
+            [cpu.algorithm(work), cpu.gradient_algorithm(work)]
+        };
+        let amx = Bf16Unit::Amx;
+        for (kernel, inputs, outputs, side, f32, bf16) in [
+            // Layers of the published SpyNet,
+            (7, 8, 32, 64, [Fft, Fft], [Bf16(amx), Bf16(amx)]),
+            (7, 32, 64, 64, [Fft, Fft], [Bf16(amx), Bf16(amx)]),
+            (7, 64, 32, 32, [Fft, Fft], [Bf16(amx), Bf16(amx)]),
+            // and of VGG.
+            (3, 64, 64, 64, [Winograd, Fft], [Bf16(amx), Bf16(amx)]),
+            (3, 512, 512, 16, [Winograd, Direct], [Bf16(amx), Bf16(amx)]),
+            (3, 8, 24, 64, [Direct, Direct], [Bf16(amx), Bf16(amx)]),
+        ] {
+            let layer = format!("{inputs}→{outputs}, {kernel}×{kernel}, {side}²");
+            assert_eq!(chosen(None, kernel, inputs, outputs, side), f32, "{layer}");
+            assert_eq!(chosen(Some(amx), kernel, inputs, outputs, side), bf16, "{layer}, bf16");
+        }
     }
 
     /// The lanes and the register tile of each instruction set, if need be on arrays, against direct sums on the
