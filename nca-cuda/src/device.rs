@@ -11,7 +11,7 @@ use crate::machine::Shape;
 use crate::module::Kernel;
 use crate::{Buffer, Cuda, Indices};
 
-const FILL: Kernel = Kernel::new("fill", "fill");
+pub(crate) const FILL: Kernel = Kernel::new("fill", "fill");
 
 /// Numbers without padding and without invalid bit patterns.
 ///

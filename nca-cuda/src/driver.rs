@@ -16,6 +16,7 @@ use nca_core::Result;
 
 use self::error::{device_error, explain};
 use self::gpu::Gpu;
+use crate::device::FILL;
 use crate::machine::{Address, Machine, Shape};
 use crate::module::Kernel;
 use crate::probe::{CudaInfo, Unavailable};
@@ -43,6 +44,11 @@ impl Driver {
     /// A stream of the device that the probe found.
     pub(crate) fn new(info: CudaInfo) -> Result<Self, Unavailable> {
         let gpu = Arc::new(Gpu::new(info)?);
+        // A driver may show a device and not be able to translate kernels for it: better known before the work begins.
+        gpu.function(&FILL).map_err(|error| Unavailable::Failed {
+            call: "the loading of kernels",
+            reason: error.to_string(),
+        })?;
         Self::on(gpu).map_err(|error| Unavailable::failed("cuStreamCreate", &error))
     }
 
@@ -73,6 +79,18 @@ impl Driver {
             // SAFETY: the pool of a device always exists.
             Some(pool) => unsafe { result::mem_pool::trim_to(pool.0, 0) },
             None => Ok(()),
+        }
+    }
+
+    /// What `call` returns, which is tried once more with all freed memory given back where there was none left: kernels
+    /// take memory too when they are loaded or first started, and not from the pool.
+    fn with_room<T>(&self, mut call: impl FnMut() -> Result<T, DriverError>) -> Result<T, DriverError> {
+        match call() {
+            Err(error) if is_full(&error) => {
+                self.reclaim()?;
+                call()
+            }
+            other => other,
         }
     }
 
@@ -125,23 +143,13 @@ impl Machine for Driver {
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
         self.gpu.bind()?;
-        let full = |error: &DriverError| error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY;
-        let address = self
-            .try_allocate(bytes)
-            .or_else(|error| {
-                if !full(&error) {
-                    return Err(error);
-                }
-                self.reclaim()?;
-                self.try_allocate(bytes)
-            })
-            .map_err(|error| {
-                if full(&error) {
-                    device_error(self.out_of_memory(bytes))
-                } else {
-                    explain(&format!("allocate {bytes} bytes"), error)
-                }
-            })?;
+        let address = self.with_room(|| self.try_allocate(bytes)).map_err(|error| {
+            if is_full(&error) {
+                device_error(self.out_of_memory(bytes))
+            } else {
+                explain(&format!("allocate {bytes} bytes"), error)
+            }
+        })?;
         self.allocated.fetch_add(bytes, Ordering::Relaxed);
         self.gpu.allocated.fetch_add(bytes, Ordering::Relaxed);
         Ok(address)
@@ -201,12 +209,16 @@ impl Machine for Driver {
 
     fn launch(&self, kernel: &Kernel, shape: Shape, arguments: &mut [*mut c_void], _: &[usize]) -> Result<()> {
         self.gpu.bind()?;
-        let function = self.gpu.function(kernel)?;
+        let function = self.gpu.function(kernel).or_else(|error| {
+            // Perhaps for want of memory, as in `with_room`.
+            self.reclaim().map_err(|_| error)?;
+            self.gpu.function(kernel)
+        })?;
         let [x, y, z] = shape.grid;
         let shared = u32::try_from(shape.shared).unwrap_or(u32::MAX);
         // SAFETY: the arguments point to values that live during the call and have the types of the
         // kernel's parameters.
-        unsafe {
+        self.with_room(|| unsafe {
             result::launch_kernel(
                 function.0,
                 (x, y, z),
@@ -215,7 +227,7 @@ impl Machine for Driver {
                 self.stream.0,
                 arguments,
             )
-        }
+        })
         .map_err(|error| explain(&format!("start the kernel {}", kernel.name), error))
     }
 }
@@ -232,6 +244,10 @@ impl Drop for Driver {
             let _ = result::stream::destroy(self.stream.0);
         }
     }
+}
+
+fn is_full(error: &DriverError) -> bool {
+    error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY
 }
 
 fn mebibytes(bytes: usize) -> usize {

@@ -19,7 +19,7 @@ pub const MIN_DRIVER: (u32, u32) = (12, 0);
 pub const MIN_COMPUTE: (u32, u32) = (8, 0);
 
 /// Every function of the driver that this crate calls.
-const SYMBOLS: [&str; 31] = [
+const SYMBOLS: [&str; 34] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorString",
@@ -50,6 +50,9 @@ const SYMBOLS: [&str; 31] = [
     "cuStreamSynchronize",
     "cuModuleLoadData",
     "cuModuleGetFunction",
+    "cuModuleUnload",
+    "cuFuncGetAttribute",
+    "cuFuncSetAttribute",
     "cuLaunchKernel",
 ];
 

@@ -29,26 +29,24 @@ fn error_of(result: CUresult, message: String) -> Error {
         }
         CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
         | CUresult::CUDA_ERROR_INVALID_PTX
-        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-            device_error(format!("{message}; the driver cannot run these kernels: update it"))
-        }
-        // After these the driver refuses every call of this process.
-        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
-        | CUresult::CUDA_ERROR_LAUNCH_FAILED
-        | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
-        | CUresult::CUDA_ERROR_ASSERT
-        | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
-        | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
-        | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
-        | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
-        | CUresult::CUDA_ERROR_INVALID_PC
-        | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
-        | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
-        | CUresult::CUDA_ERROR_UNKNOWN => Error::Lost {
+        | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+        | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+        | CUresult::CUDA_ERROR_JIT_COMPILATION_DISABLED => device_error(format!(
+            "{message}; the driver cannot translate these kernels: update it, with all of its libraries"
+        )),
+        // What a call was given was wrong, or is not to be had: the next call may succeed.
+        CUresult::CUDA_ERROR_INVALID_VALUE
+        | CUresult::CUDA_ERROR_INVALID_HANDLE
+        | CUresult::CUDA_ERROR_NOT_FOUND
+        | CUresult::CUDA_ERROR_NOT_SUPPORTED
+        | CUresult::CUDA_ERROR_NOT_PERMITTED
+        | CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES => device_error(message),
+        // After most others the driver refuses every call of this process. Whoever goes on although he should not fails at
+        // all that is left; whoever stops although he need not loses nothing.
+        _ => Error::Lost {
             backend: "cuda",
             message,
         },
-        _ => device_error(message),
     }
 }
 
@@ -59,7 +57,14 @@ mod tests {
     #[test]
     fn a_lost_device_is_told_from_a_full_one() {
         let of = |result| error_of(result, String::new());
-        assert!(matches!(of(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS), Error::Lost { .. }));
+        for lost in [
+            CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+            CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE,
+            CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED,
+            CUresult::CUDA_ERROR_DEINITIALIZED,
+        ] {
+            assert!(matches!(of(lost), Error::Lost { .. }), "{lost:?}");
+        }
         assert!(matches!(of(CUresult::CUDA_ERROR_OUT_OF_MEMORY), Error::Device { .. }));
         assert!(matches!(of(CUresult::CUDA_ERROR_INVALID_VALUE), Error::Device { .. }));
     }

@@ -152,6 +152,8 @@ pub(super) struct Plan {
     /// Bytes of shared memory, forward and backward.
     shared: usize,
     shared_backward: usize,
+    /// Whether the backward kernel can do it too.
+    backward: bool,
 }
 
 /// Cells of a tile: as many as let their active ones fill [`COLUMNS`] columns once, but for one tile in
@@ -188,7 +190,7 @@ fn blocks_of(tiles: usize, partial: usize) -> usize {
 }
 
 impl Plan {
-    /// The division, or `None` where the fused kernels cannot do it.
+    /// The division, or `None` where the fused kernel of a step cannot do it.
     pub(super) fn new(config: &NcaConfig, grid: Grid, precision: Precision, shared_limit: usize) -> Option<Self> {
         let (channels, hidden, kernels) = (config.channels, config.hidden, config.kernels());
         if channels > MAX_FUSED || hidden > MAX_FUSED {
@@ -201,7 +203,7 @@ impl Plan {
         let tiles = sample_tiles * grid.batch;
         let partial = hidden_rows * perceived + hidden_rows + state_rows * hidden_rows + state_rows;
         let layout = Layout::of(precision, config.clamp.is_some());
-        let plan = Self {
+        let mut plan = Self {
             hidden_rows,
             state_rows,
             tile,
@@ -216,11 +218,12 @@ impl Plan {
                 * (ROWS * (hidden_rows.max(WARPS * WARP_ROWS) + layout.pad)
                     + layout.perception_backward
                     + (hidden_rows + state_rows) * layout.padded),
+            backward: false,
         };
-        let shared = plan.shared.max(plan.shared_backward) + OTHER_SHARED;
-        // Columns are counted in 32 bits.
-        let countable = plan.columns() <= i32::MAX as usize;
-        (shared <= shared_limit && countable).then_some(plan)
+        let fits = |shared: usize| shared + OTHER_SHARED <= shared_limit;
+        // Columns, which only backward has, are counted in 32 bits.
+        plan.backward = fits(plan.shared_backward) && plan.columns() <= i32::MAX as usize;
+        fits(plan.shared).then_some(plan)
     }
 
     /// Columns of a tile, in groups that are computed together.
@@ -413,9 +416,14 @@ impl<'a> BackwardSteps<'a> {
 }
 
 impl Cuda {
-    /// How the fused kernels would do it, if they can.
+    /// How the fused kernel would do a step, if it can.
     pub(super) fn plan(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
         Plan::new(config, grid, self.precision, self.machine().shared_limit())
+    }
+
+    /// How the fused kernels would do a step's gradient, if they can: it takes more shared memory than the step.
+    pub(super) fn plan_backward(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
+        self.plan(config, grid).filter(|plan| plan.backward)
     }
 
     /// Checks all buffers of a step, or of steps.
@@ -472,7 +480,7 @@ impl NcaStep for Cuda {
     }
 
     fn nca_step_backward_scratch(&self, config: &NcaConfig, grid: Grid) -> Vec<usize> {
-        match self.plan(config, grid) {
+        match self.plan_backward(config, grid) {
             Some(plan) => vec![
                 plan.packed,
                 plan.blocks * plan.partial,
@@ -499,7 +507,7 @@ impl NcaStep for Cuda {
         let lengths = self.nca_step_backward_scratch(config, grid);
         let states = [("x", x), ("g_next", g_next), ("g_x", &*g_x)];
         self.check_step(OP, config, grid, &[params, grads], &states, (scratch, &lengths))?;
-        if let Some(plan) = self.plan(config, grid) {
+        if let Some(plan) = self.plan_backward(config, grid) {
             let steps = BackwardSteps::new(self, config, grid, plan, params, check::scratch(OP, scratch)?)?;
             return steps.backward(key, x, g_next, g_x, grads);
         }
@@ -509,6 +517,8 @@ impl NcaStep for Cuda {
 
 #[cfg(test)]
 mod tests {
+    use nca_core::Preset;
+
     use super::*;
 
     #[test]
@@ -534,5 +544,18 @@ mod tests {
         }
         assert_eq!(blocks_of(684, 7_792), 684);
         assert_eq!(blocks_of(2_341, 7_792), 469);
+    }
+
+    /// Where a block may have less shared memory (compute 8.6) only the gradient of the largest automata goes layer by layer.
+    #[test]
+    fn a_step_is_fused_where_its_gradient_is_not() {
+        let grid = Grid::square(128);
+        let largest = NcaConfig::preset(Preset::Paper, 128, 128).unwrap();
+        let plan = |precision, shared| Plan::new(&largest, grid, precision, shared);
+        for precision in Precision::ALL {
+            assert!(plan(precision, 227 << 10).unwrap().backward, "{precision}");
+            assert_eq!(plan(precision, 99 << 10).unwrap().backward, precision == Precision::F32);
+            assert!(plan(precision, 48 << 10).is_none());
+        }
     }
 }

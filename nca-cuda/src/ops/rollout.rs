@@ -86,7 +86,7 @@ impl RolloutSteps for Cuda {
         let mut named: Vec<_> = states.iter().map(|state| ("state", state)).collect();
         named.extend([("g", &*g), ("spare", &*spare)]);
         self.check_step(OP, config, grid, &[params, grads], &named, (scratch, &lengths))?;
-        let Some(plan) = self.plan(config, grid) else {
+        let Some(plan) = self.plan_backward(config, grid) else {
             for (i, x) in states.iter().enumerate().rev() {
                 self.nca_step_backward(config, grid, params, key.after(i as u32), x, g, spare, grads, scratch)?;
                 std::mem::swap(g, spare);

@@ -1,17 +1,21 @@
 //! The backends that tests run on.
 
+use std::sync::OnceLock;
+
 use nca_core::Precision;
-use nca_cuda::Cuda;
+use nca_cuda::{Cuda, Unavailable};
 
 /// Whether a test that finds no GPU fails.
 fn required() -> bool {
     std::env::var("NCA_REQUIRE_GPU").is_ok_and(|value| value == "1")
 }
 
-/// The GPU, or `None` with the reason printed; where `NCA_REQUIRE_GPU=1`, a failure instead.
+/// The GPU, or `None` with the reason printed; where `NCA_REQUIRE_GPU=1`, a failure instead. All tests of a program share it,
+/// so that its kernels are loaded once.
 pub(crate) fn gpu() -> Option<Cuda> {
-    match Cuda::new() {
-        Ok(cuda) => Some(cuda),
+    static GPU: OnceLock<Result<Cuda, Unavailable>> = OnceLock::new();
+    match GPU.get_or_init(Cuda::new) {
+        Ok(cuda) => Some(cuda.clone()),
         Err(reason) if required() => panic!("NCA_REQUIRE_GPU=1, but: {reason}"),
         Err(reason) => {
             eprintln!("skipped on the GPU: {reason}");

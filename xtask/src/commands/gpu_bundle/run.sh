@@ -48,7 +48,9 @@ if [ $failed != 0 ]; then
     echo '== no GPU that can be used here (the reason is above): nothing was tested or measured'
     exit 1
 fi
-part 'agreement with the reference' 120 ./parity --test-threads=1
+# Kernels are translated once for all parts, and nothing of it stays here.
+export CUDA_CACHE_PATH="$scratch/kernels"
+part 'agreement with the reference' 180 ./parity --test-threads=1
 part 'times: steps' 60 ./times steps
 part 'times: training' 60 ./times training
 part 'times: flow, features, losses' 60 ./times flow vgg losses
@@ -66,7 +68,7 @@ if [ -n "$sanitizer" ]; then
     part 'races' 60 "$sanitizer" --tool racecheck --error-exitcode 9 ./limits --test-threads=1 the_papers_model
 fi
 # Last: it would compile for minutes.
-if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+if python3 -c 'import numpy, torch; assert torch.cuda.is_available()' 2>/dev/null; then
     part 'times: PyTorch' 150 python3 peers/torch_times.py cuda 90
 fi
 printf '\n== what became of the parts\n'
