@@ -75,7 +75,8 @@ fn driver(init: u32, version: u32, devices: u32) -> String {
                   cuCtxSynchronize cuDevicePrimaryCtxRetain cuDevicePrimaryCtxRelease_v2 cuDeviceGetDefaultMemPool cuMemPoolTrimTo \
                   cuMemPoolSetAttribute cuMemAllocAsync cuMemFreeAsync cuMemAlloc_v2 cuMemFree_v2 cuMemsetD8Async \
                   cuMemcpyHtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyDtoDAsync_v2 cuMemGetInfo_v2 cuStreamCreate \
-                  cuStreamDestroy_v2 cuStreamSynchronize cuModuleLoadData cuModuleGetFunction cuModuleUnload cuFuncGetAttribute cuFuncSetAttribute cuLaunchKernel";
+                  cuStreamDestroy_v2 cuStreamSynchronize cuModuleLoadData cuModuleGetFunction cuModuleUnload \
+                  cuFuncGetAttribute cuFuncSetAttribute cuLaunchKernel";
     let unused: String = unused
         .split(' ')
         .map(|name| format!("int {name}(void) {{ return 999; }}\n"))
