@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use nca_core::checkpoint::PerceptionOrder::{ChannelMajor, KernelMajor};
 use nca_core::checkpoint::{
-    KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER, TensorView, read_tensors, write_atomic, write_tensors,
+    Conventions, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER, TensorView, read_tensors, write_atomic, write_tensors,
 };
 use nca_core::testkit::real_data;
 use nca_core::{Error, Nca, NcaConfig, Preset, SeedState};
@@ -46,8 +47,8 @@ fn bare_tensors(nca: &Nca) -> Vec<TensorView<'_>> {
 
 /// Loads what is expected to be wrong; the message must be one line that names the file and holds
 /// every one of `parts`.
-fn refused(path: &Path, preset: Option<Preset>, parts: &[&str]) {
-    let message = Nca::load(path, preset).unwrap_err().to_string();
+fn refused(path: &Path, conventions: impl Into<Conventions>, parts: &[&str]) {
+    let message = Nca::load(path, conventions).unwrap_err().to_string();
     assert!(message.contains(&path.display().to_string()), "no file name: {message}");
     assert!(!message.contains('\n'), "more than one line: {message}");
     for part in parts {
@@ -146,6 +147,21 @@ fn channel_major_columns_are_permuted() {
     let stated = |order: &str| Metadata::from([(KEY_PERCEPTION_ORDER.to_owned(), order.to_owned())]);
     write_tensors(&path, &views, &stated("channel-major")).unwrap();
     assert_eq!(Nca::load(&path, Some(Preset::Paper)).unwrap(), nca);
+    // What is given must not contradict the file, and decides where that says nothing.
+    let given = Conventions::from(Preset::Paper);
+    refused(
+        &path,
+        given.order(KernelMajor),
+        &["channel-major", "--perception-order"],
+    );
+    assert_eq!(Nca::load(&path, given.order(ChannelMajor)).unwrap(), nca);
+    write_tensors(&path, &views, &Metadata::new()).unwrap();
+    assert_eq!(Nca::load(&path, given.order(ChannelMajor)).unwrap(), nca);
+    assert_ne!(
+        Nca::load(&path, given).unwrap(),
+        nca,
+        "kernel-major unless something says otherwise"
+    );
     write_tensors(&path, &views, &stated("row-major")).unwrap();
     refused(
         &path,

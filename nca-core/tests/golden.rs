@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nca_core::backend::{AdamStep, Backend, ConvShape, Device, MaskKey, zero_params};
+use nca_core::backend::{AdamStep, Backend, ConvShape, Device, MaskKey, upload_params, zero_params};
+use nca_core::checkpoint::{Conventions, PerceptionOrder};
 use nca_core::cpu::Cpu;
 use nca_core::philox::{fire_threshold, is_active};
 use nca_core::reference::Reference;
-use nca_core::{Grid, NcaConfig, Padding, Params, Preset, Real, Rollout};
+use nca_core::{Grid, Nca, NcaConfig, Padding, Params, Preset, Real, Rollout};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -148,6 +149,27 @@ fn nca_step<B: Backend>(backend: &B) {
             .unwrap();
         case.check(backend, "g_x", &g_x, 2 * step_terms(&config));
         case.check_grads(backend, &grads, grad_terms(&config, grid));
+    }
+}
+
+/// The file of a PyTorch module whose perception is a depthwise convolution.
+fn module<B: Backend>(backend: &B) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/module.pt");
+    let conventions = Conventions::from(Preset::Paper).order(PerceptionOrder::ChannelMajor);
+    let Nca { mut config, params } = Nca::load(file, conventions).unwrap();
+    config.fire_rate = 1.0;
+    for case in Case::all("module") {
+        let x = case.buffer(backend, "x");
+        let mut x_next = unset(backend, backend.len(&x));
+        let params = upload_params(backend, &params).unwrap();
+        let mut scratch = backend
+            .scratch(&backend.nca_step_scratch(&config, case.grid()))
+            .unwrap();
+        let key = MaskKey { seed: 0, step: 0 };
+        backend
+            .nca_step(&config, case.grid(), &params, key, &x, &mut x_next, &mut scratch)
+            .unwrap();
+        case.check(backend, "x_next", &x_next, step_terms(&config));
     }
 }
 
@@ -354,7 +376,7 @@ macro_rules! golden {
         mod $name {
             use super::*;
 
-            golden!(@tests $backend; nca_step rollout rgb adam conv2d avg_pool2 max_pool2 losses);
+            golden!(@tests $backend; nca_step module rollout rgb adam conv2d avg_pool2 max_pool2 losses);
         }
     )*};
     (@tests $backend:expr; $($test:ident)*) => {$(

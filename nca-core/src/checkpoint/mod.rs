@@ -24,12 +24,13 @@
 //!
 //! Other keys are the writer's own. Readers also take two-dimensional weights and f16, bf16 and f64
 //! elements, and *bare* files: the same tensors, or `w1`, `b1`, `w2`, `b2`, without configuration,
-//! which then comes from a preset.
+//! which then comes from [`Conventions`].
 
 mod any;
 mod atomic;
 mod element;
 mod model;
+mod order;
 mod pytorch;
 mod safetensors;
 mod tensors;
@@ -37,5 +38,6 @@ mod tensors;
 pub use any::{parse_tensors_any, read_tensors_any};
 pub use atomic::write_atomic;
 pub use model::{FORMAT, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER};
+pub use order::{Conventions, PerceptionOrder};
 pub use safetensors::{parse_tensors, read_tensors, write_tensors, write_tensors_f16};
 pub use tensors::{Tensor, TensorView, Tensors};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::any::read_tensors_any;
+use super::order::{Conventions, PerceptionOrder};
 use super::safetensors::write_tensors;
 use super::tensors::{TensorView, Tensors};
 use crate::config::{NcaConfig, Preset};
@@ -67,18 +68,26 @@ impl Nca {
 
     /// Reads an automaton.
     ///
-    /// A file that states its configuration needs no `preset`; if one is given, its perception
+    /// A file that states its configuration needs no conventions (`None`); if a preset is given, its perception
     /// kernels must be those of the file. A bare file, a PyTorch `state_dict` included, takes everything
-    /// but C, D and the presence of b2 from the preset.
+    /// but C, D and the presence of b2 from the preset, and the order of the columns of w1 from
+    /// [`Conventions::order`].
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`], which names the file, what was found and what was expected.
-    pub fn load(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<Self> {
-        Ok(Self::load_with_extra(path, preset)?.0)
+    pub fn load(path: impl AsRef<Path>, conventions: impl Into<Conventions>) -> Result<Self> {
+        Ok(Self::load_with_extra(path, conventions)?.0)
     }
 
     /// As [`Nca::load`], and the metadata that [`Nca::save_with_extra`] was given.
-    pub fn load_with_extra(path: impl AsRef<Path>, preset: Option<Preset>) -> Result<(Self, BTreeMap<String, String>)> {
+    ///
+    /// # Errors
+    /// Those of [`Nca::load`].
+    pub fn load_with_extra(
+        path: impl AsRef<Path>,
+        conventions: impl Into<Conventions>,
+    ) -> Result<(Self, BTreeMap<String, String>)> {
+        let Conventions { preset, order } = conventions.into();
         let mut tensors = read_tensors_any(path)?;
         let stated = stated_config(&tensors)?;
         if let (Some(stated), Some(preset)) = (&stated, preset)
@@ -90,20 +99,15 @@ impl Nca {
                 format!("the kernels of --perception {preset} (leave the flag out to use the file's own)"),
             ));
         }
-        let nca = Self::take(&mut tensors, stated, preset)?;
-        let mut extra = tensors.metadata().clone();
-        extra.retain(|key, _| !key.starts_with(RESERVED));
-        Ok((nca, extra))
-    }
-
-    fn take(tensors: &mut Tensors, stated: Option<NcaConfig>, preset: Option<Preset>) -> Result<Self> {
-        let order = stated_order(tensors, stated.is_some())?;
+        let order = column_order(&tensors, stated.is_some(), order)?;
         let config = match stated {
             Some(config) => config,
-            None => bare_config(tensors, preset)?,
+            None => bare_config(&tensors, preset)?,
         };
-        let params = take_params(tensors, &config, order)?;
-        Ok(Self { config, params })
+        let params = take_params(&mut tensors, &config, order)?;
+        let mut extra = tensors.metadata().clone();
+        extra.retain(|key, _| !key.starts_with(RESERVED));
+        Ok((Self { config, params }, extra))
     }
 }
 
@@ -111,35 +115,6 @@ impl Nca {
 fn shapes(config: &NcaConfig) -> [Vec<usize>; 4] {
     let (c, d, kc) = (config.channels, config.hidden, config.perceived());
     [vec![d, kc, 1, 1], vec![d], vec![c, d, 1, 1], vec![c]]
-}
-
-/// How the columns of w1 are numbered in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PerceptionOrder {
-    /// Kernel k of channel c is column `k·C + c`, as in memory.
-    KernelMajor,
-    /// Kernel k of channel c is column `c·K + k`, as a grouped convolution puts it.
-    ChannelMajor,
-}
-
-impl PerceptionOrder {
-    fn name(self) -> &'static str {
-        match self {
-            Self::KernelMajor => "kernel-major",
-            Self::ChannelMajor => "channel-major",
-        }
-    }
-
-    /// Brings rows of K·C columns from this order into that of memory.
-    fn to_kernel_major(self, config: &NcaConfig, w1: Vec<f32>) -> Vec<f32> {
-        if self == Self::KernelMajor {
-            return w1;
-        }
-        let (kernels, channels) = (config.kernels(), config.channels);
-        w1.chunks(config.perceived())
-            .flat_map(|row| (0..kernels).flat_map(move |k| (0..channels).map(move |c| row[c * kernels + k])))
-            .collect()
-    }
 }
 
 /// The configuration in the metadata, `None` for a bare file.
@@ -183,19 +158,28 @@ fn missing_key(path: &Path, key: &str) -> Error {
     Error::format(path, format!("metadata without {key}"), format!("a key {key}"))
 }
 
-/// The column order in the metadata; a file that states its configuration must state it too.
-fn stated_order(tensors: &Tensors, required: bool) -> Result<PerceptionOrder> {
-    let orders = [PerceptionOrder::KernelMajor, PerceptionOrder::ChannelMajor];
-    match tensors.metadata().get(KEY_PERCEPTION_ORDER) {
-        None if required => Err(missing_key(tensors.path(), KEY_PERCEPTION_ORDER)),
-        None => Ok(PerceptionOrder::KernelMajor),
-        Some(name) => orders.into_iter().find(|order| order.name() == name).ok_or_else(|| {
-            Error::format(
-                tensors.path(),
-                format!("{KEY_PERCEPTION_ORDER} = {name:?}"),
-                "kernel-major or channel-major",
-            )
-        }),
+/// The order of the columns of w1: `given`, which must not contradict the metadata. A file that states its
+/// configuration must state its order too.
+fn column_order(tensors: &Tensors, required: bool, given: Option<PerceptionOrder>) -> Result<PerceptionOrder> {
+    let path = tensors.path();
+    let Some(name) = tensors.metadata().get(KEY_PERCEPTION_ORDER) else {
+        return if required {
+            Err(missing_key(path, KEY_PERCEPTION_ORDER))
+        } else {
+            Ok(given.unwrap_or_default())
+        };
+    };
+    let stated: PerceptionOrder = name.parse().map_err(|_| {
+        let expected = "kernel-major or channel-major";
+        Error::format(path, format!("{KEY_PERCEPTION_ORDER} = {name:?}"), expected)
+    })?;
+    match given {
+        Some(given) if given != stated => Err(Error::format(
+            path,
+            format!("{KEY_PERCEPTION_ORDER} = {stated} in its metadata"),
+            format!("{given}, as --perception-order says (leave the flag out to use the file's own)"),
+        )),
+        _ => Ok(stated),
     }
 }
 
