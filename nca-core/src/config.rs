@@ -211,7 +211,7 @@ impl NcaConfig {
     /// Length of the perception vector, K·C.
     #[must_use]
     pub fn perceived(&self) -> usize {
-        self.kernels() * self.channels
+        self.kernels().saturating_mul(self.channels)
     }
 
     /// Elements of states `[B,C,H,W]`; [`Error::Invalid`] where there are none, or more than memory could address.
@@ -286,15 +286,15 @@ impl Grid {
         Self::new(1, size, size)
     }
 
-    /// Cells of one sample, H·W.
+    /// Cells of one sample, H·W; `usize::MAX`, which no array has, where they cannot be counted.
     #[must_use]
     pub fn plane(self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 
-    /// Cells of all samples, B·H·W.
+    /// Cells of all samples, B·H·W; `usize::MAX`, which no array has, where they cannot be counted.
     #[must_use]
     pub fn cells(self) -> usize {
-        self.batch * self.plane()
+        self.batch.saturating_mul(self.plane())
     }
 }

@@ -28,7 +28,56 @@ use crate::schedule::{Split, advance, least_steps};
 /// The gradient of the loss may enter after any step, not only the last: see
 /// [`Rollout::backward`].
 ///
+/// # What a caller must do
+///
+/// One [`Rollout::forward`] (or [`Rollout::forward_from`]), then the gradient with respect to the last state into
+/// [`Rollout::grad_mut`] (it holds that of the rollout before), then one [`Rollout::backward`] with the same parameters,
+/// which *adds* to `grads`: set those to zero for every iteration. The backend is the one given to [`Rollout::new`].
+///
+/// States may leave the finite numbers without an error: a diverging automaton shows in the loss, or in the norm
+/// that [`Normalize::normalize`] reports.
+///
+/// ```
+/// use nca_core::backend::{Adam, AdamStep, Device, L2, Rgb, upload_params, zero_params};
+/// use nca_core::{Grid, Nca, Preset, Rollout, cpu::Cpu, seed_state};
+///
+/// // Trains an automaton to be grey after eight steps: the loss is the squared distance of its picture to 0.5.
+/// let (backend, grid) = (Cpu::with_threads(1)?, Grid::new(2, 8, 8));
+/// let nca = Nca::preset(Preset::Notebook, 4, 8, 0)?;
+/// let mut params = upload_params(&backend, &nca.params)?;
+/// let (mut m, mut v) = (zero_params(&backend, &nca.config)?, zero_params(&backend, &nca.config)?);
+/// let x0 = backend.buffer(&seed_state::<f32>(&nca.config, grid, 1))?;
+/// let grey = backend.buffer(&vec![0.5; 3 * grid.plane()])?;
+/// let (mut rgb, mut g_rgb) = (backend.zeros(3 * grid.cells())?, backend.zeros(3 * grid.cells())?);
+///
+/// let (steps, weight) = (8, 1.0 / grid.cells() as f64);
+/// let mut rollout = Rollout::new(&backend, &nca.config, grid, steps, 64 << 20)?;
+/// let mut losses = Vec::new();
+/// for iteration in 0..20 {
+///     rollout.forward(&backend, &params, &x0, iteration, steps, &[], |_, _| Ok(()))?;
+///     let mut out = backend.zeros(1)?;
+///     let (last, g_last) = rollout.last_and_grad_mut();
+///     backend.rgb(&nca.config, grid, last, &mut rgb)?;
+///     backend.l2(weight, &rgb, &grey, &mut out, 0)?;
+///     backend.l2_backward(weight, &rgb, &grey, &mut g_rgb)?;
+///     backend.rgb_backward(&nca.config, grid, last, &g_rgb, g_last)?;
+///     let mut grads = zero_params(&backend, &nca.config)?;
+///     rollout.backward(&backend, &params, &mut grads, &[], |_, _, _| Ok(()))?;
+///     let adam = AdamStep {
+///         learning_rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: iteration + 1,
+///     };
+///     let state = params.iter_mut().zip(grads.iter()).zip(m.iter_mut().zip(v.iter_mut()));
+///     for ((p, g), (m, v)) in state {
+///         backend.adam(&adam, g, p, m, v)?;
+///     }
+///     losses.push(backend.to_vec(&out)?[0]);
+/// }
+/// assert!(losses[19] < 0.8 * losses[0], "{losses:?}");
+/// # Ok::<(), nca_core::Error>(())
+/// ```
+///
 /// [`RolloutSteps::activations_len`]: crate::backend::RolloutSteps::activations_len
+/// [`Normalize::normalize`]: crate::backend::Normalize::normalize
 #[derive(Debug)]
 pub struct Rollout<B: Backend> {
     config: NcaConfig,
@@ -118,6 +167,10 @@ impl<B: Backend> Rollout<B> {
     ///
     /// `visit(t, state)` is called with the state after `t` steps for each `t` of `frames`
     /// (ascending, each in `1..=steps`).
+    ///
+    /// # Errors
+    /// [`Error::Length`] for an `x0` of another size, [`Error::Invalid`] for frames that are not so, those of `visit`
+    /// and of the device; the rollout can then begin anew.
     pub fn forward(
         &mut self,
         backend: &B,
@@ -205,6 +258,10 @@ impl<B: Backend> Rollout<B> {
     /// with the state after `t` steps and the gradient that arrives there from later steps, and may
     /// add to it. The gradient after the last step is set through [`Rollout::grad_mut`].
     /// Uses up the states kept: a second call needs another forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for frames that are not so and where no forward pass came before, those of `inject` and of the
+    /// device; `grads` then hold a part of the sum.
     pub fn backward(
         &mut self,
         backend: &B,

@@ -7,7 +7,7 @@ use crate::config::{Grid, NcaConfig, SeedState};
 use crate::error::{Error, Result};
 use crate::memory::filled;
 use crate::model::Nca;
-use crate::params::Params;
+use crate::params::{HostParams, Params};
 use crate::philox::{PhiloxRng, Stream};
 use crate::real::Real;
 
@@ -63,6 +63,10 @@ pub struct Simulation<'b, B: Backend> {
 
 impl<'b, B: Backend> Simulation<'b, B> {
     /// Starts `nca` from its seed state; `seed` decides that state and all masks.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an automaton that does not pass [`Nca::validate`] or a grid without cells, and
+    /// [`Error::Device`] where there is no room.
     pub fn new(backend: &'b B, nca: &Nca, grid: Grid, seed: u64) -> Result<Self> {
         nca.validate()?;
         let config = nca.config.clone();
@@ -88,6 +92,10 @@ impl<'b, B: Backend> Simulation<'b, B> {
     }
 
     /// Advances by `steps` steps.
+    ///
+    /// # Errors
+    /// Those of the device. A state that leaves the finite numbers is none here: [`Simulation::rgb`] and
+    /// [`Simulation::frame`] tell.
     pub fn run(&mut self, steps: u32) -> Result<()> {
         let key = MaskKey {
             seed: self.seed,
@@ -113,6 +121,23 @@ impl<'b, B: Backend> Simulation<'b, B> {
         self.step
     }
 
+    /// Counts the steps that follow from `step`, which decides their masks: with [`Simulation::set_state`], a run goes on
+    /// where another one of the same seed stopped, bit for bit.
+    pub fn set_step(&mut self, step: u32) {
+        self.step = step;
+    }
+
+    /// Replaces the weights, for one automaton after another on the same grid, or one that is being trained.
+    ///
+    /// # Errors
+    /// [`Error::Length`] or [`Error::Invalid`] for weights that are not those of its configuration, which then keeps the
+    /// ones it has.
+    pub fn set_params(&mut self, params: &HostParams) -> Result<()> {
+        params.validate(&self.config)?;
+        self.params = upload_params(self.backend, params)?;
+        Ok(())
+    }
+
     /// Number and size of the grids.
     #[must_use]
     pub fn grid(&self) -> Grid {
@@ -130,6 +155,9 @@ impl<'b, B: Backend> Simulation<'b, B> {
     }
 
     /// The picture of the state, `[B,3,H,W]`, not clipped. Values may leave `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] of a state that has left the finite numbers, and those of the device.
     pub fn rgb(&mut self) -> Result<Vec<B::Elem>> {
         self.backend.rgb(&self.config, self.grid, &self.state, &mut self.rgb)?;
         let rgb = self.backend.to_vec(&self.rgb)?;
@@ -145,6 +173,9 @@ impl<'b, B: Backend> Simulation<'b, B> {
 
     /// The picture of the state clipped to `[0, 1]`, `[B,3,H,W]`: what is shown and what flow is
     /// measured on.
+    ///
+    /// # Errors
+    /// Those of [`Simulation::rgb`].
     pub fn frame(&mut self) -> Result<Vec<f32>> {
         Ok(self
             .rgb()?

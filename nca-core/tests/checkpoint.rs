@@ -497,6 +497,34 @@ fn a_failed_write_leaves_the_old_file_alone() {
     assert!(matches!(write_atomic(&nowhere, |_| Ok(())), Err(Error::Io { path, .. }) if path == nowhere));
 }
 
+#[cfg(unix)]
+#[test]
+fn links_permissions_and_pipes_stay_what_they_are() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (dir, path) = scratch();
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let file = elsewhere.join("file");
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&file, &path).unwrap();
+    write_atomic(&path, |file| file.write_all(b"new")).unwrap();
+    assert!(path.is_symlink(), "the link was replaced");
+    assert_eq!(std::fs::read(&file).unwrap(), b"new");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+
+    // A link to nothing is replaced; a device is written to, not replaced by a file.
+    let dangling = dir.path().join("dangling");
+    symlink(dir.path().join("nothing"), &dangling).unwrap();
+    write_atomic(&dangling, |file| file.write_all(b"new")).unwrap();
+    assert_eq!(std::fs::read(&dangling).unwrap(), b"new");
+    let device = dir.path().join("device");
+    symlink("/dev/null", &device).unwrap();
+    write_atomic(&device, |file| file.write_all(b"new")).unwrap();
+    assert!(device.is_symlink());
+    assert_eq!(std::fs::read(&device).unwrap(), b"");
+}
+
 /// Any bits, NaN payloads and infinities included.
 fn any_bits() -> impl Strategy<Value = Vec<f32>> {
     proptest::collection::vec(any::<u32>().prop_map(f32::from_bits), 0..200)

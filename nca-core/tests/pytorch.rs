@@ -308,6 +308,20 @@ fn doubling_by_reference_costs_neither_memory_nor_time() {
     }
 }
 
+/// An empty tensor takes no memory, but every reference to it makes a name and a description.
+#[test]
+fn many_references_to_one_tensor_cost_no_memory() {
+    let empty = view(1, 0, &[0], &[1]);
+    for (name, references, reason) in [
+        ("a", 1 << 18, "tensors"),
+        (&"a".repeat(1000), 1 << 16, "bytes of names"),
+    ] {
+        let list = [&b"]("[..], &b"h\x00".repeat(references), b"e"].concat();
+        let object = [b"(", &empty[..], b"q\x000", b"}", &text(name), &list, b"s."].concat();
+        refused(&archive(&object, &[("0", &[0.0])]), &[reason]);
+    }
+}
+
 #[test]
 fn tensors_must_lie_within_their_storage() {
     let good = view(6, 1, &[2, 2], &[3, 1]);

@@ -1,7 +1,7 @@
 //! The Adam optimiser (Kingma & Ba, ICLR 2015).
 
 use super::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Settings of one Adam step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +21,14 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
+    /// A step is counted from 1: the corrections of step 0 are zero, and would make NaN of every parameter.
+    pub fn validate(&self) -> Result<()> {
+        if self.step == 0 {
+            return Err(Error::invalid("adam: step", 0, "a number from 1"));
+        }
+        Ok(())
+    }
+
     /// `1 − β1ᵗ` and `1 − β2ᵗ`.
     #[must_use]
     pub fn bias_corrections(&self) -> (f64, f64) {
@@ -32,7 +40,8 @@ impl AdamStep {
 /// One optimiser step of one tensor.
 pub trait Adam: Device {
     /// `g' = g + weight_decay·p; m = β1·m + (1−β1)·g'; v = β2·v + (1−β2)·g'²;`
-    /// `p −= lr/(1−β1ᵗ) · m / (√v/√(1−β2ᵗ) + ε)`. All buffers have the same length.
+    /// `p −= lr/(1−β1ᵗ) · m / (√v/√(1−β2ᵗ) + ε)`. All buffers have the same length; `settings` must be
+    /// [valid](AdamStep::validate).
     fn adam(
         &self,
         settings: &AdamStep,

@@ -1,11 +1,46 @@
 //! Checks of arguments that take more than comparing a length: for backends, which all refuse the same calls in the
 //! same words.
 //!
-//! Those of plain lengths are made with [`check_len`].
+//! Those of plain lengths are made with [`check_len`], those of products of sizes with [`shape`].
 
-use crate::config::NcaConfig;
+use crate::config::{Grid, NcaConfig};
 use crate::error::{Error, Result, check_len};
 use crate::params::{Params, param_sizes};
+
+/// The product of `sizes`; `usize::MAX`, which no buffer has, where it cannot be counted.
+///
+/// A product that wrapped could be the length of a buffer much smaller than the sizes a kernel goes by.
+#[must_use]
+pub fn elements(sizes: &[usize]) -> usize {
+    if sizes.contains(&0) {
+        return 0;
+    }
+    sizes
+        .iter()
+        .fold(1, |product: usize, &size| product.saturating_mul(size))
+}
+
+/// A buffer of `found` elements must have the shape `sizes`.
+pub fn shape(op: &'static str, what: &'static str, found: usize, sizes: &[usize]) -> Result<()> {
+    check_len(op, what, found, elements(sizes))
+}
+
+/// The automaton must be [valid](NcaConfig::validate), and every array of a step on `grid`, which may be empty, one that
+/// memory could address: what the operations of an automaton ask before they multiply sizes.
+pub fn automaton(op: &'static str, config: &NcaConfig, grid: Grid) -> Result<()> {
+    config.validate()?;
+    let Grid { batch, height, width } = grid;
+    let rows = config.perceived().max(config.hidden).max(config.channels);
+    // No array has more bytes, whatever its element.
+    if elements(&[rows, batch, height, width]) <= isize::MAX as usize / size_of::<f64>() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        format!("{op}: grid"),
+        format!("{batch} of {height}x{width} cells"),
+        "no more than memory can address",
+    ))
+}
 
 /// `out[slot]` must exist, `found` being the elements of `out`.
 pub fn slot(op: &'static str, found: usize, slot: usize) -> Result<()> {
@@ -27,7 +62,7 @@ pub fn samples(op: &'static str, found: usize, sample: usize) -> Result<()> {
 
 /// `x`, of `found` elements, must be a whole number of samples of `channels` planes of `plane` elements.
 pub fn planes(op: &'static str, channels: usize, plane: usize, found: usize) -> Result<()> {
-    whole_samples(op, "x", found, channels * plane)
+    whole_samples(op, "x", found, elements(&[channels, plane]))
 }
 
 fn whole_samples(op: &'static str, what: &'static str, found: usize, sample: usize) -> Result<()> {
@@ -38,7 +73,7 @@ fn whole_samples(op: &'static str, what: &'static str, found: usize, sample: usi
         op,
         what,
         found,
-        expected: found.checked_div(sample).unwrap_or(0).max(1) * sample,
+        expected: elements(&[found.checked_div(sample).unwrap_or(0).max(1), sample]),
     })
 }
 
@@ -57,7 +92,7 @@ pub fn operand(op: &'static str, what: &'static str, found: usize, batch: usize,
     if found == len {
         return Ok(0);
     }
-    check_len(op, what, found, batch * len)?;
+    shape(op, what, found, &[batch, len])?;
     Ok(len)
 }
 
@@ -89,6 +124,18 @@ pub fn matrix(op: &'static str, rows: usize, columns: usize) -> Result<()> {
         format!("{rows}x{columns}"),
         "at least one row and column",
     ))
+}
+
+/// There must be indices of the shape `sizes`, all below `bound`: for backends that can see them.
+pub fn index(op: &'static str, what: &'static str, index: &[u32], sizes: &[usize], bound: usize) -> Result<()> {
+    shape(op, what, index.len(), sizes)?;
+    match index.iter().max() {
+        Some(&most) if most as usize >= bound => {
+            let expected = format!("an index below {bound}");
+            Err(Error::invalid(format!("{op}: {what}"), most, expected))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The scratch buffers by name: there must be `N`.

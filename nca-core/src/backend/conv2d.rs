@@ -1,6 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, stride 1).
 
 use super::Device;
+use super::check::elements;
 use crate::error::{Error, Result};
 
 /// The shape of one convolution.
@@ -23,39 +24,39 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    /// Output rows, `height + 2·padding − kernel + 1`.
+    /// Output rows, `height + 2·padding − kernel + 1`; 0 where the kernel does not fit.
     #[must_use]
     pub fn out_height(&self) -> usize {
-        self.height + 2 * self.padding + 1 - self.kernel
+        (with_zeros(self.height, self.padding) + 1).saturating_sub(self.kernel)
     }
 
-    /// Output columns, `width + 2·padding − kernel + 1`.
+    /// Output columns, `width + 2·padding − kernel + 1`; 0 where the kernel does not fit.
     #[must_use]
     pub fn out_width(&self) -> usize {
-        self.width + 2 * self.padding + 1 - self.kernel
+        (with_zeros(self.width, self.padding) + 1).saturating_sub(self.kernel)
     }
 
     /// Elements of the input, `B·I·H·W`.
     #[must_use]
     pub fn input_len(&self) -> usize {
-        self.batch * self.inputs * self.height * self.width
+        elements(&[self.batch, self.inputs, self.height, self.width])
     }
 
     /// Elements of the output, `B·O·H'·W'`.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.batch * self.outputs * self.out_height() * self.out_width()
+        elements(&[self.batch, self.outputs, self.out_height(), self.out_width()])
     }
 
     /// Elements of the weights, `O·I·k·k`.
     #[must_use]
     pub fn weight_len(&self) -> usize {
-        self.outputs * self.inputs * self.kernel * self.kernel
+        elements(&[self.outputs, self.inputs, self.kernel, self.kernel])
     }
 
     /// The kernel must fit the padded input.
     pub fn validate(&self) -> Result<()> {
-        let side = self.height.min(self.width) + 2 * self.padding;
+        let side = with_zeros(self.height.min(self.width), self.padding);
         if self.kernel == 0 || self.kernel > side {
             return Err(Error::invalid(
                 "conv2d: kernel size",
@@ -65,6 +66,11 @@ impl ConvShape {
         }
         Ok(())
     }
+}
+
+/// A side of the image with the zeros around it, as far as it can be counted.
+fn with_zeros(side: usize, padding: usize) -> usize {
+    side.saturating_add(padding.saturating_mul(2)).min(usize::MAX - 1)
 }
 
 /// Convolution with zero padding.

@@ -1,6 +1,7 @@
 //! Products of matrices.
 
 use super::Device;
+use super::check::elements;
 use crate::error::Result;
 
 /// The shape of a batch of products `C = op(A)·op(B)`, op being nothing or transposition.
@@ -55,19 +56,19 @@ impl MatmulShape {
     /// Elements of one A, `M·K`.
     #[must_use]
     pub fn a_len(&self) -> usize {
-        self.rows * self.inner
+        elements(&[self.rows, self.inner])
     }
 
     /// Elements of one B, `K·N`.
     #[must_use]
     pub fn b_len(&self) -> usize {
-        self.inner * self.columns
+        elements(&[self.inner, self.columns])
     }
 
     /// Elements of one C, `M·N`.
     #[must_use]
     pub fn c_len(&self) -> usize {
-        self.rows * self.columns
+        elements(&[self.rows, self.columns])
     }
 }
 

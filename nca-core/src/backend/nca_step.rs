@@ -57,7 +57,7 @@ pub trait NcaStep: Perceive + Mlp + Update + Axpy {
 #[must_use]
 pub fn composed_step_scratch(config: &NcaConfig, grid: Grid) -> Vec<usize> {
     [config.perceived(), config.hidden, config.channels]
-        .map(|rows| rows * grid.cells())
+        .map(|rows| rows.saturating_mul(grid.cells()))
         .to_vec()
 }
 
@@ -82,7 +82,9 @@ pub fn composed_step<B: Perceive + Mlp + Update + ?Sized>(
 #[must_use]
 pub fn composed_step_backward_scratch(config: &NcaConfig, grid: Grid) -> Vec<usize> {
     let (z, h, x) = (config.perceived(), config.hidden, config.channels);
-    [z, h, x, z, h, x, x].map(|rows| rows * grid.cells()).to_vec()
+    [z, h, x, z, h, x, x]
+        .map(|rows| rows.saturating_mul(grid.cells()))
+        .to_vec()
 }
 
 /// [`NcaStep::nca_step_backward`] of the fine operations.

@@ -1,6 +1,7 @@
 //! Bilinear resizing to any size.
 
 use super::Device;
+use super::check::elements;
 use crate::error::{Error, Result};
 
 /// The shape of one resizing.
@@ -22,13 +23,13 @@ impl ResizeShape {
     /// Elements of the input, `N·H·W`.
     #[must_use]
     pub fn input_len(&self) -> usize {
-        self.planes * self.height * self.width
+        elements(&[self.planes, self.height, self.width])
     }
 
     /// Elements of the output, `N·H'·W'`.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.planes * self.out_height * self.out_width
+        elements(&[self.planes, self.out_height, self.out_width])
     }
 
     /// No side may be empty.

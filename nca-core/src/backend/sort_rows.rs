@@ -18,6 +18,8 @@ pub trait SortRows: Device {
     ) -> Result<()>;
 
     /// Undoes the permutation: `g_x[r, order[r, j]] = g_sorted[r, j]` (`=`).
+    ///
+    /// Indices must be below N; a backend that can see them returns [`Error::Invalid`](crate::Error::Invalid) otherwise.
     fn sort_rows_backward(
         &self,
         rows: usize,

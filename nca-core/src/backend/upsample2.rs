@@ -1,6 +1,7 @@
 //! Bilinear upsampling by two, from a level of an image pyramid to the next finer one.
 
 use super::Device;
+use super::check::elements;
 use crate::error::{Error, Result};
 
 /// The shape of one upsampling.
@@ -22,19 +23,19 @@ impl Upsample2Shape {
     /// Elements of the input, `N·H·W`.
     #[must_use]
     pub fn input_len(&self) -> usize {
-        self.planes * self.height * self.width
+        elements(&[self.planes, self.height, self.width])
     }
 
     /// Elements of the output, `N·H'·W'`.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.planes * self.out_height * self.out_width
+        elements(&[self.planes, self.out_height, self.out_width])
     }
 
     /// The output must be twice the input, or one more.
     pub fn validate(&self) -> Result<()> {
         for (input, output) in [(self.height, self.out_height), (self.width, self.out_width)] {
-            if input == 0 || output < 2 * input || output > 2 * input + 1 {
+            if input == 0 || output / 2 != input {
                 return Err(Error::invalid(
                     "upsample2: size of the output",
                     output,

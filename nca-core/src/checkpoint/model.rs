@@ -96,7 +96,7 @@ impl Nca {
             return Err(Error::format(
                 tensors.path(),
                 "perception kernels in its metadata that are not those of the preset",
-                format!("the kernels of --perception {preset} (leave the flag out to use the file's own)"),
+                format!("those of the preset given, --perception {preset} (without one the file's own are used)"),
             ));
         }
         let order = column_order(&tensors, stated.is_some(), order)?;
@@ -177,7 +177,7 @@ fn column_order(tensors: &Tensors, required: bool, given: Option<PerceptionOrder
         Some(given) if given != stated => Err(Error::format(
             path,
             format!("{KEY_PERCEPTION_ORDER} = {stated} in its metadata"),
-            format!("{given}, as --perception-order says (leave the flag out to use the file's own)"),
+            format!("the order given, --perception-order {given} (without one the file's own is used)"),
         )),
         _ => Ok(stated),
     }
@@ -199,7 +199,7 @@ fn bare_config(tensors: &Tensors, preset: Option<Preset>) -> Result<NcaConfig> {
             path,
             "a bare model, without its configuration",
             format!(
-                "--perception {} to say how its weights are meant",
+                "a preset, --perception {}, to say how its weights are meant",
                 list(Preset::ALL.map(Preset::name))
             ),
         ));

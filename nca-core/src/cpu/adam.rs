@@ -9,6 +9,7 @@ use crate::error::{Result, check_len};
 
 impl Adam for Cpu {
     fn adam(&self, settings: &AdamStep, g: &Buffer, p: &mut Buffer, m: &mut Buffer, v: &mut Buffer) -> Result<()> {
+        settings.validate()?;
         check_len("adam", "p", p.len(), g.len())?;
         check_len("adam", "m", m.len(), g.len())?;
         check_len("adam", "v", v.len(), g.len())?;

@@ -91,7 +91,9 @@ impl Carver {
     pub(super) fn take<T: Copy>(&mut self, len: usize) -> *mut T {
         const { assert!(align_of::<T>() <= ALIGN) };
         let piece = self.start.wrapping_add(self.used).cast();
-        self.used += (len * size_of::<T>()).next_multiple_of(ALIGN);
+        // Where it cannot be counted it is refused: no machine has so much.
+        let bytes = len.saturating_mul(size_of::<T>()).checked_next_multiple_of(ALIGN);
+        self.used = self.used.saturating_add(bytes.unwrap_or(usize::MAX));
         piece
     }
 }

@@ -3,14 +3,14 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::AvgPool2;
-use crate::error::{Result, check_len};
+use crate::backend::{AvgPool2, check};
+use crate::error::Result;
 
 impl AvgPool2 for Cpu {
     fn avg_pool2(&self, planes: usize, height: usize, width: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
         let (rows, cols) = (height / 2, width / 2);
-        check_len("avg_pool2", "x", x.len(), planes * height * width)?;
-        check_len("avg_pool2", "y", y.len(), planes * rows * cols)?;
+        check::shape("avg_pool2", "x", x.len(), &[planes, height, width])?;
+        check::shape("avg_pool2", "y", y.len(), &[planes, rows, cols])?;
         if y.is_empty() {
             return Ok(());
         }
@@ -38,8 +38,8 @@ impl AvgPool2 for Cpu {
         g_x: &mut Buffer,
     ) -> Result<()> {
         let (rows, cols) = (height / 2, width / 2);
-        check_len("avg_pool2_backward", "g_x", g_x.len(), planes * height * width)?;
-        check_len("avg_pool2_backward", "g_y", g_y.len(), planes * rows * cols)?;
+        check::shape("avg_pool2_backward", "g_x", g_x.len(), &[planes, height, width])?;
+        check::shape("avg_pool2_backward", "g_y", g_y.len(), &[planes, rows, cols])?;
         if g_x.is_empty() {
             return Ok(());
         }

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu, Indices};
-use crate::backend::GatherColumns;
-use crate::error::{Error, Result, check_len};
+use crate::backend::{GatherColumns, check};
+use crate::error::Result;
 
 /// Columns gathered together, so that a row of `x` is visited once for all of them.
 const BLOCK: usize = 16;
@@ -20,9 +20,9 @@ impl GatherColumns for Cpu {
         index: &Indices,
         y: &mut Buffer,
     ) -> Result<()> {
-        check_len("gather_columns", "x", x.len(), batch * rows * columns)?;
-        check_index("gather_columns", &index.0, batch * count, columns)?;
-        check_len("gather_columns", "y", y.len(), batch * count * rows)?;
+        check::shape("gather_columns", "x", x.len(), &[batch, rows, columns])?;
+        check::index("gather_columns", "index", &index.0, &[batch, count], columns)?;
+        check::shape("gather_columns", "y", y.len(), &[batch, count, rows])?;
         if y.is_empty() {
             return Ok(());
         }
@@ -53,9 +53,9 @@ impl GatherColumns for Cpu {
         g_y: &Buffer,
         g_x: &mut Buffer,
     ) -> Result<()> {
-        check_index("gather_columns_backward", &index.0, batch * count, columns)?;
-        check_len("gather_columns_backward", "g_y", g_y.len(), batch * count * rows)?;
-        check_len("gather_columns_backward", "g_x", g_x.len(), batch * rows * columns)?;
+        check::index("gather_columns_backward", "index", &index.0, &[batch, count], columns)?;
+        check::shape("gather_columns_backward", "g_y", g_y.len(), &[batch, count, rows])?;
+        check::shape("gather_columns_backward", "g_x", g_x.len(), &[batch, rows, columns])?;
         if g_x.is_empty() {
             return Ok(());
         }
@@ -73,14 +73,5 @@ impl GatherColumns for Cpu {
             });
         });
         Ok(())
-    }
-}
-
-/// `len` indices, all below `columns`.
-fn check_index(op: &'static str, index: &[u32], len: usize, columns: usize) -> Result<()> {
-    check_len(op, "index", index.len(), len)?;
-    match index.iter().find(|&&i| i as usize >= columns) {
-        None => Ok(()),
-        Some(i) => Err(Error::invalid(format!("{op}: index"), i, format!("below {columns}"))),
     }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
 use crate::backend::{Matmul, MatmulShape, check};
-use crate::error::{Error, Result, check_len};
+use crate::error::{Error, Result};
 
 /// Largest part: packing its operands costs little beside multiplying them.
 const TILE_ROWS: usize = 128;
@@ -23,7 +23,7 @@ impl Matmul for Cpu {
     fn matmul(&self, shape: &MatmulShape, alpha: f64, a: &Buffer, b: &Buffer, beta: f64, c: &mut Buffer) -> Result<()> {
         check::operand("matmul", "a", a.len(), shape.batch, shape.a_len())?;
         check::operand("matmul", "b", b.len(), shape.batch, shape.b_len())?;
-        check_len("matmul", "c", c.len(), shape.batch * shape.c_len())?;
+        check::shape("matmul", "c", c.len(), &[shape.batch, shape.c_len()])?;
         if c.is_empty() {
             return Ok(());
         }

@@ -3,14 +3,14 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::MaxPool2;
-use crate::error::{Result, check_len};
+use crate::backend::{MaxPool2, check};
+use crate::error::Result;
 
 impl MaxPool2 for Cpu {
     fn max_pool2(&self, planes: usize, height: usize, width: usize, x: &Buffer, y: &mut Buffer) -> Result<()> {
         let (rows, cols) = (height / 2, width / 2);
-        check_len("max_pool2", "x", x.len(), planes * height * width)?;
-        check_len("max_pool2", "y", y.len(), planes * rows * cols)?;
+        check::shape("max_pool2", "x", x.len(), &[planes, height, width])?;
+        check::shape("max_pool2", "y", y.len(), &[planes, rows, cols])?;
         if y.is_empty() {
             return Ok(());
         }
@@ -39,9 +39,9 @@ impl MaxPool2 for Cpu {
         g_x: &mut Buffer,
     ) -> Result<()> {
         let (rows, cols) = (height / 2, width / 2);
-        check_len("max_pool2_backward", "x", x.len(), planes * height * width)?;
-        check_len("max_pool2_backward", "g_y", g_y.len(), planes * rows * cols)?;
-        check_len("max_pool2_backward", "g_x", g_x.len(), planes * height * width)?;
+        check::shape("max_pool2_backward", "x", x.len(), &[planes, height, width])?;
+        check::shape("max_pool2_backward", "g_y", g_y.len(), &[planes, rows, cols])?;
+        check::shape("max_pool2_backward", "g_x", g_x.len(), &[planes, height, width])?;
         if g_x.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Buffer, Cpu, Indices};
 use crate::backend::{Minima, check};
-use crate::error::{Result, check_len};
+use crate::error::Result;
 
 /// Columns whose minima a task keeps in L1 while the rows stream past.
 const BLOCK: usize = 256;
@@ -21,11 +21,11 @@ impl Minima for Cpu {
         column_min: &mut Buffer,
         column_at: &mut Indices,
     ) -> Result<()> {
-        check_len("minima", "x", x.len(), batch * rows * columns)?;
-        check_len("minima", "row_min", row_min.len(), batch * rows)?;
-        check_len("minima", "row_at", row_at.0.len(), batch * rows)?;
-        check_len("minima", "column_min", column_min.len(), batch * columns)?;
-        check_len("minima", "column_at", column_at.0.len(), batch * columns)?;
+        check::shape("minima", "x", x.len(), &[batch, rows, columns])?;
+        check::shape("minima", "row_min", row_min.len(), &[batch, rows])?;
+        check::shape("minima", "row_at", row_at.0.len(), &[batch, rows])?;
+        check::shape("minima", "column_min", column_min.len(), &[batch, columns])?;
+        check::shape("minima", "column_at", column_at.0.len(), &[batch, columns])?;
         check::matrix("minima", rows, columns)?;
         self.install(|| {
             x.par_chunks_exact(columns)
@@ -64,11 +64,11 @@ impl Minima for Cpu {
         g_column: &Buffer,
         g_x: &mut Buffer,
     ) -> Result<()> {
-        check_len("minima_backward", "row_at", row_at.0.len(), batch * rows)?;
-        check_len("minima_backward", "column_at", column_at.0.len(), batch * columns)?;
-        check_len("minima_backward", "g_row", g_row.len(), batch * rows)?;
-        check_len("minima_backward", "g_column", g_column.len(), batch * columns)?;
-        check_len("minima_backward", "g_x", g_x.len(), batch * rows * columns)?;
+        check::shape("minima_backward", "row_at", row_at.0.len(), &[batch, rows])?;
+        check::shape("minima_backward", "column_at", column_at.0.len(), &[batch, columns])?;
+        check::shape("minima_backward", "g_row", g_row.len(), &[batch, rows])?;
+        check::shape("minima_backward", "g_column", g_column.len(), &[batch, columns])?;
+        check::shape("minima_backward", "g_x", g_x.len(), &[batch, rows, columns])?;
         if g_x.is_empty() {
             return Ok(());
         }

@@ -25,6 +25,7 @@ impl Mlp for Cpu {
         dx: &mut Buffer,
     ) -> Result<()> {
         let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
+        check::automaton("mlp", config, grid)?;
         check_params("mlp", config, params)?;
         check_len("mlp", "z", z.len(), inputs * grid.cells())?;
         check_len("mlp", "h", h.len(), hidden * grid.cells())?;
@@ -78,6 +79,7 @@ impl Mlp for Cpu {
         grads: &mut Params<Buffer>,
     ) -> Result<()> {
         let (inputs, hidden, channels) = (config.perceived(), config.hidden, config.channels);
+        check::automaton("mlp_backward", config, grid)?;
         check_params("mlp_backward", config, params)?;
         check_params("mlp_backward", config, grads)?;
         check_len("mlp_backward", "z", z.len(), inputs * grid.cells())?;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::NormalizeRows;
+use crate::backend::{NormalizeRows, check};
 use crate::error::{Result, check_len};
 
 impl NormalizeRows for Cpu {
@@ -16,8 +16,8 @@ impl NormalizeRows for Cpu {
         y: &mut Buffer,
         norms: &mut Buffer,
     ) -> Result<()> {
-        check_len("normalize_rows", "x", x.len(), rows * len)?;
-        check_len("normalize_rows", "y", y.len(), rows * len)?;
+        check::shape("normalize_rows", "x", x.len(), &[rows, len])?;
+        check::shape("normalize_rows", "y", y.len(), &[rows, len])?;
         check_len("normalize_rows", "norms", norms.len(), rows)?;
         if len == 0 {
             norms.fill(epsilon.sqrt() as f32);
@@ -46,10 +46,10 @@ impl NormalizeRows for Cpu {
         g_y: &Buffer,
         g_x: &mut Buffer,
     ) -> Result<()> {
-        check_len("normalize_rows_backward", "y", y.len(), rows * len)?;
+        check::shape("normalize_rows_backward", "y", y.len(), &[rows, len])?;
         check_len("normalize_rows_backward", "norms", norms.len(), rows)?;
-        check_len("normalize_rows_backward", "g_y", g_y.len(), rows * len)?;
-        check_len("normalize_rows_backward", "g_x", g_x.len(), rows * len)?;
+        check::shape("normalize_rows_backward", "g_y", g_y.len(), &[rows, len])?;
+        check::shape("normalize_rows_backward", "g_x", g_x.len(), &[rows, len])?;
         if g_x.is_empty() {
             return Ok(());
         }

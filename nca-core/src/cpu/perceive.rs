@@ -6,12 +6,13 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::Perceive;
+use crate::backend::{Perceive, check};
 use crate::config::{Grid, NcaConfig, Padding};
 use crate::error::{Result, check_len};
 
 impl Perceive for Cpu {
     fn perceive(&self, config: &NcaConfig, grid: Grid, x: &Buffer, z: &mut Buffer) -> Result<()> {
+        check::automaton("perceive", config, grid)?;
         check_len("perceive", "x", x.len(), config.channels * grid.cells())?;
         check_len("perceive", "z", z.len(), config.perceived() * grid.cells())?;
         if z.is_empty() {
@@ -38,6 +39,7 @@ impl Perceive for Cpu {
     }
 
     fn perceive_backward(&self, config: &NcaConfig, grid: Grid, g_z: &Buffer, g_x: &mut Buffer) -> Result<()> {
+        check::automaton("perceive_backward", config, grid)?;
         check_len("perceive_backward", "g_x", g_x.len(), config.channels * grid.cells())?;
         check_len("perceive_backward", "g_z", g_z.len(), config.perceived() * grid.cells())?;
         if g_x.is_empty() {

@@ -3,12 +3,13 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::Rgb;
+use crate::backend::{Rgb, check};
 use crate::config::{Grid, NcaConfig, RgbMap};
 use crate::error::{Result, check_len};
 
 impl Rgb for Cpu {
     fn rgb(&self, config: &NcaConfig, grid: Grid, x: &Buffer, rgb: &mut Buffer) -> Result<()> {
+        check::automaton("rgb", config, grid)?;
         let (sample, picture) = (config.channels * grid.plane(), 3 * grid.plane());
         check_len("rgb", "x", x.len(), grid.batch * sample)?;
         check_len("rgb", "rgb", rgb.len(), grid.batch * picture)?;
@@ -39,6 +40,7 @@ impl Rgb for Cpu {
     }
 
     fn rgb_backward(&self, config: &NcaConfig, grid: Grid, x: &Buffer, g_rgb: &Buffer, g_x: &mut Buffer) -> Result<()> {
+        check::automaton("rgb_backward", config, grid)?;
         let (sample, picture) = (config.channels * grid.plane(), 3 * grid.plane());
         check_len("rgb_backward", "x", x.len(), grid.batch * sample)?;
         check_len("rgb_backward", "g_rgb", g_rgb.len(), grid.batch * picture)?;

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use super::arena::{Arenas, Carver, carve};
 use super::simd::{Isa, Kernel, dispatch};
 use super::{Buffer, Cpu, Indices};
-use crate::backend::SortRows;
-use crate::error::{Result, check_len};
+use crate::backend::{SortRows, check};
+use crate::error::Result;
 
 /// Bits of a digit: 2048 counters of 4 bytes stay in L1 beside the streams.
 const DIGIT_BITS: u32 = 11;
@@ -28,9 +28,9 @@ const SHORT: usize = 512;
 
 impl SortRows for Cpu {
     fn sort_rows(&self, rows: usize, len: usize, x: &Buffer, sorted: &mut Buffer, order: &mut Indices) -> Result<()> {
-        check_len("sort_rows", "x", x.len(), rows * len)?;
-        check_len("sort_rows", "sorted", sorted.len(), rows * len)?;
-        check_len("sort_rows", "order", order.0.len(), rows * len)?;
+        check::shape("sort_rows", "x", x.len(), &[rows, len])?;
+        check::shape("sort_rows", "sorted", sorted.len(), &[rows, len])?;
+        check::shape("sort_rows", "order", order.0.len(), &[rows, len])?;
         if len == 0 {
             return Ok(());
         }
@@ -61,9 +61,10 @@ impl SortRows for Cpu {
         g_sorted: &Buffer,
         g_x: &mut Buffer,
     ) -> Result<()> {
-        check_len("sort_rows_backward", "order", order.0.len(), rows * len)?;
-        check_len("sort_rows_backward", "g_sorted", g_sorted.len(), rows * len)?;
-        check_len("sort_rows_backward", "g_x", g_x.len(), rows * len)?;
+        const OP: &str = "sort_rows_backward";
+        check::index(OP, "order", &order.0, &[rows, len], len)?;
+        check::shape(OP, "g_sorted", g_sorted.len(), &[rows, len])?;
+        check::shape(OP, "g_x", g_x.len(), &[rows, len])?;
         if len == 0 {
             return Ok(());
         }

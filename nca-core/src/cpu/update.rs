@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::{MaskKey, Update};
+use crate::backend::{MaskKey, Update, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::{Result, check_len};
 use crate::philox::{fire_threshold, is_active};
@@ -18,6 +18,7 @@ impl Update for Cpu {
         dx: &Buffer,
         x_next: &mut Buffer,
     ) -> Result<()> {
+        check::automaton("update", config, grid)?;
         let len = config.channels * grid.cells();
         check_len("update", "x", x.len(), len)?;
         check_len("update", "dx", dx.len(), len)?;
@@ -45,6 +46,7 @@ impl Update for Cpu {
         g_x: &mut Buffer,
         g_dx: &mut Buffer,
     ) -> Result<()> {
+        check::automaton("update_backward", config, grid)?;
         let len = config.channels * grid.cells();
         check_len("update_backward", "x", x.len(), len)?;
         check_len("update_backward", "dx", dx.len(), len)?;

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::{Buffer, Cpu};
-use crate::backend::Warp;
-use crate::error::{Result, check_len};
+use crate::backend::{Warp, check};
+use crate::error::Result;
 
 impl Warp for Cpu {
     fn warp(
@@ -17,10 +17,10 @@ impl Warp for Cpu {
         flow: &Buffer,
         y: &mut Buffer,
     ) -> Result<()> {
-        let plane = height * width;
-        check_len("warp", "x", x.len(), batch * channels * plane)?;
-        check_len("warp", "flow", flow.len(), batch * 2 * plane)?;
-        check_len("warp", "y", y.len(), batch * channels * plane)?;
+        let plane = check::elements(&[height, width]);
+        check::shape("warp", "x", x.len(), &[batch, channels, plane])?;
+        check::shape("warp", "flow", flow.len(), &[batch, 2, plane])?;
+        check::shape("warp", "y", y.len(), &[batch, channels, plane])?;
         if y.is_empty() {
             return Ok(());
         }
@@ -54,12 +54,12 @@ impl Warp for Cpu {
         g_flow: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "warp_backward";
-        let plane = height * width;
-        check_len(OP, "x", x.len(), batch * channels * plane)?;
-        check_len(OP, "flow", flow.len(), batch * 2 * plane)?;
-        check_len(OP, "g_y", g_y.len(), batch * channels * plane)?;
-        check_len(OP, "g_x", g_x.len(), batch * channels * plane)?;
-        check_len(OP, "g_flow", g_flow.len(), batch * 2 * plane)?;
+        let plane = check::elements(&[height, width]);
+        check::shape(OP, "x", x.len(), &[batch, channels, plane])?;
+        check::shape(OP, "flow", flow.len(), &[batch, 2, plane])?;
+        check::shape(OP, "g_y", g_y.len(), &[batch, channels, plane])?;
+        check::shape(OP, "g_x", g_x.len(), &[batch, channels, plane])?;
+        check::shape(OP, "g_flow", g_flow.len(), &[batch, 2, plane])?;
         if g_flow.is_empty() {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use crate::real::Real;
 
 impl<T: Real> Adam for Reference<T> {
     fn adam(&self, settings: &AdamStep, g: &Vec<T>, p: &mut Vec<T>, m: &mut Vec<T>, v: &mut Vec<T>) -> Result<()> {
+        settings.validate()?;
         for (what, found) in [("p", p.len()), ("m", m.len()), ("v", v.len())] {
             check_len("adam", what, found, g.len())?;
         }

@@ -2,8 +2,8 @@
 
 use ndarray::Axis;
 
-use super::{Reference, mismatch, view, view_mut};
-use crate::backend::ChannelAffine;
+use super::{Reference, view, view_mut};
+use crate::backend::{ChannelAffine, check};
 use crate::error::{Result, check_len};
 use crate::real::Real;
 
@@ -40,11 +40,7 @@ impl<T: Real> ChannelAffine for Reference<T> {
 
 /// `[B,C,P]` for `len` elements, which must be a whole number of samples.
 pub(super) fn samples(op: &'static str, plane: usize, channels: usize, len: usize) -> Result<(usize, usize, usize)> {
-    let sample = plane * channels;
-    let batch = len.checked_div(sample).unwrap_or(0);
-    if batch * sample == len {
-        Ok((batch, channels, plane))
-    } else {
-        Err(mismatch(op, "x", len, batch.max(1) * sample))
-    }
+    check::planes(op, channels, plane, len)?;
+    let batch = len.checked_div(check::elements(&[plane, channels])).unwrap_or(0);
+    Ok((batch, channels, plane))
 }

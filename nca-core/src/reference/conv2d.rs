@@ -20,10 +20,12 @@ impl<T: Real> Conv2d for Reference<T> {
         const OP: &str = "conv2d";
         shape.validate()?;
         let (x, weight) = (self.factors(x), self.factors(weight));
-        let x = padded(shape, &view(OP, "x", &x, input(shape))?);
+        let x = view(OP, "x", &x, input(shape))?;
         let weight = view(OP, "weight", &weight, kernel(shape))?;
         let bias = bias.map(|bias| view(OP, "bias", bias, shape.outputs)).transpose()?;
         let mut y = view_mut(OP, "y", y, output(shape))?;
+        // Only now is it known that the padding is not too large.
+        let x = padded(shape, &x);
         for b in 0..shape.batch {
             for o in 0..shape.outputs {
                 let mut y = y.slice_mut(s![b, o, .., ..]);
@@ -68,8 +70,9 @@ impl<T: Real> Conv2d for Reference<T> {
         const OP: &str = "conv2d_backward_weight";
         shape.validate()?;
         let (x, factors) = (self.gradient_factors(x), self.gradient_factors(g_y));
-        let x = padded(shape, &view(OP, "x", &x, input(shape))?);
+        let x = view(OP, "x", &x, input(shape))?;
         let factors = view(OP, "g_y", &factors, output(shape))?;
+        let x = padded(shape, &x);
         let g_y = view(OP, "g_y", g_y, output(shape))?;
         let mut g_weight = view_mut(OP, "g_weight", g_weight, kernel(shape))?;
         let mut g_bias = g_bias

@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, ArrayView3, Axis};
 
 use super::{Reference, view, view_mut};
-use crate::backend::{Matmul, MatmulShape};
+use crate::backend::{Matmul, MatmulShape, check};
 use crate::error::Result;
 use crate::real::Real;
 
@@ -35,7 +35,8 @@ fn operand<'a, T>(
     [rows, columns]: [usize; 2],
     transposed: bool,
 ) -> Result<ArrayView3<'a, T>> {
-    let count = if buffer.len() == rows * columns { 1 } else { batch };
+    let shared = check::operand("matmul", what, buffer.len(), batch, check::elements(&[rows, columns]))? == 0;
+    let count = if shared { 1 } else { batch };
     if transposed {
         let stored = view("matmul", what, buffer, (count, columns, rows))?;
         Ok(stored.permuted_axes([0, 2, 1]))

@@ -4,7 +4,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Axis, s};
 
 use super::{Reference, factor, mismatch, view, view_mut};
-use crate::backend::Mlp;
+use crate::backend::{Mlp, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::Result;
 use crate::params::Params;
@@ -23,6 +23,7 @@ impl<T: Real> Mlp for Reference<T> {
         // z [B,KC,HW] -> h [B,D,HW], dx [B,C,HW]; w1 [D,KC], b1 [D], w2 [C,D], b2 [C].
         // Backward needs z and h.
         const OP: &str = "mlp";
+        check::automaton(OP, config, grid)?;
         let (inputs, hidden, outputs) = (config.perceived(), config.hidden, config.channels);
         let (batch, plane) = (grid.batch, grid.plane());
         let (w1, w2, z) = (self.factors(&params.w1), self.factors(&params.w2), self.factors(z));
@@ -62,6 +63,7 @@ impl<T: Real> Mlp for Reference<T> {
     ) -> Result<()> {
         // g_dx [B,C,HW] -> g_h [B,D,HW] (before the ReLU), g_z [B,KC,HW] (=), grads (+=).
         const OP: &str = "mlp_backward";
+        check::automaton(OP, config, grid)?;
         let (inputs, hidden, outputs) = (config.perceived(), config.hidden, config.channels);
         let (batch, plane) = (grid.batch, grid.plane());
         let precision = self.precision.of_gradients();

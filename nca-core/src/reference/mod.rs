@@ -110,7 +110,7 @@ fn view<'a, T, S: IntoDimension>(
     shape: S,
 ) -> Result<ArrayView<'a, T, S::Dim>> {
     let shape = shape.into_dimension();
-    let (found, expected) = (buffer.len(), shape.size());
+    let (found, expected) = (buffer.len(), check::elements(shape.slice()));
     check_len(op, what, found, expected)?;
     ArrayView::from_shape(shape, buffer).map_err(|_| mismatch(op, what, found, expected))
 }
@@ -123,7 +123,7 @@ fn view_mut<'a, T, S: IntoDimension>(
     shape: S,
 ) -> Result<ArrayViewMut<'a, T, S::Dim>> {
     let shape = shape.into_dimension();
-    let (found, expected) = (buffer.len(), shape.size());
+    let (found, expected) = (buffer.len(), check::elements(shape.slice()));
     check_len(op, what, found, expected)?;
     ArrayViewMut::from_shape(shape, buffer).map_err(|_| mismatch(op, what, found, expected))
 }

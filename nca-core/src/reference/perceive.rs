@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, s};
 
 use super::{Reference, view, view_mut};
-use crate::backend::Perceive;
+use crate::backend::{Perceive, check};
 use crate::config::{Grid, NcaConfig, Padding};
 use crate::error::Result;
 use crate::real::Real;
@@ -11,6 +11,7 @@ use crate::real::Real;
 impl<T: Real> Perceive for Reference<T> {
     fn perceive(&self, config: &NcaConfig, grid: Grid, x: &Vec<T>, z: &mut Vec<T>) -> Result<()> {
         // x [B,C,H,W] -> z [B,KC,H,W]. Linear: backward needs nothing.
+        check::automaton("perceive", config, grid)?;
         let (channels, Grid { batch, height, width }) = (config.channels, grid);
         let x = view("perceive", "x", x, (batch, channels, height, width))?;
         let mut z = view_mut("perceive", "z", z, (batch, config.perceived(), height, width))?;
@@ -31,6 +32,7 @@ impl<T: Real> Perceive for Reference<T> {
 
     fn perceive_backward(&self, config: &NcaConfig, grid: Grid, g_z: &Vec<T>, g_x: &mut Vec<T>) -> Result<()> {
         // g_z [B,KC,H,W] -> g_x [B,C,H,W] (=).
+        check::automaton("perceive_backward", config, grid)?;
         let (channels, Grid { batch, height, width }) = (config.channels, grid);
         let perceived = (batch, config.perceived(), height, width);
         let g_z = view("perceive_backward", "g_z", g_z, perceived)?;

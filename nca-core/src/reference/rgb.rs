@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, s};
 
 use super::{Reference, view, view_mut};
-use crate::backend::Rgb;
+use crate::backend::{Rgb, check};
 use crate::config::{Grid, NcaConfig, RgbMap};
 use crate::error::Result;
 use crate::real::Real;
@@ -11,6 +11,7 @@ use crate::real::Real;
 impl<T: Real> Rgb for Reference<T> {
     fn rgb(&self, config: &NcaConfig, grid: Grid, x: &Vec<T>, rgb: &mut Vec<T>) -> Result<()> {
         // x [B,C,HW] -> rgb [B,3,HW]. Backward needs x.
+        check::automaton("rgb", config, grid)?;
         let (batch, plane) = (grid.batch, grid.plane());
         let x = view("rgb", "x", x, (batch, config.channels, plane))?;
         let mut rgb = view_mut("rgb", "rgb", rgb, (batch, 3, plane))?;
@@ -30,6 +31,7 @@ impl<T: Real> Rgb for Reference<T> {
     fn rgb_backward(&self, config: &NcaConfig, grid: Grid, x: &Vec<T>, g_rgb: &Vec<T>, g_x: &mut Vec<T>) -> Result<()> {
         // g_rgb [B,3,HW] -> g_x [B,C,HW] (=).
         const OP: &str = "rgb_backward";
+        check::automaton(OP, config, grid)?;
         let (batch, plane) = (grid.batch, grid.plane());
         let x = view(OP, "x", x, (batch, config.channels, plane))?;
         let g_rgb = view(OP, "g_rgb", g_rgb, (batch, 3, plane))?;

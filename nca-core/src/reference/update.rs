@@ -1,7 +1,7 @@
 //! The stochastic residual update of the state.
 
 use super::{Reference, view, view_mut};
-use crate::backend::{MaskKey, Update};
+use crate::backend::{MaskKey, Update, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::Result;
 use crate::philox::{fire_threshold, is_active};
@@ -18,6 +18,7 @@ impl<T: Real> Update for Reference<T> {
         x_next: &mut Vec<T>,
     ) -> Result<()> {
         // x, dx, x_next [B,C,HW]. Backward needs x and dx.
+        check::automaton("update", config, grid)?;
         let shape = (grid.batch, config.channels, grid.plane());
         let x = view("update", "x", x, shape)?;
         let dx = view("update", "dx", dx, shape)?;
@@ -46,6 +47,7 @@ impl<T: Real> Update for Reference<T> {
     ) -> Result<()> {
         // g_next -> g_x (=), g_dx (=), all [B,C,HW].
         const OP: &str = "update_backward";
+        check::automaton(OP, config, grid)?;
         let shape = (grid.batch, config.channels, grid.plane());
         let x = view(OP, "x", x, shape)?;
         let dx = view(OP, "dx", dx, shape)?;

@@ -35,6 +35,7 @@ pub mod normalize_rows;
 pub mod overflow;
 pub mod perceive;
 mod real_data;
+pub mod refusals;
 pub mod relu;
 pub mod resize;
 pub mod rgb;

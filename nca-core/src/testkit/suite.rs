@@ -85,6 +85,6 @@ macro_rules! operations {
 
 operations! {
     $
-    parity: device perceive mlp update nca_step rollout rgb conv2d avg_pool2 sort_rows l1 overflow normalize adam axpy relu max_pool2 matmul normalize_rows gather_columns minima l2 channel_affine flow_magnitude resize upsample2 warp;
+    parity: device perceive mlp update nca_step rollout rgb conv2d avg_pool2 sort_rows l1 overflow normalize adam axpy relu max_pool2 matmul normalize_rows gather_columns minima l2 channel_affine flow_magnitude resize upsample2 warp refusals;
     gradient: perceive mlp update nca_step rollout rgb conv2d avg_pool2 sort_rows l1 overflow relu max_pool2 matmul normalize_rows gather_columns minima l2 channel_affine flow_magnitude resize upsample2 warp;
 }

@@ -31,6 +31,7 @@ unsafe impl Argument for Constants {}
 
 impl Adam for Cuda {
     fn adam(&self, settings: &AdamStep, g: &Buffer, p: &mut Buffer, m: &mut Buffer, v: &mut Buffer) -> Result<()> {
+        settings.validate()?;
         let len = g.len();
         for (what, found) in [("p", p.len()), ("m", m.len()), ("v", v.len())] {
             check_len("adam", what, found, len)?;

@@ -1,7 +1,7 @@
 //! Average pooling by two.
 
-use nca_core::backend::AvgPool2;
-use nca_core::{Result, check_len};
+use nca_core::Result;
+use nca_core::backend::{AvgPool2, check};
 
 use crate::launch::{count, launch};
 use crate::machine::Shape;
@@ -64,9 +64,9 @@ pub(super) fn check(
     (full_name, full): (&'static str, &Buffer),
     (pooled_name, pooled): (&'static str, &Buffer),
 ) -> Result<usize> {
-    let plane = (height / 2) * (width / 2);
-    check_len(op, full_name, full.len(), planes * height * width)?;
-    check_len(op, pooled_name, pooled.len(), planes * plane)?;
+    let plane = check::elements(&[height / 2, width / 2]);
+    check::shape(op, full_name, full.len(), &[planes, height, width])?;
+    check::shape(op, pooled_name, pooled.len(), &[planes, plane])?;
     count(op, "elements of a plane", height * width)?;
     Ok(plane)
 }

@@ -1,7 +1,7 @@
 //! Columns of a matrix by their indices.
 
-use nca_core::backend::GatherColumns;
-use nca_core::{Result, check_len};
+use nca_core::Result;
+use nca_core::backend::{GatherColumns, check};
 
 use crate::launch::{MAX_ROWS, count as counted, launch};
 use crate::machine::Shape;
@@ -26,9 +26,9 @@ impl GatherColumns for Cuda {
         y: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "gather_columns";
-        check_len(OP, "x", x.len(), batch * rows * columns)?;
-        check_len(OP, "index", index.0.len(), batch * count)?;
-        check_len(OP, "y", y.len(), batch * count * rows)?;
+        check::shape(OP, "x", x.len(), &[batch, rows, columns])?;
+        check::shape(OP, "index", index.0.len(), &[batch, count])?;
+        check::shape(OP, "y", y.len(), &[batch, count, rows])?;
         launch!(
             self,
             GATHER_COLUMNS,
@@ -54,9 +54,9 @@ impl GatherColumns for Cuda {
         g_x: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "gather_columns_backward";
-        check_len(OP, "index", index.0.len(), batch * count)?;
-        check_len(OP, "g_y", g_y.len(), batch * count * rows)?;
-        check_len(OP, "g_x", g_x.len(), batch * rows * columns)?;
+        check::shape(OP, "index", index.0.len(), &[batch, count])?;
+        check::shape(OP, "g_y", g_y.len(), &[batch, count, rows])?;
+        check::shape(OP, "g_x", g_x.len(), &[batch, rows, columns])?;
         if g_x.len() == 0 {
             return Ok(());
         }

@@ -3,8 +3,8 @@
 // A struct of C goes to the kernel.
 #![allow(unsafe_code)]
 
+use nca_core::Result;
 use nca_core::backend::{Matmul, MatmulShape, check};
-use nca_core::{Result, check_len};
 
 use super::product::{Extent, Slices, depth_of};
 use crate::launch::{Argument, count, launch};
@@ -65,7 +65,7 @@ impl Matmul for Cuda {
         } = shape;
         let a_next = check::operand(OP, "a", a.len(), batch, shape.a_len())?;
         let b_next = check::operand(OP, "b", b.len(), batch, shape.b_len())?;
-        check_len(OP, "c", c.len(), batch * shape.c_len())?;
+        check::shape(OP, "c", c.len(), &[batch, shape.c_len()])?;
         if c.len() == 0 {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Smallest elements of the rows and columns of a matrix.
 
+use nca_core::Result;
 use nca_core::backend::{Minima, check};
-use nca_core::{Result, check_len};
 
 use crate::launch::{MAX_ROWS, count, launch};
 use crate::machine::Shape;
@@ -28,11 +28,11 @@ impl Minima for Cuda {
         column_at: &mut Indices,
     ) -> Result<()> {
         const OP: &str = "minima";
-        check_len(OP, "x", x.len(), batch * rows * columns)?;
-        check_len(OP, "row_min", row_min.len(), batch * rows)?;
-        check_len(OP, "row_at", row_at.0.len(), batch * rows)?;
-        check_len(OP, "column_min", column_min.len(), batch * columns)?;
-        check_len(OP, "column_at", column_at.0.len(), batch * columns)?;
+        check::shape(OP, "x", x.len(), &[batch, rows, columns])?;
+        check::shape(OP, "row_min", row_min.len(), &[batch, rows])?;
+        check::shape(OP, "row_at", row_at.0.len(), &[batch, rows])?;
+        check::shape(OP, "column_min", column_min.len(), &[batch, columns])?;
+        check::shape(OP, "column_at", column_at.0.len(), &[batch, columns])?;
         check::matrix(OP, rows, columns)?;
         check_counts(OP, [batch, rows, columns])?;
         launch!(
@@ -70,11 +70,11 @@ impl Minima for Cuda {
         g_x: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "minima_backward";
-        check_len(OP, "row_at", row_at.0.len(), batch * rows)?;
-        check_len(OP, "column_at", column_at.0.len(), batch * columns)?;
-        check_len(OP, "g_row", g_row.len(), batch * rows)?;
-        check_len(OP, "g_column", g_column.len(), batch * columns)?;
-        check_len(OP, "g_x", g_x.len(), batch * rows * columns)?;
+        check::shape(OP, "row_at", row_at.0.len(), &[batch, rows])?;
+        check::shape(OP, "column_at", column_at.0.len(), &[batch, columns])?;
+        check::shape(OP, "g_row", g_row.len(), &[batch, rows])?;
+        check::shape(OP, "g_column", g_column.len(), &[batch, columns])?;
+        check::shape(OP, "g_x", g_x.len(), &[batch, rows, columns])?;
         check_counts(OP, [batch, rows, columns])?;
         launch!(
             self,

@@ -6,7 +6,7 @@
 use nca_core::backend::Mlp;
 use nca_core::{Grid, NcaConfig, Params, Precision, Result};
 
-use super::nca::{check_grid, check_lengths, check_params};
+use super::nca::{check_automaton, check_lengths, check_params};
 use crate::launch::{Argument, MAX_ROWS, launch};
 use crate::machine::{Address, Shape};
 use crate::module::{Kernel, PrecisionKernel, gradient_kernel, precision_kernel};
@@ -64,7 +64,7 @@ impl Mlp for Cuda {
     ) -> Result<()> {
         const OP: &str = "mlp";
         let (inputs, hidden, outputs, cells) = (config.perceived(), config.hidden, config.channels, grid.cells());
-        check_grid(OP, grid)?;
+        check_automaton(OP, config, grid)?;
         check_params(OP, config, params)?;
         check_lengths(
             OP,
@@ -111,7 +111,7 @@ impl Mlp for Cuda {
     ) -> Result<()> {
         const OP: &str = "mlp_backward";
         let (inputs, hidden, outputs, cells) = (config.perceived(), config.hidden, config.channels, grid.cells());
-        check_grid(OP, grid)?;
+        check_automaton(OP, config, grid)?;
         check_params(OP, config, params)?;
         check_params(OP, config, grads)?;
         check_lengths(

@@ -86,8 +86,9 @@ pub(super) fn check_params(op: &'static str, config: &NcaConfig, params: &Params
     check::params(op, config, params, Buffer::len)
 }
 
-/// What kernels count in 32 bits: rows and columns of a grid, cells of a sample, samples.
-pub(super) fn check_grid(op: &'static str, grid: Grid) -> Result<()> {
+/// The automaton must be valid, and kernels count in 32 bits: rows and columns of a grid, cells of a sample, samples.
+pub(super) fn check_automaton(op: &'static str, config: &NcaConfig, grid: Grid) -> Result<()> {
+    check::automaton(op, config, grid)?;
     if grid.plane() > i32::MAX as usize {
         let found = format!("{}x{}", grid.height, grid.width);
         return Err(Error::invalid(format!("{op}: grid"), found, "fewer than 2^31 cells"));

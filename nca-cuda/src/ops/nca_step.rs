@@ -9,7 +9,7 @@ use nca_core::backend::{
 };
 use nca_core::{Grid, NcaConfig, Params, Precision, Result, check_len};
 
-use super::nca::{MaskArgument, PerceptionArgument, check_grid, check_lengths, check_params, clamp_argument};
+use super::nca::{MaskArgument, PerceptionArgument, check_automaton, check_lengths, check_params, clamp_argument};
 use crate::launch::{Argument, launch};
 use crate::machine::{Address, Shape};
 use crate::module::{Kernel, PrecisionKernel, precision_kernel};
@@ -418,6 +418,7 @@ impl<'a> BackwardSteps<'a> {
 impl Cuda {
     /// How the fused kernel would do a step, if it can.
     pub(super) fn plan(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
+        check::automaton("nca_step", config, grid).ok()?;
         Plan::new(config, grid, self.precision, self.machine().shared_limit())
     }
 
@@ -436,7 +437,7 @@ impl Cuda {
         states: &[(&'static str, &Buffer)],
         (scratch, lengths): (&[Buffer], &[usize]),
     ) -> Result<()> {
-        check_grid(op, grid)?;
+        check_automaton(op, config, grid)?;
         for params in params {
             check_params(op, config, params)?;
         }

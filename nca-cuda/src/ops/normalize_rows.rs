@@ -1,6 +1,6 @@
 //! Rows of unit length.
 
-use nca_core::backend::NormalizeRows;
+use nca_core::backend::{NormalizeRows, check};
 use nca_core::{Result, check_len};
 
 use crate::launch::launch;
@@ -25,8 +25,8 @@ impl NormalizeRows for Cuda {
         norms: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "normalize_rows";
-        check_len(OP, "x", x.len(), rows * len)?;
-        check_len(OP, "y", y.len(), rows * len)?;
+        check::shape(OP, "x", x.len(), &[rows, len])?;
+        check::shape(OP, "y", y.len(), &[rows, len])?;
         check_len(OP, "norms", norms.len(), rows)?;
         launch!(
             self,
@@ -51,10 +51,10 @@ impl NormalizeRows for Cuda {
         g_x: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "normalize_rows_backward";
-        check_len(OP, "y", y.len(), rows * len)?;
+        check::shape(OP, "y", y.len(), &[rows, len])?;
         check_len(OP, "norms", norms.len(), rows)?;
-        check_len(OP, "g_y", g_y.len(), rows * len)?;
-        check_len(OP, "g_x", g_x.len(), rows * len)?;
+        check::shape(OP, "g_y", g_y.len(), &[rows, len])?;
+        check::shape(OP, "g_x", g_x.len(), &[rows, len])?;
         launch!(
             self,
             NORMALIZE_ROWS_BACKWARD,

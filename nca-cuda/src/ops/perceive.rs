@@ -3,7 +3,7 @@
 use nca_core::backend::Perceive;
 use nca_core::{Grid, NcaConfig, Result};
 
-use super::nca::{PerceptionArgument, check_grid, check_lengths};
+use super::nca::{PerceptionArgument, check_automaton, check_lengths};
 use crate::launch::{blocks, launch};
 use crate::machine::Shape;
 use crate::module::Kernel;
@@ -14,15 +14,15 @@ const PERCEIVE_BACKWARD: Kernel = Kernel::new("perceive", "perceive_backward");
 
 impl Perceive for Cuda {
     fn perceive(&self, config: &NcaConfig, grid: Grid, x: &Buffer, z: &mut Buffer) -> Result<()> {
+        check_automaton("perceive", config, grid)?;
         let (state, perceived) = (config.channels * grid.cells(), config.perceived() * grid.cells());
-        check_grid("perceive", grid)?;
         check_lengths("perceive", &[("x", x, state), ("z", z, perceived)])?;
         self.stencil("perceive", PERCEIVE, config, grid, x, z)
     }
 
     fn perceive_backward(&self, config: &NcaConfig, grid: Grid, g_z: &Buffer, g_x: &mut Buffer) -> Result<()> {
+        check_automaton("perceive_backward", config, grid)?;
         let (state, perceived) = (config.channels * grid.cells(), config.perceived() * grid.cells());
-        check_grid("perceive_backward", grid)?;
         check_lengths("perceive_backward", &[("g_z", g_z, perceived), ("g_x", g_x, state)])?;
         self.stencil("perceive_backward", PERCEIVE_BACKWARD, config, grid, g_z, g_x)
     }

@@ -3,7 +3,7 @@
 use nca_core::backend::Rgb;
 use nca_core::{Grid, NcaConfig, Result, RgbMap};
 
-use super::nca::{check_grid, check_lengths};
+use super::nca::{check_automaton, check_lengths};
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
@@ -29,8 +29,8 @@ fn samples(grid: Grid, len: usize) -> Shape {
 
 impl Rgb for Cuda {
     fn rgb(&self, config: &NcaConfig, grid: Grid, x: &Buffer, rgb: &mut Buffer) -> Result<()> {
+        check_automaton("rgb", config, grid)?;
         let (sample, colour) = (config.channels * grid.plane(), 3 * grid.plane());
-        check_grid("rgb", grid)?;
         check_lengths(
             "rgb",
             &[("x", x, grid.batch * sample), ("rgb", rgb, grid.batch * colour)],
@@ -66,8 +66,8 @@ impl Rgb for Cuda {
 
     fn rgb_backward(&self, config: &NcaConfig, grid: Grid, x: &Buffer, g_rgb: &Buffer, g_x: &mut Buffer) -> Result<()> {
         const OP: &str = "rgb_backward";
+        check_automaton(OP, config, grid)?;
         let (sample, colour) = (config.channels * grid.plane(), 3 * grid.plane());
-        check_grid(OP, grid)?;
         check_lengths(
             OP,
             &[

@@ -1,7 +1,7 @@
 //! Sorting the rows of a matrix.
 
-use nca_core::backend::SortRows;
-use nca_core::{Error, Result, check_len};
+use nca_core::backend::{SortRows, check};
+use nca_core::{Error, Result};
 
 use crate::launch::{MAX_ROWS, launch};
 use crate::machine::{Address, Shape};
@@ -31,9 +31,9 @@ const NOWHERE: Address = 0;
 impl SortRows for Cuda {
     fn sort_rows(&self, rows: usize, len: usize, x: &Buffer, sorted: &mut Buffer, order: &mut Indices) -> Result<()> {
         const OP: &str = "sort_rows";
-        check_len(OP, "x", x.len(), rows * len)?;
-        check_len(OP, "sorted", sorted.len(), rows * len)?;
-        check_len(OP, "order", order.0.len(), rows * len)?;
+        check::shape(OP, "x", x.len(), &[rows, len])?;
+        check::shape(OP, "sorted", sorted.len(), &[rows, len])?;
+        check::shape(OP, "order", order.0.len(), &[rows, len])?;
         if u32::try_from(len).is_err() {
             return Err(Error::invalid("sort_rows: row length", len, "below 2^32"));
         }
@@ -101,9 +101,9 @@ impl SortRows for Cuda {
         g_x: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "sort_rows_backward";
-        check_len(OP, "order", order.0.len(), rows * len)?;
-        check_len(OP, "g_sorted", g_sorted.len(), rows * len)?;
-        check_len(OP, "g_x", g_x.len(), rows * len)?;
+        check::shape(OP, "order", order.0.len(), &[rows, len])?;
+        check::shape(OP, "g_sorted", g_sorted.len(), &[rows, len])?;
+        check::shape(OP, "g_x", g_x.len(), &[rows, len])?;
         launch!(
             self,
             SORT_ROWS_BACKWARD,

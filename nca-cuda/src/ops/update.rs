@@ -3,7 +3,7 @@
 use nca_core::backend::{MaskKey, Update};
 use nca_core::{Grid, NcaConfig, Result};
 
-use super::nca::{MaskArgument, check_grid, check_lengths, clamp_argument};
+use super::nca::{MaskArgument, check_automaton, check_lengths, clamp_argument};
 use crate::launch::launch;
 use crate::machine::Shape;
 use crate::module::Kernel;
@@ -28,8 +28,8 @@ impl Update for Cuda {
         dx: &Buffer,
         x_next: &mut Buffer,
     ) -> Result<()> {
+        check_automaton("update", config, grid)?;
         let state = config.channels * grid.cells();
-        check_grid("update", grid)?;
         check_lengths(
             "update",
             &[("x", x, state), ("dx", dx, state), ("x_next", x_next, state)],
@@ -59,8 +59,8 @@ impl Update for Cuda {
         g_x: &mut Buffer,
         g_dx: &mut Buffer,
     ) -> Result<()> {
+        check_automaton("update_backward", config, grid)?;
         let state = config.channels * grid.cells();
-        check_grid("update_backward", grid)?;
         check_lengths(
             "update_backward",
             &[

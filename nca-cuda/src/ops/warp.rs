@@ -1,7 +1,7 @@
 //! Warping an image back along a flow.
 
-use nca_core::backend::Warp;
-use nca_core::{Result, check_len};
+use nca_core::Result;
+use nca_core::backend::{Warp, check};
 
 use super::sort_rows::ITEM;
 use crate::launch::{count, launch};
@@ -27,10 +27,10 @@ impl Warp for Cuda {
         y: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "warp";
-        let plane = height * width;
-        check_len(OP, "x", x.len(), batch * channels * plane)?;
-        check_len(OP, "flow", flow.len(), batch * 2 * plane)?;
-        check_len(OP, "y", y.len(), batch * channels * plane)?;
+        let plane = check::elements(&[height, width]);
+        check::shape(OP, "x", x.len(), &[batch, channels, plane])?;
+        check::shape(OP, "flow", flow.len(), &[batch, 2, plane])?;
+        check::shape(OP, "y", y.len(), &[batch, channels, plane])?;
         count(OP, "pixels", plane)?;
         if y.len() == 0 {
             return Ok(());
@@ -62,12 +62,12 @@ impl Warp for Cuda {
         g_flow: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "warp_backward";
-        let plane = height * width;
-        check_len(OP, "x", x.len(), batch * channels * plane)?;
-        check_len(OP, "flow", flow.len(), batch * 2 * plane)?;
-        check_len(OP, "g_y", g_y.len(), batch * channels * plane)?;
-        check_len(OP, "g_x", g_x.len(), batch * channels * plane)?;
-        check_len(OP, "g_flow", g_flow.len(), batch * 2 * plane)?;
+        let plane = check::elements(&[height, width]);
+        check::shape(OP, "x", x.len(), &[batch, channels, plane])?;
+        check::shape(OP, "flow", flow.len(), &[batch, 2, plane])?;
+        check::shape(OP, "g_y", g_y.len(), &[batch, channels, plane])?;
+        check::shape(OP, "g_x", g_x.len(), &[batch, channels, plane])?;
+        check::shape(OP, "g_flow", g_flow.len(), &[batch, 2, plane])?;
         count(OP, "pixels", plane)?;
         if g_flow.len() == 0 {
             return Ok(());

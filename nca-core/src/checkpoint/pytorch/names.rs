@@ -7,15 +7,20 @@ use super::value::{Heap, Object, TensorSpec, Value};
 const MAX_DEPTH: usize = 16;
 /// Most items looked at, those that are reached in several ways counted every time.
 const MAX_VISITS: usize = 1 << 20;
+/// Most tensors.
+const MAX_TENSORS: usize = 1 << 17;
 /// Longest name of a tensor, in bytes.
 const MAX_NAME: usize = 1024;
+/// Bytes of all names on the way, those of containers included: a short file can refer to one thing a million times, and
+/// every time it has another name.
+const MAX_NAMES: usize = 32 << 20;
 
 /// Every tensor that `root` leads to, named by the keys and positions on the way, joined with dots.
 ///
 /// What is no tensor (numbers, strings, settings) is left out.
 pub(super) fn tensors(heap: &Heap, root: Value) -> Result<Vec<(String, TensorSpec)>> {
     let mut found = Vec::new();
-    let mut visits = 0;
+    let (mut visits, mut named) = (0, 0);
     let mut open = vec![(String::new(), root, 0)];
     while let Some((name, value, depth)) = open.pop() {
         let Some(object) = heap.get(value) else { continue };
@@ -28,11 +33,23 @@ pub(super) fn tensors(heap: &Heap, root: Value) -> Result<Vec<(String, TensorSpe
                 ));
             }
             if leads_on(heap, item) {
-                open.push((join(&name, key)?, item, depth + 1));
+                let name = join(&name, key)?;
+                named += name.len();
+                if named > MAX_NAMES {
+                    let found = format!("more than {MAX_NAMES} bytes of names");
+                    return Err(Fault::new(found, "the tensors of a model"));
+                }
+                open.push((name, item, depth + 1));
             }
             Ok(())
         };
         match object {
+            Object::Tensor(_) if found.len() >= MAX_TENSORS => {
+                return Err(Fault::new(
+                    format!("more than {MAX_TENSORS} tensors"),
+                    "the tensors of a model",
+                ));
+            }
             Object::Tensor(spec) => found.push((name, spec.clone())),
             Object::Parameter(Some(tensor)) => descend(&"", *tensor)?,
             Object::List(items) | Object::Tuple(items) => {

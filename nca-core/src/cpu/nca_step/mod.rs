@@ -55,7 +55,7 @@ use super::mlp::check_params;
 use super::simd::{Isa, Kernel, dispatch, lanes};
 use super::update::bound;
 use super::{Buffer, Cpu};
-use crate::backend::{MaskKey, NcaStep};
+use crate::backend::{MaskKey, NcaStep, check};
 use crate::config::{Grid, NcaConfig};
 use crate::error::{Result, check_len};
 use crate::params::Params;
@@ -233,7 +233,7 @@ impl Cpu {
 
     /// Floats of the activations of a step ([`activations`]), 0 where none are kept.
     pub(super) fn activations_len_of(&self, config: &NcaConfig, grid: Grid) -> usize {
-        if grid.cells() == 0 {
+        if grid.cells() == 0 || check::automaton("rollout_states", config, grid).is_err() {
             return 0;
         }
         let plan = self.plan(config, grid);
@@ -250,6 +250,7 @@ impl Cpu {
         keep: bool,
         steps: impl FnOnce(&Forward<'_>) -> Result<()> + Send,
     ) -> Result<()> {
+        check::automaton(op, config, grid)?;
         check_params(op, config, params)?;
         if grid.cells() == 0 {
             return Ok(());
@@ -288,6 +289,7 @@ impl Cpu {
         params: &Params<Buffer>,
         steps: impl FnOnce(&Backward<'_>) -> Result<()> + Send,
     ) -> Result<()> {
+        check::automaton(op, config, grid)?;
         check_params(op, config, params)?;
         if grid.cells() == 0 {
             return Ok(());
