@@ -31,48 +31,54 @@ use crate::schedule::{Split, advance, least_steps};
 /// # What a caller must do
 ///
 /// One [`Rollout::forward`] (or [`Rollout::forward_from`]), then the gradient with respect to the last state into
-/// [`Rollout::grad_mut`] (it holds that of the rollout before), then one [`Rollout::backward`] with the same parameters,
+/// [`Rollout::grad_mut`], whatever it held, then one [`Rollout::backward`] with the same parameters,
 /// which *adds* to `grads`: set those to zero for every iteration. The backend is the one given to [`Rollout::new`].
 ///
 /// States may leave the finite numbers without an error: a diverging automaton shows in the loss, or in the norm
 /// that [`Normalize::normalize`] reports.
 ///
 /// ```
-/// use nca_core::backend::{Adam, AdamStep, Device, L2, Rgb, upload_params, zero_params};
+/// use nca_core::backend::{Adam, AdamStep, Device, L2, Normalize, Rgb, upload_params, zero_params};
+/// use nca_core::philox::derive_seed;
 /// use nca_core::{Grid, Nca, Preset, Rollout, cpu::Cpu, seed_state};
 ///
-/// // Trains an automaton to be grey after eight steps: the loss is the squared distance of its picture to 0.5.
-/// let (backend, grid) = (Cpu::with_threads(1)?, Grid::new(2, 8, 8));
-/// let nca = Nca::preset(Preset::Notebook, 4, 8, 0)?;
+/// // Trains an automaton to be orange after eight steps: the loss is the squared distance of its colours to that.
+/// let (backend, grid, seed) = (Cpu::with_threads(1)?, Grid::new(2, 8, 8), 1);
+/// let nca = Nca::preset(Preset::Paper, 6, 16, seed)?;
+/// let config = &nca.config;
 /// let mut params = upload_params(&backend, &nca.params)?;
-/// let (mut m, mut v) = (zero_params(&backend, &nca.config)?, zero_params(&backend, &nca.config)?);
-/// let x0 = backend.buffer(&seed_state::<f32>(&nca.config, grid, 1))?;
-/// let grey = backend.buffer(&vec![0.5; 3 * grid.plane()])?;
+/// let [mut grads, mut m, mut v] = [zero_params(&backend, config)?, zero_params(&backend, config)?, zero_params(&backend, config)?];
+/// let x0 = backend.buffer(&seed_state::<f32>(config, grid, seed))?;
+/// let orange = backend.buffer(&[1.0, 0.6, 0.1].map(|colour| [colour; 8 * 8]).concat())?;
 /// let (mut rgb, mut g_rgb) = (backend.zeros(3 * grid.cells())?, backend.zeros(3 * grid.cells())?);
+/// let mut out = backend.zeros(2)?; // the loss, and the norms of the gradients
 ///
 /// let (steps, weight) = (8, 1.0 / grid.cells() as f64);
-/// let mut rollout = Rollout::new(&backend, &nca.config, grid, steps, 64 << 20)?;
+/// let mut rollout = Rollout::new(&backend, config, grid, steps, 64 << 20)?;
 /// let mut losses = Vec::new();
-/// for iteration in 0..20 {
-///     rollout.forward(&backend, &params, &x0, iteration, steps, &[], |_, _| Ok(()))?;
-///     let mut out = backend.zeros(1)?;
+/// for iteration in 1..=30 {
+///     backend.fill(0.0, &mut out)?;
+///     rollout.forward(&backend, &params, &x0, derive_seed(seed, iteration), steps, &[], |_, _| Ok(()))?;
 ///     let (last, g_last) = rollout.last_and_grad_mut();
-///     backend.rgb(&nca.config, grid, last, &mut rgb)?;
-///     backend.l2(weight, &rgb, &grey, &mut out, 0)?;
-///     backend.l2_backward(weight, &rgb, &grey, &mut g_rgb)?;
-///     backend.rgb_backward(&nca.config, grid, last, &g_rgb, g_last)?;
-///     let mut grads = zero_params(&backend, &nca.config)?;
+///     backend.rgb(config, grid, last, &mut rgb)?;
+///     backend.l2(weight, &rgb, &orange, &mut out, 0)?;
+///     backend.l2_backward(weight, &rgb, &orange, &mut g_rgb)?;
+///     backend.rgb_backward(config, grid, last, &g_rgb, g_last)?;
+///     for grad in grads.iter_mut() {
+///         backend.fill(0.0, grad)?;
+///     }
 ///     rollout.backward(&backend, &params, &mut grads, &[], |_, _, _| Ok(()))?;
 ///     let adam = AdamStep {
-///         learning_rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: iteration + 1,
+///         learning_rate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, step: iteration,
 ///     };
-///     let state = params.iter_mut().zip(grads.iter()).zip(m.iter_mut().zip(v.iter_mut()));
-///     for ((p, g), (m, v)) in state {
+///     let tensors = params.iter_mut().zip(grads.iter_mut()).zip(m.iter_mut().zip(v.iter_mut()));
+///     for ((p, g), (m, v)) in tensors {
+///         backend.normalize(1e-8, g, &mut out, 1)?;
 ///         backend.adam(&adam, g, p, m, v)?;
 ///     }
 ///     losses.push(backend.to_vec(&out)?[0]);
 /// }
-/// assert!(losses[19] < 0.8 * losses[0], "{losses:?}");
+/// assert!(losses[29] < 0.2 * losses[0], "{losses:?}");
 /// # Ok::<(), nca_core::Error>(())
 /// ```
 ///
@@ -189,6 +195,9 @@ impl<B: Backend> Rollout<B> {
     ///
     /// This is backpropagation through time, truncated: [`Rollout::backward`] takes `steps − from`
     /// steps, and `grad_mut` then holds the gradient with respect to the state after `from` steps.
+    ///
+    /// # Errors
+    /// Those of [`Rollout::forward`], and [`Error::Invalid`] for a `from` beyond `steps`.
     pub fn forward_from(
         &mut self,
         backend: &B,

@@ -2,6 +2,7 @@
 
 use num_traits::Float;
 
+use crate::backend::check::elements;
 use crate::backend::{Backend, MaskKey, upload_params};
 use crate::config::{Grid, NcaConfig, SeedState};
 use crate::error::{Error, Result};
@@ -13,16 +14,19 @@ use crate::real::Real;
 
 /// The initial state of batch slots `0..grid.batch`, `[B,C,H,W]`; slot `b` is a pure function of
 /// `(seed, b)`.
+///
+/// # Panics
+/// Where [`NcaConfig::state_len`] is an error for that there is no such array, or memory is not enough.
 #[must_use]
 pub fn seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64) -> Vec<T> {
-    let mut state = vec![T::zero(); grid.batch * config.channels * grid.plane()];
+    let mut state = vec![T::zero(); elements(&[grid.batch, config.channels, grid.height, grid.width])];
     fill_seed_state(config, grid, seed, &mut state);
     state
 }
 
 /// As [`seed_state`], into a slice: whole samples `[C,H,W]` of it, as many as there are.
 pub fn fill_seed_state<T: Real>(config: &NcaConfig, grid: Grid, seed: u64, state: &mut [T]) {
-    let sample = config.channels * grid.plane();
+    let sample = elements(&[config.channels, grid.height, grid.width]);
     if sample == 0 {
         return;
     }
@@ -65,8 +69,8 @@ impl<'b, B: Backend> Simulation<'b, B> {
     /// Starts `nca` from its seed state; `seed` decides that state and all masks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an automaton that does not pass [`Nca::validate`] or a grid without cells, and
-    /// [`Error::Device`] where there is no room.
+    /// [`Error::Invalid`] or [`Error::Length`] for an automaton that does not pass [`Nca::validate`], [`Error::Invalid`] for a
+    /// grid without cells, and [`Error::Device`] where there is no room.
     pub fn new(backend: &'b B, nca: &Nca, grid: Grid, seed: u64) -> Result<Self> {
         nca.validate()?;
         let config = nca.config.clone();
@@ -130,8 +134,8 @@ impl<'b, B: Backend> Simulation<'b, B> {
     /// Replaces the weights, for one automaton after another on the same grid, or one that is being trained.
     ///
     /// # Errors
-    /// [`Error::Length`] or [`Error::Invalid`] for weights that are not those of its configuration, which then keeps the
-    /// ones it has.
+    /// [`Error::Length`] or [`Error::Invalid`] for weights that are not those of its configuration; the simulation then
+    /// keeps the ones it has.
     pub fn set_params(&mut self, params: &HostParams) -> Result<()> {
         params.validate(&self.config)?;
         self.params = upload_params(self.backend, params)?;
@@ -157,7 +161,8 @@ impl<'b, B: Backend> Simulation<'b, B> {
     /// The picture of the state, `[B,3,H,W]`, not clipped. Values may leave `[0, 1]`.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] of a state that has left the finite numbers, and those of the device.
+    /// [`Error::NonFinite`] where the picture has left the finite numbers (in other channels than its three a state may do
+    /// so for a few steps before), and those of the device.
     pub fn rgb(&mut self) -> Result<Vec<B::Elem>> {
         self.backend.rgb(&self.config, self.grid, &self.state, &mut self.rgb)?;
         let rgb = self.backend.to_vec(&self.rgb)?;

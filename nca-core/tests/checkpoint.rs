@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nca_core::checkpoint::PerceptionOrder::{ChannelMajor, KernelMajor};
 use nca_core::checkpoint::{
-    Conventions, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER, TensorView, read_tensors, write_atomic, write_tensors,
+    Conventions, KEY_CONFIG, KEY_FORMAT, KEY_PERCEPTION_ORDER, PerceptionOrder, TensorView, read_tensors, write_atomic,
+    write_tensors,
 };
 use nca_core::testkit::real_data;
 use nca_core::{Error, Nca, NcaConfig, Preset, SeedState};
@@ -147,16 +148,13 @@ fn channel_major_columns_are_permuted() {
     let stated = |order: &str| Metadata::from([(KEY_PERCEPTION_ORDER.to_owned(), order.to_owned())]);
     write_tensors(&path, &views, &stated("channel-major")).unwrap();
     assert_eq!(Nca::load(&path, Some(Preset::Paper)).unwrap(), nca);
-    // What is given must not contradict the file, and decides where that says nothing.
+    // What is given decides where the file says nothing.
     let given = Conventions::from(Preset::Paper);
-    refused(
-        &path,
-        given.order(KernelMajor),
-        &["channel-major", "--perception-order"],
-    );
-    assert_eq!(Nca::load(&path, given.order(ChannelMajor)).unwrap(), nca);
+    assert_eq!(Nca::load(&path, given.order(KernelMajor)).unwrap(), nca);
+    assert_eq!(PerceptionOrder::stated_in(&path).unwrap(), Some(ChannelMajor));
     write_tensors(&path, &views, &Metadata::new()).unwrap();
     assert_eq!(Nca::load(&path, given.order(ChannelMajor)).unwrap(), nca);
+    assert_eq!(PerceptionOrder::stated_in(&path).unwrap(), None);
     assert_ne!(
         Nca::load(&path, given).unwrap(),
         nca,
@@ -506,23 +504,52 @@ fn links_permissions_and_pipes_stay_what_they_are() {
     std::fs::create_dir(&elsewhere).unwrap();
     let file = elsewhere.join("file");
     std::fs::write(&file, "old").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).unwrap();
     symlink(&file, &path).unwrap();
     write_atomic(&path, |file| file.write_all(b"new")).unwrap();
     assert!(path.is_symlink(), "the link was replaced");
     assert_eq!(std::fs::read(&file).unwrap(), b"new");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o604);
 
-    // A link to nothing is replaced; a device is written to, not replaced by a file.
-    let dangling = dir.path().join("dangling");
-    symlink(dir.path().join("nothing"), &dangling).unwrap();
-    write_atomic(&dangling, |file| file.write_all(b"new")).unwrap();
-    assert_eq!(std::fs::read(&dangling).unwrap(), b"new");
-    let device = dir.path().join("device");
-    symlink("/dev/null", &device).unwrap();
-    write_atomic(&device, |file| file.write_all(b"new")).unwrap();
-    assert!(device.is_symlink());
-    assert_eq!(std::fs::read(&device).unwrap(), b"");
+    // A link to nothing makes the file; links may be relative, and lead on to others.
+    let (nothing, dangling, chain) = (
+        elsewhere.join("new"),
+        dir.path().join("dangling"),
+        dir.path().join("chain"),
+    );
+    symlink("elsewhere/new", &dangling).unwrap();
+    symlink("dangling", &chain).unwrap();
+    write_atomic(&chain, |file| file.write_all(b"new")).unwrap();
+    assert!(chain.is_symlink() && dangling.is_symlink());
+    assert_eq!(std::fs::read(&nothing).unwrap(), b"new");
+
+    let circle = dir.path().join("circle");
+    symlink("circle", &circle).unwrap();
+    let message = write_atomic(&circle, |_| Ok(())).unwrap_err().to_string();
+    assert!(
+        message.contains("circle") && message.contains("symbolic link"),
+        "{message}"
+    );
+    let message = write_atomic(&elsewhere, |_| Ok(())).unwrap_err().to_string();
+    assert!(
+        message.contains("elsewhere") && message.contains("directory"),
+        "{message}"
+    );
+
+    // A pipe is written to, not replaced by a file. (Not a device: a fault here would replace the machine's.)
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no mkfifo");
+        return;
+    }
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    write_atomic(&pipe, |file| file.write_all(b"new")).unwrap();
+    assert!(!std::fs::metadata(&pipe).unwrap().is_file(), "the pipe was replaced");
+    assert_eq!(reader.join().unwrap(), b"new");
 }
 
 /// Any bits, NaN payloads and infinities included.

@@ -70,6 +70,41 @@ fn declared() -> BTreeSet<String> {
     ops
 }
 
+/// Operations that are given no sizes but those of their buffers.
+const WITHOUT_SIZES: [&str; 10] = [
+    "axpy",
+    "l1",
+    "l1_backward",
+    "l2",
+    "l2_backward",
+    "normalize",
+    "overflow",
+    "overflow_backward",
+    "relu",
+    "relu_backward",
+];
+
+#[test]
+fn every_call_that_must_be_refused_is_noticed() {
+    let refusals = check_of("refusals");
+    refusals(&faulty(None)).unwrap();
+    let mut unnoticed = Vec::new();
+    for op in declared()
+        .into_iter()
+        .filter(|op| !WITHOUT_SIZES.contains(&op.as_str()))
+    {
+        let fault = Fault {
+            op: op.clone().leak(),
+            output: "",
+            kind: Kind::Acceptance,
+        };
+        if refusals(&faulty(Some(fault))).is_ok() {
+            unnoticed.push(op);
+        }
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:#?}");
+}
+
 #[test]
 fn every_operation_is_in_the_suite() {
     let seen: BTreeSet<String> = outputs().into_iter().map(|(op, ..)| op.to_owned()).collect();

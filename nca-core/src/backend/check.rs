@@ -7,17 +7,19 @@ use crate::config::{Grid, NcaConfig};
 use crate::error::{Error, Result, check_len};
 use crate::params::{Params, param_sizes};
 
-/// The product of `sizes`; `usize::MAX`, which no buffer has, where it cannot be counted.
+/// The product of `sizes`; `usize::MAX`, which no buffer has, where those that are not zero have one that no array could.
 ///
-/// A product that wrapped could be the length of a buffer much smaller than the sizes a kernel goes by.
+/// A product that wrapped could be the length of a buffer much smaller than the sizes a kernel goes by. Of an empty array
+/// the other sizes must be possible too, for they are multiplied by each other.
 #[must_use]
 pub fn elements(sizes: &[usize]) -> usize {
-    if sizes.contains(&0) {
-        return 0;
+    let others = sizes.iter().filter(|&&size| size > 0);
+    let product = others.fold(1, |product: usize, &size| product.saturating_mul(size));
+    match product {
+        _ if product > isize::MAX as usize => usize::MAX,
+        _ if sizes.contains(&0) => 0,
+        product => product,
     }
-    sizes
-        .iter()
-        .fold(1, |product: usize, &size| product.saturating_mul(size))
 }
 
 /// A buffer of `found` elements must have the shape `sizes`.
@@ -32,7 +34,7 @@ pub fn automaton(op: &'static str, config: &NcaConfig, grid: Grid) -> Result<()>
     let Grid { batch, height, width } = grid;
     let rows = config.perceived().max(config.hidden).max(config.channels);
     // No array has more bytes, whatever its element.
-    if elements(&[rows, batch, height, width]) <= isize::MAX as usize / size_of::<f64>() {
+    if elements(&[rows, batch.max(1), height.max(1), width.max(1)]) <= isize::MAX as usize / size_of::<f64>() {
         return Ok(());
     }
     Err(Error::invalid(
@@ -129,8 +131,9 @@ pub fn matrix(op: &'static str, rows: usize, columns: usize) -> Result<()> {
 /// There must be indices of the shape `sizes`, all below `bound`: for backends that can see them.
 pub fn index(op: &'static str, what: &'static str, index: &[u32], sizes: &[usize], bound: usize) -> Result<()> {
     shape(op, what, index.len(), sizes)?;
-    match index.iter().max() {
-        Some(&most) if most as usize >= bound => {
+    // Of copies: the largest reference is not searched for by vectors.
+    match index.iter().copied().max() {
+        Some(most) if most as usize >= bound => {
             let expected = format!("an index below {bound}");
             Err(Error::invalid(format!("{op}: {what}"), most, expected))
         }
@@ -152,6 +155,23 @@ pub fn scratch<'a, S, const N: usize>(op: &'static str, scratch: &'a mut [S]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn products_that_cannot_be_counted_are_no_length() {
+        let half = 1 << (usize::BITS / 2);
+        assert_eq!(elements(&[]), 1);
+        assert_eq!(elements(&[3, 5, 7]), 105);
+        assert_eq!(elements(&[3, 0, 7]), 0);
+        for sizes in [
+            &[half, half][..],
+            &[0, half, half],
+            &[half, 2, half, 0],
+            &[half, half / 2],
+        ] {
+            assert_eq!(elements(sizes), usize::MAX, "{sizes:?}");
+        }
+        assert_eq!(elements(&[half, half / 4]), 1 << (usize::BITS - 2));
+    }
 
     #[test]
     fn samples_are_whole() {

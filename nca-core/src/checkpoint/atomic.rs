@@ -1,17 +1,17 @@
 //! Files that are never half written.
 
-use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
 /// Writes `path` through a temporary file in the same directory, which is synchronised to disk and
 /// then renamed: a reader sees the old file or the whole new one, whenever the process dies.
 ///
-/// The directory must exist. A symbolic link stays one: the file it leads to is replaced. A file that is replaced leaves
-/// its permissions to the new one. What is no file, a pipe or a device, is written to as it is.
+/// The directory must exist. A symbolic link stays one: the file that it leads to is replaced, or made. A file that is
+/// replaced leaves its permissions to the new one, not its owner and group. What is no file, a pipe or a device, is written
+/// to as it is, and keeps what it got of a failed attempt.
 ///
 /// # Errors
 /// [`Error::Io`], and what `write` returns as such; the old file is then as it was.
@@ -30,15 +30,14 @@ pub fn write_atomic(path: impl AsRef<Path>, write: impl FnOnce(&mut BufWriter<&F
 }
 
 fn write_and_rename(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let path = &end_of_links(path)?;
     let old = fs::metadata(path).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
-        return write_through(&File::create(path)?, write);
+    match &old {
+        Some(old) if old.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        // Opened without making or emptying a file, should one have taken its place.
+        Some(old) if !old.is_file() => return write_through(&OpenOptions::new().write(true).open(path)?, write),
+        _ => {}
     }
-    let path = if fs::symlink_metadata(path).is_ok_and(|entry| entry.is_symlink()) && old.is_some() {
-        Cow::Owned(fs::canonicalize(path)?)
-    } else {
-        Cow::Borrowed(path)
-    };
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -49,21 +48,49 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io
     {
         // As any new file, up to the umask; the default would hide results from the user's group.
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
+        builder.permissions(Permissions::from_mode(0o666));
     }
     let temporary = builder.tempfile_in(directory)?;
+    if let Some(old) = old {
+        // Before there is anything to read. A file system without permissions has none to keep.
+        let _ = temporary.as_file().set_permissions(plain(&old.permissions()));
+    }
     write_through(temporary.as_file(), write)?;
     temporary.as_file().sync_all()?;
-    if let Some(old) = old {
-        // A file system without permissions has nothing to keep.
-        let _ = temporary.as_file().set_permissions(old.permissions());
-    }
-    temporary.persist(&path).map_err(|failed| failed.error)?;
+    temporary.persist(path).map_err(|failed| failed.error)?;
     // The rename itself reaches the disk with the directory. Not every file system can do this, and
     // a process that dies does not need it.
     #[cfg(unix)]
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
     Ok(())
+}
+
+/// Where the symbolic links from `path` on lead, be something there or not.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    /// As many as Linux follows.
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        if !fs::symlink_metadata(&path).is_ok_and(|entry| entry.is_symlink()) {
+            return Ok(path);
+        }
+        let target = fs::read_link(&path)?;
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    Err(io::Error::other(
+        "a symbolic link that leads to itself, or through too many others",
+    ))
+}
+
+/// Permissions to read, write and run: a file written anew runs in nobody else's name.
+fn plain(permissions: &Permissions) -> Permissions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Permissions::from_mode(permissions.mode() & 0o777)
+    }
+    #[cfg(not(unix))]
+    permissions.clone()
 }
 
 fn write_through(file: &File, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {

@@ -158,28 +158,13 @@ fn missing_key(path: &Path, key: &str) -> Error {
     Error::format(path, format!("metadata without {key}"), format!("a key {key}"))
 }
 
-/// The order of the columns of w1: `given`, which must not contradict the metadata. A file that states its
-/// configuration must state its order too.
+/// The order of the columns of w1: that of the metadata, or `given`. A file that states its configuration must state its order
+/// too.
 fn column_order(tensors: &Tensors, required: bool, given: Option<PerceptionOrder>) -> Result<PerceptionOrder> {
-    let path = tensors.path();
-    let Some(name) = tensors.metadata().get(KEY_PERCEPTION_ORDER) else {
-        return if required {
-            Err(missing_key(path, KEY_PERCEPTION_ORDER))
-        } else {
-            Ok(given.unwrap_or_default())
-        };
-    };
-    let stated: PerceptionOrder = name.parse().map_err(|_| {
-        let expected = "kernel-major or channel-major";
-        Error::format(path, format!("{KEY_PERCEPTION_ORDER} = {name:?}"), expected)
-    })?;
-    match given {
-        Some(given) if given != stated => Err(Error::format(
-            path,
-            format!("{KEY_PERCEPTION_ORDER} = {stated} in its metadata"),
-            format!("the order given, --perception-order {given} (without one the file's own is used)"),
-        )),
-        _ => Ok(stated),
+    match PerceptionOrder::stated_by(tensors)? {
+        Some(stated) => Ok(stated),
+        None if required => Err(missing_key(tensors.path(), KEY_PERCEPTION_ORDER)),
+        None => Ok(given.unwrap_or_default()),
     }
 }
 

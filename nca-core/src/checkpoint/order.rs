@@ -1,26 +1,32 @@
 //! The order of the columns of w1 in a file, and what a bare file of weights leaves unsaid.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::any::read_tensors_any;
+use super::model::KEY_PERCEPTION_ORDER;
+use super::tensors::Tensors;
 use crate::config::{NcaConfig, Preset};
 use crate::error::{Error, Result};
 
-/// How the columns of w1, the entries of the perception vector, are numbered in a file.
+/// How the columns of w1, the entries of the perception vector, are numbered in a file: by kernel first, or by channel.
 ///
-/// Two programs with the same kernels in the same order still differ here, and nothing in a file of weights
-/// alone tells which one wrote it: an automaton read in the wrong order runs, but is another one.
+/// Two programs with the same kernels in the same order (that is the preset's) still differ here, and nothing in a file of
+/// weights alone tells which one wrote it: an automaton read in the wrong order runs, but is another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PerceptionOrder {
-    /// Kernel k of channel c is column `k·C + c`, as in memory: the filtered pictures stacked kernel by kernel.
+    /// Kernel k of channel c is column `k·C + c`, as in memory: all channels through the first kernel, then all through the
+    /// second. So it is where a program filters the state once for each kernel and joins the results
+    /// (`torch.cat([x, dx, dy, lap], 1)`), as DyNCA does and the ports of *Growing Neural Cellular Automata*.
     #[default]
     KernelMajor,
-    /// Kernel k of channel c is column `c·K + k`, as a depthwise (grouped) convolution puts it, and a convolution
-    /// of the channels as so many samples. So do the PyTorch and TensorFlow programs of *Self-Organising Textures*
-    /// and what was made from them.
+    /// Kernel k of channel c is column `c·K + k`: the first channel through all kernels, then the second. So it is where one
+    /// convolution applies all kernels to each channel, be it depthwise (`groups=C`) or of the channels as so many samples
+    /// (`x.reshape(B*C, 1, H, W)`), as in the PyTorch and TensorFlow programs of *Self-Organising Textures*.
     ChannelMajor,
 }
 
@@ -49,6 +55,28 @@ impl PerceptionOrder {
     }
 }
 
+impl PerceptionOrder {
+    /// The order that the model file `path` states, `None` where it leaves that to [`Conventions::order`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Format`], as [`Nca::load`](crate::Nca::load).
+    pub fn stated_in(path: impl AsRef<Path>) -> Result<Option<Self>> {
+        Self::stated_by(&read_tensors_any(path)?)
+    }
+
+    /// The order in the metadata of `tensors`.
+    pub(super) fn stated_by(tensors: &Tensors) -> Result<Option<Self>> {
+        let Some(name) = tensors.metadata().get(KEY_PERCEPTION_ORDER) else {
+            return Ok(None);
+        };
+        let stated = name.parse().map_err(|_| {
+            let expected = "kernel-major or channel-major";
+            Error::format(tensors.path(), format!("{KEY_PERCEPTION_ORDER} = {name:?}"), expected)
+        })?;
+        Ok(Some(stated))
+    }
+}
+
 impl fmt::Display for PerceptionOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -67,22 +95,22 @@ impl FromStr for PerceptionOrder {
 
 /// How the weights of a bare file, which says nothing itself, are meant.
 ///
-/// Where a file does say, what is given here must agree with it. `None`, `Some(preset)` and `preset`
-/// convert into this.
+/// `None`, `Some(preset)` and `preset` convert into this.
 ///
 /// ```no_run
 /// use nca_core::checkpoint::{Conventions, PerceptionOrder};
 /// use nca_core::{Nca, Preset};
-/// // The state_dict of a PyTorch program whose perception is a depthwise convolution.
+/// // The state_dict of a PyTorch program whose perception is one depthwise convolution with all kernels.
 /// let theirs = Conventions::from(Preset::Paper).order(PerceptionOrder::ChannelMajor);
 /// let nca = Nca::load("theirs.pt", theirs)?;
 /// # Ok::<(), nca_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conventions {
-    /// Everything but C, D and the presence of b2; a bare file cannot be read without.
+    /// Everything but C, D and the presence of b2; a bare file cannot be read without. Where a file states its
+    /// configuration, the kernels must be the same.
     pub preset: Option<Preset>,
-    /// Order of the columns of w1; kernel-major where neither this nor the file says.
+    /// Order of the columns of w1 in a file that does not state it; kernel-major, if not given.
     pub order: Option<PerceptionOrder>,
 }
 

@@ -27,6 +27,9 @@ impl Minima for Cpu {
         check::shape("minima", "column_min", column_min.len(), &[batch, columns])?;
         check::shape("minima", "column_at", column_at.0.len(), &[batch, columns])?;
         check::matrix("minima", rows, columns)?;
+        if x.is_empty() {
+            return Ok(());
+        }
         self.install(|| {
             x.par_chunks_exact(columns)
                 .zip(row_min.par_iter_mut())

@@ -14,6 +14,9 @@ impl Resize for Cpu {
         shape.validate()?;
         check_len("resize", "x", x.len(), shape.input_len())?;
         check_len("resize", "y", y.len(), shape.output_len())?;
+        if x.is_empty() {
+            return Ok(());
+        }
         if same_size(shape) {
             y.copy_from_slice(x);
             return Ok(());
@@ -27,6 +30,9 @@ impl Resize for Cpu {
         shape.validate()?;
         check_len("resize_backward", "g_x", g_x.len(), shape.input_len())?;
         check_len("resize_backward", "g_y", g_y.len(), shape.output_len())?;
+        if g_x.is_empty() {
+            return Ok(());
+        }
         if same_size(shape) {
             g_x.copy_from_slice(g_y);
             return Ok(());

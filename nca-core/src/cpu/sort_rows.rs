@@ -62,7 +62,7 @@ impl SortRows for Cpu {
         g_x: &mut Buffer,
     ) -> Result<()> {
         const OP: &str = "sort_rows_backward";
-        check::index(OP, "order", &order.0, &[rows, len], len)?;
+        check::shape(OP, "order", order.0.len(), &[rows, len])?;
         check::shape(OP, "g_sorted", g_sorted.len(), &[rows, len])?;
         check::shape(OP, "g_x", g_x.len(), &[rows, len])?;
         if len == 0 {
@@ -72,13 +72,14 @@ impl SortRows for Cpu {
             g_x.par_chunks_exact_mut(len)
                 .zip(g_sorted.par_chunks_exact(len))
                 .zip(order.0.par_chunks_exact(len))
-                .for_each(|((g_x, g_sorted), order)| {
+                .try_for_each(|((g_x, g_sorted), order)| {
+                    check::index(OP, "order", order, &[len], len)?;
                     for (&g, &i) in g_sorted.iter().zip(order) {
                         g_x[i as usize] = g;
                     }
-                });
-        });
-        Ok(())
+                    Ok(())
+                })
+        })
     }
 }
 

@@ -10,6 +10,9 @@ impl Upsample2 for Cpu {
         shape.validate()?;
         check_len("upsample2", "x", x.len(), shape.input_len())?;
         check_len("upsample2", "y", y.len(), shape.output_len())?;
+        if x.is_empty() {
+            return Ok(());
+        }
         let (rows, columns) = taps(shape);
         self.interpolate((shape.height, shape.width), &rows, &columns, factor as f32, x, y);
         Ok(())
@@ -19,6 +22,9 @@ impl Upsample2 for Cpu {
         shape.validate()?;
         check_len("upsample2_backward", "g_x", g_x.len(), shape.input_len())?;
         check_len("upsample2_backward", "g_y", g_y.len(), shape.output_len())?;
+        if g_x.is_empty() {
+            return Ok(());
+        }
         let (rows, columns) = taps(shape);
         self.interpolate_backward((shape.height, shape.width), &rows, &columns, factor as f32, g_y, g_x);
         Ok(())

@@ -4,17 +4,18 @@
 use super::compare::Mismatch;
 use crate::backend::{AdamStep, Backend, ConvShape, MaskKey, MatmulShape, ResizeShape, Upsample2Shape, zero_params};
 use crate::config::{Grid, NcaConfig, Preset};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Four times this many elements are as many as four, to who counts in a `usize` without a look at what is lost.
 const WRAPS: usize = (1 << (usize::BITS - 2)) + 1;
 
-/// Every operation with sizes, on such calls.
+/// Every operation that is given sizes, on such calls.
 pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> std::result::Result<(), Mismatch> {
     automata(backend)?;
     rows(backend)?;
     pictures(backend)?;
     products(backend)?;
+    nothing(backend)?;
     let step = AdamStep {
         learning_rate: 1e-3,
         beta1: 0.9,
@@ -32,14 +33,17 @@ pub fn parity<B: Backend<Elem = f32>>(backend: &B) -> std::result::Result<(), Mi
     refused("adam", "step 0", &backend.adam(&step, &g, &mut p, &mut m, &mut v))
 }
 
+/// That there is no room for it, or another failure of the device, is no refusal.
 fn refused(op: &'static str, what: &str, result: &Result<()>) -> std::result::Result<(), Mismatch> {
-    match result {
-        Err(_) => Ok(()),
-        Ok(()) => Err(Mismatch::Rule {
-            op,
-            rule: format!("{what} is not refused"),
-        }),
-    }
+    let found = match result {
+        Err(Error::Invalid { .. } | Error::Length { .. }) => return Ok(()),
+        Err(other) => other.to_string(),
+        Ok(()) => "done".to_owned(),
+    };
+    Err(Mismatch::Rule {
+        op,
+        rule: format!("{what} is not refused: {found}"),
+    })
 }
 
 /// The steps, and the parts of a step.
@@ -234,7 +238,7 @@ fn pictures<B: Backend<Elem = f32>>(backend: &B) -> std::result::Result<(), Mism
     };
     no("resize", backend.resize(&resize, &x, &mut y))?;
     no("resize_backward", backend.resize_backward(&resize, &x, &mut y))?;
-    // Twice so many rows wrap to two.
+    // So many rows in each of four planes wrap to 16.
     let upsample = Upsample2Shape {
         planes: 4,
         height: WRAPS,
@@ -257,7 +261,73 @@ fn pictures<B: Backend<Elem = f32>>(backend: &B) -> std::result::Result<(), Mism
     no(
         "channel_affine_backward",
         backend.channel_affine_backward(WRAPS, &[1.0; 4], &x, &mut y),
+    )?;
+    let plane = (1 << (usize::BITS - 1)) + 2;
+    let mut out = backend.zeros(1)?;
+    no(
+        "flow_magnitude",
+        backend.flow_magnitude(plane, 1e-8, 1.0, &x, &mut out, 0),
+    )?;
+    no(
+        "flow_magnitude_backward",
+        backend.flow_magnitude_backward(plane, 1e-8, 1.0, &x, &mut y),
     )
+}
+
+/// Nothing at all, of sizes that could not be multiplied by each other.
+fn nothing<B: Backend<Elem = f32>>(backend: &B) -> std::result::Result<(), Mismatch> {
+    const HALF: usize = 1 << (usize::BITS / 2);
+    let no = |op, result| refused(op, "an empty array of impossible sizes", &result);
+    let empty = || backend.zeros(0);
+    let (x, mut y, mut y2) = (empty()?, empty()?, empty()?);
+    let (mut at, mut at2) = (backend.zero_indices(0)?, backend.zero_indices(0)?);
+    no(
+        "minima",
+        backend.minima(0, HALF, HALF, &x, &mut y, &mut at, &mut y2, &mut at2),
+    )?;
+    no("avg_pool2", backend.avg_pool2(0, HALF, HALF, &x, &mut y))?;
+    no("max_pool2", backend.max_pool2(0, HALF, HALF, &x, &mut y))?;
+    no("warp", backend.warp(0, 1, HALF, HALF, &x, &x, &mut y))?;
+    let resize = ResizeShape {
+        planes: 0,
+        height: 1,
+        width: 1,
+        out_height: usize::MAX,
+        out_width: 1,
+    };
+    no("resize", backend.resize(&resize, &x, &mut y))?;
+    no("resize_backward", backend.resize_backward(&resize, &x, &mut y))?;
+    let config = NcaConfig::preset(Preset::Paper, 4, 8)?;
+    let grid = Grid::new(0, HALF, HALF);
+    no("rgb", backend.rgb(&config, grid, &x, &mut y))?;
+    // The padding, then the filter, without results and without inputs.
+    let picture = backend.zeros(25)?;
+    let mut g_picture = backend.zeros(25)?;
+    let padded = ConvShape {
+        batch: 1,
+        inputs: 1,
+        outputs: 0,
+        height: 5,
+        width: 5,
+        kernel: 1,
+        padding: usize::MAX - 3,
+    };
+    no("conv2d", backend.conv2d(&padded, &picture, &x, None, &mut y))?;
+    no(
+        "conv2d_backward_input",
+        backend.conv2d_backward_input(&padded, &x, &x, &mut g_picture),
+    )?;
+    let filter = ConvShape {
+        inputs: 0,
+        outputs: 1,
+        height: HALF,
+        width: HALF,
+        kernel: HALF,
+        padding: 0,
+        ..padded
+    };
+    let mut one = backend.zeros(1)?;
+    no("conv2d", backend.conv2d(&filter, &x, &x, None, &mut one))
 }
 
 /// Products and convolutions.

@@ -67,6 +67,6 @@ pub(super) fn check(
     let plane = check::elements(&[height / 2, width / 2]);
     check::shape(op, full_name, full.len(), &[planes, height, width])?;
     check::shape(op, pooled_name, pooled.len(), &[planes, plane])?;
-    count(op, "elements of a plane", height * width)?;
+    count(op, "elements of a plane", check::elements(&[height, width]))?;
     Ok(plane)
 }

@@ -3,6 +3,7 @@
 // Structs of C go to the kernels.
 #![allow(unsafe_code)]
 
+use nca_core::backend::check::elements;
 use nca_core::backend::{Conv2d, ConvShape};
 use nca_core::{Error, Grid, Result, check_len};
 
@@ -294,7 +295,7 @@ impl Cuda {
 /// The shape must be possible, and its parts countable in the kernels' integers.
 fn check(op: &'static str, shape: &ConvShape) -> Result<()> {
     shape.validate()?;
-    let side = shape.height.max(shape.width) + shape.padding;
+    let side = shape.height.max(shape.width).saturating_add(shape.padding);
     if side.max(shape.kernel) > MAX_SIDE {
         return Err(Error::invalid(
             format!("{op}: rows or columns with padding"),
@@ -305,19 +306,25 @@ fn check(op: &'static str, shape: &ConvShape) -> Result<()> {
     let channels = shape.inputs.max(shape.outputs);
     let largest_tile = 256;
     for (what, value) in [
-        ("elements of a sample", shape.inputs * shape.height * shape.width),
+        (
+            "elements of a sample",
+            elements(&[shape.inputs, shape.height, shape.width]),
+        ),
         (
             "elements of a sample's result",
-            shape.outputs * shape.out_height() * shape.out_width(),
+            elements(&[shape.outputs, shape.out_height(), shape.out_width()]),
         ),
         (
             "elements of a filter",
-            channels * shape.kernel * shape.kernel + MAX_DEPTH,
+            elements(&[channels, shape.kernel, shape.kernel]).saturating_add(MAX_DEPTH),
         ),
-        ("pixels", shape.batch * shape.height * shape.width + largest_tile),
+        (
+            "pixels",
+            elements(&[shape.batch, shape.height, shape.width]).saturating_add(largest_tile),
+        ),
         (
             "pixels of the result",
-            shape.batch * shape.out_height() * shape.out_width() + largest_tile,
+            elements(&[shape.batch, shape.out_height(), shape.out_width()]).saturating_add(largest_tile),
         ),
     ] {
         count(op, what, value)?;

@@ -418,7 +418,7 @@ impl<'a> BackwardSteps<'a> {
 impl Cuda {
     /// How the fused kernel would do a step, if it can.
     pub(super) fn plan(&self, config: &NcaConfig, grid: Grid) -> Option<Plan> {
-        check::automaton("nca_step", config, grid).ok()?;
+        check_automaton("nca_step", config, grid).ok()?;
         Plan::new(config, grid, self.precision, self.machine().shared_limit())
     }
 

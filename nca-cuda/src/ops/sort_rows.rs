@@ -104,6 +104,9 @@ impl SortRows for Cuda {
         check::shape(OP, "order", order.0.len(), &[rows, len])?;
         check::shape(OP, "g_sorted", g_sorted.len(), &[rows, len])?;
         check::shape(OP, "g_x", g_x.len(), &[rows, len])?;
+        if g_x.len() == 0 {
+            return Ok(());
+        }
         launch!(
             self,
             SORT_ROWS_BACKWARD,

@@ -27,6 +27,8 @@ pub enum Kind {
     Element,
     /// `+=` where it should be `=`, and the other way round; nothing for outputs in place.
     Accumulation,
+    /// A call that is refused passes for done; whatever the output.
+    Acceptance,
 }
 
 /// One output of one operation, spoiled.
@@ -91,6 +93,12 @@ impl<B: Backend> Faulty<B> {
         Some(fault.kind)
     }
 
+    /// `done`, unless the fault is that nothing is refused.
+    fn refusal(&self, op: &str, done: Result<()>) -> Result<()> {
+        let accepts = |fault: Fault| fault.op == op && fault.kind == Kind::Acceptance;
+        if self.fault.is_some_and(accepts) { Ok(()) } else { done }
+    }
+
     /// What `buffer` holds before the call, if the fault needs it.
     fn before(&self, op: &'static str, output: &'static str, buffer: &B::Buffer) -> Result<Option<Vec<B::Elem>>> {
         match self.fault_in(op, output) {
@@ -128,7 +136,7 @@ impl<B: Backend> Faulty<B> {
                     *v -= old;
                 }
             }
-            (Kind::Accumulation, Rule::InPlace) => {}
+            (Kind::Accumulation, Rule::InPlace) | (Kind::Acceptance, _) => {}
         }
         self.inner.upload(&values, buffer)
     }
@@ -170,7 +178,10 @@ macro_rules! call {
     ($self:ident.$op:ident($($arg:expr),* $(,)?) $(; $rule:ident $output:literal $buffer:expr)*) => {{
         let op = stringify!($op);
         let before = [$($self.before(op, $output, &*$buffer)?),*];
-        $self.inner.$op($($arg),*)?;
+        let done = $self.inner.$op($($arg),*);
+        if done.is_err() {
+            return $self.refusal(op, done);
+        }
         let mut before = before.into_iter();
         $($self.after(op, $output, Rule::$rule, before.next().flatten(), &mut *$buffer)?;)*
         Ok(())
