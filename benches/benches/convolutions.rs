@@ -22,7 +22,9 @@ fn layers(criterion: &mut Criterion, name: &str, layers: &[ConvLayer]) {
             group.throughput(Throughput::Elements((size * size) as u64));
             for pass in PASSES {
                 let id = BenchmarkId::new(format!("{}/{}", benches::label(cpu), pass.name()), layer.name(size, 1));
-                group.bench_function(id, |bencher| bencher.iter(|| setup.run(cpu, pass)));
+                group.bench_function(id, |bencher| {
+                    bencher.iter(|| setup.run(cpu, pass).expect("a convolution"));
+                });
             }
         }
     }

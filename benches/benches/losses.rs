@@ -27,7 +27,7 @@ fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
         group.bench_function(BenchmarkId::new(backend.name(), case.name()), |bencher| {
             bencher.iter(|| {
                 draw += 1;
-                loss.evaluate(backend, draw)
+                loss.evaluate(backend, draw).expect("a loss");
             });
         });
     }

@@ -28,7 +28,7 @@ fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
         group.bench_function(BenchmarkId::new(benches::label(backend), case.name()), |bencher| {
             bencher.iter(|| {
                 step += 1;
-                setup.backward(backend, step)
+                setup.backward(backend, step).expect("a step back");
             });
         });
     }

@@ -29,7 +29,7 @@ fn run<B: Backend>(criterion: &mut Criterion, backend: &B) {
         group.bench_function(BenchmarkId::new(benches::label(backend), case.name()), |bencher| {
             bencher.iter(|| {
                 draw += 1;
-                training.iterate(backend, draw)
+                training.iterate(backend, draw).expect("an iteration");
             });
         });
     }

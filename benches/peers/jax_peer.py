@@ -3,10 +3,25 @@
 import os
 import sys
 
+
+def apart(processors, count):
+    """So many of the processors, on cores of their own as far as there are so many."""
+    alone, beside, seen = [], [], set()
+    for processor in sorted(processors):
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list") as file:
+                core = file.read()
+        except OSError:
+            core = str(processor)
+        (beside if core in seen else alone).append(processor)
+        seen.add(core)
+    return (alone + beside)[:count]
+
+
 threads = int(sys.argv[1])
 if hasattr(os, "sched_setaffinity"):
     # XLA takes as many threads as there are processors that it may run on.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.sched_setaffinity(0, apart(os.sched_getaffinity(0), threads))
     threads = len(os.sched_getaffinity(0))
 else:
     threads = os.cpu_count()

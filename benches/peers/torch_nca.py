@@ -1,8 +1,8 @@
 """Steps of a neural cellular automaton in PyTorch, and the gradient through many of them.
 
 Every formulation computes x + mask * (W2 relu(W1 perceive(x) + b1)) with the filters identity, Sobel-x,
-Sobel-y and the nine-point Laplacian on a torus. They differ in layout and order. The updates of all cells
-are computed and then masked, as there is no way in PyTorch to leave cells out that would cost less.
+Sobel-y and the nine-point Laplacian on a torus. They differ in layout and order, and in what is done about
+cells at rest: most compute the update of every cell and mask it, `Gather` takes the rows of the others.
 """
 
 import torch
@@ -69,6 +69,10 @@ class AsWritten:
         )
         self.filters = FILTERS[:, None].repeat(channels, 1, 1, 1)
 
+    def compiled(self):
+        """The step, compiled."""
+        return torch.compile(self.step, dynamic=False)
+
     def state(self, x):
         return x.contiguous(memory_format=self.memory_format)
 
@@ -99,6 +103,8 @@ class ChannelsLast(AsWritten):
 class Planes:
     """Filters by slices, layers as matrix products [D,KC] x [KC,HW]. State [B,C,H,W]."""
 
+    compiled = AsWritten.compiled
+
     def __init__(self, w1, b1, w2):
         self.weights = (w1, b1[:, None], w2)
 
@@ -127,6 +133,8 @@ class Planes:
 class Rows:
     """Filters by slices, layers as matrix products [BHW,KC] x [KC,D]. State [B,H,W,C]."""
 
+    compiled = AsWritten.compiled
+
     def __init__(self, w1, b1, w2):
         self.weights = (w1.t().contiguous(), b1, w2.t().contiguous())
 
@@ -139,14 +147,33 @@ class Rows:
     def gradients(self, g1, gb, g2):
         return g1.t(), gb, g2.t()
 
+    def perceive(self, x):
+        """Perception vectors [BHW,KC]."""
+        return torch.cat(stencils(wrap(x, (1, 2)), (1, 2)), 3).reshape(-1, KERNELS * x.shape[3])
+
     def step(self, x, weights, rate):
         w1, b1, w2 = weights
-        z = torch.cat(stencils(wrap(x, (1, 2)), (1, 2)), 3).reshape(-1, w1.shape[0])
-        dx = torch.mm(torch.addmm(b1, z, w1).relu_(), w2).reshape(x.shape)
+        dx = torch.mm(torch.addmm(b1, self.perceive(x), w1).relu_(), w2).reshape(x.shape)
         if rate is None:
             return x + dx
         mask = (torch.rand(*x.shape[:3], 1, device=x.device) < rate).to(x.dtype)
         return torch.addcmul(x, dx, mask)
+
+
+class Gather(Rows):
+    """`Rows` of which only those of cells that update are multiplied. How many these are is another number in every
+    step, so only the filters can be compiled."""
+
+    def compiled(self):
+        self.perceive = torch.compile(self.perceive, dynamic=False)
+        return self.step
+
+    def step(self, x, weights, rate):
+        w1, b1, w2 = weights
+        z = self.perceive(x)
+        active = (torch.rand(z.shape[0], device=x.device) < rate).nonzero()[:, 0]
+        dx = torch.mm(torch.addmm(b1, z.index_select(0, active), w1).relu_(), w2)
+        return x.reshape(-1, x.shape[3]).index_add(0, active, dx).reshape(x.shape)
 
 
 class ProjectFirst(Rows):
@@ -184,8 +211,10 @@ class ProjectFirst(Rows):
 def prepare(formulation, inputs, shape, compiled):
     """The formulation with its weights, its step, the initial state and the rate (None: every cell)."""
     tensors = {name: on_device(array) for name, array in inputs.items()}
+    if formulation is Gather and not shape["masked"]:
+        raise Unavailable("every cell updates")
     model = formulation(tensors["w1"], tensors["b1"], tensors["w2"])
-    step = torch.compile(model.step, dynamic=False) if compiled else model.step
+    step = model.compiled() if compiled else model.step
     rate = torch.tensor(shape["fire_rate"]) if shape["masked"] else None
     return tensors, model, step, model.state(tensors["x"]), rate
 
@@ -256,6 +285,7 @@ FORMS = {
     "channels-last": ChannelsLast,
     "planes": Planes,
     "rows": Rows,
+    "gathered rows": Gather,
     "project first": ProjectFirst,
 }
 # A convolution stays what it is.
