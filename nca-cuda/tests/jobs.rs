@@ -50,14 +50,15 @@ fn other_streams_have_the_same_precision() {
     }
 }
 
-/// Goes on with the sweep in `directory`, with a checkpoint after every iteration.
+/// Goes on with the sweep in `directory`, or begins it, with a checkpoint after every iteration.
 fn sweep(
     directory: &Path,
     channels: &[usize],
     backends: &[Cuda],
     observe: &mut (dyn FnMut(usize, Event<'_>) + Send),
 ) -> Result<SweepOutcome> {
-    Sweep::new(settings(channels), directory, true, None, 0.0)?.run(backends, observe)
+    let begun = directory.join("sweep.json").exists();
+    Sweep::new(settings(channels), directory, begun, None, 0.0)?.run(backends, observe)
 }
 
 /// The models' files without times, by name.

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::objective::{MotionTerm, Objective};
 
+/// Of a field that older settings lack.
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// How one automaton is trained.
 ///
 /// An iteration draws `batch` states from a pool, runs them for a random number of steps, compares
@@ -26,6 +31,9 @@ pub struct TrainSettings {
     pub pool: usize,
     /// Every so many iterations one sample is replaced by the seed state.
     pub reseed_every: u64,
+    /// Whether not one sample is replaced then, but all of them: with [`Self::reseed_every`] 1 every iteration begins anew.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reseed_all: bool,
     /// Fewest steps of a rollout, those between frames of the motion not counted.
     pub steps_min: u32,
     /// One more than the most steps of a rollout.
@@ -77,6 +85,7 @@ impl TrainSettings {
             batch: 4,
             pool: 256,
             reseed_every: 8,
+            reseed_all: false,
             steps_min: 32,
             steps_max: 128,
             learning_rate: 1e-3,
@@ -98,6 +107,7 @@ impl TrainSettings {
                 batch: 1,
                 pool: 1,
                 reseed_every: 1,
+                reseed_all: true,
                 steps_min: 32,
                 steps_max: 33,
                 overflow_weight: 0.0,

@@ -8,6 +8,7 @@ use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbImage};
 use nca_core::{Error, Result, check_len};
 
 use crate::exemplar::Exemplar;
+use crate::picture::decode_upright;
 use crate::read::read_at_most;
 
 /// An RGB image to be learned, `[3,H,W]`, values in `[0, 1]`.
@@ -51,7 +52,7 @@ impl Texture {
     }
 
     /// The centre square of an image file (PNG, JPEG, GIF, BMP, WebP or PPM), resized to `size` × `size`
-    /// with a Lanczos filter (a = 3).
+    /// with a Lanczos filter (a = 3). A photograph stands upright, as its EXIF metadata say.
     ///
     /// Refuses files that are damaged or truncated, and pictures that would take more than
     /// 128 MiB decoded.
@@ -224,7 +225,7 @@ const MAX_DECODED_BYTES: u64 = 128 << 20;
 fn decode(path: &Path) -> Result<DynamicImage> {
     let bytes = read_at_most(path, MAX_FILE_MIB, "an image file")?;
     let garbage = |found: String| Error::format(path, found, "a PNG, JPEG, GIF, BMP, WebP or PPM image");
-    let mut reader = ImageReader::new(Cursor::new(&bytes))
+    let reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(|e| Error::io(path, e))?;
     if reader.format().is_none() {
@@ -234,12 +235,11 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
     // The decoder fills what is missing of a JPEG with grey.
     if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(&bytes) {
         return Err(garbage("a truncated JPEG image".to_owned()));
     }
-    let picture = reader.decode().map_err(|e| garbage(one_line(&e.to_string())))?;
+    let picture = decode_upright(reader, limits).map_err(|e| garbage(one_line(&e.to_string())))?;
     if picture.width() == 0 || picture.height() == 0 {
         return Err(garbage("an image without pixels".to_owned()));
     }

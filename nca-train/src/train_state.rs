@@ -10,7 +10,9 @@ use nca_core::{Error, Grid, NcaConfig, Params, Result, param_sizes};
 use crate::settings::TrainSettings;
 
 /// Version of the file's layout.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+/// Versions that are read. In 1, a sweep's rows of metrics are text in the metadata.
+const READ: [&str; 2] = ["1", FORMAT];
 const KEY_FORMAT: &str = "nca.train.format";
 const KEY_ITERATION: &str = "nca.train.iteration";
 /// Prefixes of the parameter-shaped tensors: weights, Adam's first and second moments.
@@ -69,6 +71,16 @@ impl TrainState<f32> {
 
     /// [`TrainState::save`] with metadata of one's own; keys that start with `nca.train.` are taken.
     pub fn save_with_extra(&self, path: &Path, extra: &BTreeMap<String, String>) -> Result<()> {
+        self.save_with(path, extra, None)
+    }
+
+    /// [`TrainState::save_with_extra`], and with a tensor of one's own.
+    pub(crate) fn save_with(
+        &self,
+        path: &Path,
+        extra: &BTreeMap<String, String>,
+        tensor: Option<TensorView<'_>>,
+    ) -> Result<()> {
         let groups = [&self.params, &self.first_moments, &self.second_moments];
         let mut tensors = Vec::new();
         for (group, params) in GROUPS.iter().zip(groups) {
@@ -77,6 +89,7 @@ impl TrainState<f32> {
             }
         }
         tensors.push(TensorView::new(POOL, &[self.pool.len()], &self.pool));
+        tensors.extend(tensor);
         let mut metadata = extra.clone();
         metadata.insert(KEY_FORMAT.to_owned(), FORMAT.to_owned());
         metadata.insert(KEY_ITERATION.to_owned(), self.iteration.to_string());
@@ -123,13 +136,13 @@ impl TrainState<f32> {
 /// Refuses files of another layout.
 pub(crate) fn check_format(tensors: &Tensors) -> Result<()> {
     let format = field(tensors, KEY_FORMAT)?;
-    if format == FORMAT {
+    if READ.contains(&format) {
         return Ok(());
     }
     Err(Error::invalid(
         tensors.path().display().to_string(),
         format!("a training checkpoint of format {format}"),
-        format!("format {FORMAT}"),
+        format!("format {}", READ.join(" or ")),
     ))
 }
 

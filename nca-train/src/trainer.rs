@@ -197,8 +197,13 @@ impl<'b, B: Backend> Trainer<'b, B> {
             self.pool.take(backend, entry, &mut self.batch, slot)?;
         }
         if iteration.is_multiple_of(settings.reseed_every) {
-            self.pool
-                .reseed(backend, &self.config, grid, self.seed, iteration, &mut self.batch, 0)?;
+            let slots = if settings.reseed_all { draw.entries.len() } else { 1 };
+            for slot in 0..slots {
+                // No two seed states of a training are alike.
+                let index = iteration * slots as u64 + slot as u64;
+                self.pool
+                    .reseed(backend, &self.config, grid, self.seed, index, &mut self.batch, slot)?;
+            }
         }
         backend.fill(0.0, &mut self.scalars)?;
         let steps = self.forward(rollout_seed, draw.steps)?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use nca_train::report::{Correlation, Quantity};
+use nca_train::report::{Correlation, Pair, Quantity};
 use serde::Deserialize;
 
 /// Rounding of sums of fifty terms of order one, by either side.
@@ -12,6 +12,7 @@ const TOLERANCE: f64 = 256.0 * f64::EPSILON;
 #[derive(Deserialize)]
 struct Case {
     name: String,
+    architectures: Vec<usize>,
     x: Vec<f64>,
     y: Vec<f64>,
     pearson: f64,
@@ -30,7 +31,14 @@ fn coefficients_and_intervals_are_those_of_scipy() {
     let cases = cases();
     assert!(Quantity::ALL.iter().all(|q| cases.iter().any(|c| c.name == q.name())));
     for case in cases {
-        let pairs: Vec<_> = case.x.iter().copied().zip(case.y.iter().copied()).collect();
+        let numbers = case.x.iter().zip(&case.y).zip(&case.architectures);
+        let pairs: Vec<_> = numbers
+            .map(|((&x, &y), &a)| Pair {
+                architecture: (a, 1),
+                x,
+                y,
+            })
+            .collect();
         let found = Correlation::of(&pairs);
         let close = |what: &str, found: Option<f64>, expected: f64| {
             let near = found.is_some_and(|v| (v - expected).abs() <= TOLERANCE);

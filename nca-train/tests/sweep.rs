@@ -11,13 +11,15 @@ use nca_core::{Nca, Result};
 use nca_train::Texture;
 use nca_train::report::layout::{self, ModelDir};
 use nca_train::report::{ModelRecord, Status, read_result};
-use nca_train::sweep::{Event, SETTINGS_FILE, Sweep, SweepOutcome, SweepPreset, SweepSettings};
+use nca_train::sweep::{Event, SETTINGS_FILE, Shard, Sweep, SweepOutcome, SweepPreset, SweepSettings};
 use spynet::SpyNetWeights;
 
 /// A sweep of one small model, measured by the network in `net.safetensors`.
 struct Place {
     directory: tempfile::TempDir,
     settings: SweepSettings,
+    /// Seconds between checkpoints.
+    seconds_between: f64,
 }
 
 impl Place {
@@ -33,7 +35,11 @@ impl Place {
         (measure.pairs, measure.training_pairs, measure.every) = (2, 2, 0);
         (measure.warmup, measure.steps_per_frame) = (2, 2);
         measure.flow_weights = Some(directory.path().join("net.safetensors"));
-        let place = Self { directory, settings };
+        let place = Self {
+            directory,
+            settings,
+            seconds_between: 0.0,
+        };
         place.network(1);
         place
     }
@@ -59,22 +65,36 @@ impl Place {
     }
 
     fn sweep(&self, resume: bool) -> Result<Sweep> {
-        Sweep::new(self.settings.clone(), &self.out(), resume, None, 0.0)
+        Sweep::new(self.settings.clone(), &self.out(), resume, None, self.seconds_between)
     }
 
     fn run(&self, resume: bool) -> Result<SweepOutcome> {
+        Ok(self.run_and_count(resume)?.0)
+    }
+
+    /// Runs it, and tells which iterations that took.
+    fn run_and_count(&self, resume: bool) -> Result<(SweepOutcome, Vec<u64>)> {
         let cpu = Cpu::with_threads(1).unwrap();
-        self.sweep(resume)?.run(&[cpu], &mut |_, _| {})
+        let mut trained = Vec::new();
+        let outcome = self.sweep(resume)?.run(&[cpu], &mut |_, event: Event<'_>| {
+            if let Event::Trained { iteration, .. } = event {
+                trained.push(iteration.iteration);
+            }
+        })?;
+        Ok((outcome, trained))
     }
 
     /// Runs it, and then leaves the model as a process does that dies after four iterations.
     fn run_and_die(&self) -> ModelRecord {
+        self.run_and_die_at(|event| matches!(event, Event::Trained { iteration, .. } if iteration.iteration == 4))
+    }
+
+    /// Runs it, and then leaves the model as a process does that dies at the last of such events.
+    fn run_and_die_at(&self, death: impl Fn(&Event<'_>) -> bool + Sync) -> ModelRecord {
         let aside = self.directory.path().join("aside");
         let cpu = Cpu::with_threads(1).unwrap();
         let mut observe = |_, event: Event<'_>| {
-            if let Event::Trained { iteration, .. } = event
-                && iteration.iteration == 4
-            {
+            if death(&event) {
                 fs::copy(self.state(), &aside).unwrap();
             }
         };
@@ -118,9 +138,104 @@ fn a_checkpoint_of_another_network_waits_for_its_own() {
     assert_eq!(fs::read(place.model().config()).unwrap(), config);
 
     place.network(1);
-    let resumed = place.run(true).unwrap();
+    let (resumed, trained) = place.run_and_count(true).unwrap();
     assert_eq!(timeless(&resumed.records[0]), timeless(&whole));
+    // What begins anew ends the same.
+    assert_eq!(trained, [4, 5]);
     assert!(!place.state().exists());
+}
+
+#[test]
+fn what_is_in_the_checkpoint_is_gone_on_from() {
+    let place = Place::new();
+    let whole = place.run_and_die();
+    // Other weights, and other seconds: what is not read cannot show.
+    let tensors = nca_core::checkpoint::read_tensors(place.state()).unwrap();
+    let mut metadata = tensors.metadata().clone();
+    metadata.insert("nca.train.seconds".to_owned(), "1000".to_owned());
+    let mut views: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
+        .collect();
+    let weights = views
+        .iter_mut()
+        .find(|(name, _)| name.starts_with("params.w2"))
+        .unwrap();
+    weights.1.values.iter_mut().for_each(|weight| *weight += 0.5);
+    let views: Vec<_> = views
+        .iter()
+        .map(|(name, tensor)| nca_core::checkpoint::TensorView::new(name, &tensor.shape, &tensor.values))
+        .collect();
+    nca_core::checkpoint::write_tensors(place.state(), &views, &metadata).unwrap();
+    let (resumed, trained) = place.run_and_count(true).unwrap();
+    let record = &resumed.records[0];
+    assert_eq!((record.status, trained), (Status::Ok, vec![4, 5]));
+    assert!(record.seconds.unwrap() > 1000.0, "{record:?}");
+    assert_ne!(record.loss, whole.loss);
+    assert_ne!(record.psi, whole.psi);
+}
+
+#[test]
+fn what_is_trained_is_not_lost_while_it_is_measured() {
+    let mut place = Place::new();
+    // Longer than it trains.
+    place.seconds_between = 1e6;
+    let whole = place.run_and_die_at(|event| matches!(event, Event::Measuring { .. }));
+    let metrics = fs::read_to_string(place.model().metrics()).unwrap();
+    let (resumed, trained) = place.run_and_count(true).unwrap();
+    assert_eq!(trained, [0; 0]);
+    assert_eq!(timeless(&resumed.records[0]), timeless(&whole));
+    assert_eq!(fs::read_to_string(place.model().metrics()).unwrap(), metrics);
+    assert!(!place.state().exists());
+}
+
+#[test]
+fn where_there_is_nothing_to_go_on_with_nothing_begins() {
+    let place = Place::new();
+    let refused = |begun: bool| {
+        let error = place.run(true).unwrap_err().to_string();
+        for part in [
+            "--resume",
+            &place.out().display().to_string(),
+            "sweep.json",
+            "leave --resume out",
+        ] {
+            assert!(error.contains(part), "no '{part}' in {error}");
+        }
+        assert_eq!(place.out().exists(), begun);
+    };
+    refused(false);
+    // Somebody else's directory is not the sweep's either.
+    fs::create_dir(place.out()).unwrap();
+    refused(true);
+    assert_eq!(fs::read_dir(place.out()).unwrap().count(), 0);
+}
+
+/// Whatever is wrong with the file of `--vgg` is found before anything is written, of a shard, too.
+#[test]
+fn a_bad_network_is_found_before_anything_is_written() {
+    let mut place = Place::new();
+    let network = place.directory.path().join("vgg.safetensors");
+    place.settings.appearance = "vgg-slw".to_owned();
+    place.settings.vgg = Some(network.clone());
+    let refused = |shard: Option<Shard>| {
+        let error = Sweep::new(place.settings.clone(), &place.out(), false, shard, 0.0).unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with(&network.display().to_string()), "{message}");
+        assert!(!place.out().exists());
+    };
+    let shard = Some(Shard { index: 1, count: 2 });
+    for shard in [None, shard] {
+        // Missing, garbage, and a file of something else.
+        let _ = fs::remove_file(&network);
+        refused(shard);
+        fs::write(&network, "garbage").unwrap();
+        refused(shard);
+        fs::copy(place.directory.path().join("net.safetensors"), &network).unwrap();
+        refused(shard);
+    }
+    vgg(&network, 1);
+    Sweep::new(place.settings.clone(), &place.out(), false, shard, 0.0).unwrap();
 }
 
 #[test]
@@ -145,7 +260,9 @@ fn a_checkpoint_that_cannot_be_read_is_kept_aside() {
     }
     assert_eq!(fs::read(&aside).unwrap(), half);
     // From the start again.
-    assert_eq!(timeless(&place.run(true).unwrap().records[0]), timeless(&whole));
+    let (again, trained) = place.run_and_count(true).unwrap();
+    assert_eq!(timeless(&again.records[0]), timeless(&whole));
+    assert_eq!(trained, [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]
@@ -432,6 +549,7 @@ fn measuring_does_not_end_a_training() {
         let mut place = Place {
             directory: tempfile::tempdir().unwrap(),
             settings: place.settings.clone(),
+            seconds_between: 0.0,
         };
         place.settings.measure.every = every;
         let record = place.run(false).unwrap().records.remove(0);

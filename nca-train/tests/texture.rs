@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, imageops};
 use nca_core::Error;
 use nca_core::testkit::real_data;
 use nca_train::Texture;
+use nca_train::picture::read_picture;
 use nca_train::texture::{rgb_image, rgb8};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -42,6 +45,75 @@ fn a_png_of_the_right_size_is_read_exactly() {
         ("exact", 24, 24)
     );
     assert_eq!(texture.to_image().unwrap(), picture);
+}
+
+/// EXIF metadata that state an orientation, 1 to 8, and nothing else: TIFF, little-endian, one directory with one entry.
+fn oriented(orientation: u8) -> Vec<u8> {
+    let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    exif
+}
+
+/// What the orientations of EXIF 2.32 (table 4.6.4) mean: where the first row and the first column of what is stored are.
+#[test]
+fn photographs_stand_upright() {
+    let dir = TempDir::new().unwrap();
+    let stored = gradient(40, 24);
+    let pixel = |x: u32, y: u32, orientation: u8| {
+        // Of the upright picture, in the stored one, whose sides are 40 and 24.
+        let (right, bottom) = (39, 23);
+        let (x, y) = match orientation {
+            2 => (right - x, y),
+            3 => (right - x, bottom - y),
+            4 => (x, bottom - y),
+            5 => (y, x),
+            6 => (y, bottom - x),
+            7 => (right - y, bottom - x),
+            8 => (right - y, x),
+            _ => (x, y),
+        };
+        *stored.get_pixel(x, y)
+    };
+    // Beyond 8 nothing is meant.
+    for orientation in 1..=9 {
+        let (width, height) = if (5..=8).contains(&orientation) {
+            (24, 40)
+        } else {
+            (40, 24)
+        };
+        let upright = RgbImage::from_fn(width, height, |x, y| pixel(x, y, orientation));
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(oriented(orientation)).unwrap();
+        stored.write_with_encoder(encoder).unwrap();
+        let path = write(&dir, "photo.png", &bytes);
+        assert_eq!(read_picture(&path).unwrap(), upright, "{orientation}");
+        let centre = imageops::crop_imm(&upright, (width - 24) / 2, (height - 24) / 2, 24, 24).to_image();
+        assert_eq!(
+            Texture::load(&path, 24).unwrap().to_image().unwrap(),
+            centre,
+            "{orientation}"
+        );
+    }
+
+    let jpeg = |exif: Option<Vec<u8>>| {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new(&mut bytes);
+        if let Some(exif) = exif {
+            encoder.set_exif_metadata(exif).unwrap();
+        }
+        stored.write_with_encoder(encoder).unwrap();
+        write(&dir, "photo.jpg", &bytes)
+    };
+    let plain = read_picture(jpeg(None)).unwrap();
+    let path = jpeg(Some(oriented(6)));
+    assert_eq!(read_picture(&path).unwrap(), imageops::rotate90(&plain));
+    let turned = Texture::load(&path, 24).unwrap().to_image().unwrap();
+    let centre = imageops::crop_imm(&imageops::rotate90(&plain), 0, 8, 24, 24).to_image();
+    assert_eq!(turned, centre);
+    // Metadata that make no sense turn nothing.
+    let path = jpeg(Some(b"II*\0\xff\xff\xff\xff".to_vec()));
+    assert_eq!(read_picture(path).unwrap(), plain);
 }
 
 #[test]

@@ -65,6 +65,40 @@ fn stopped_and_restored_is_bit_identical() {
     }
 }
 
+/// The notebook begins every iteration from noise, in all samples; other presets go on from the pool.
+#[test]
+fn the_notebook_begins_anew_in_every_sample() {
+    let backend = Cpu::new().expect("a CPU");
+    for preset in [Preset::Notebook, Preset::Paper] {
+        let nca = Nca::preset(preset, 5, 7, 1).expect("a valid model");
+        let start = TrainSettings::preset(preset);
+        let settings = TrainSettings {
+            reseed_every: start.reseed_every,
+            ..settings(preset)
+        };
+        let mut from = [0.0, 0.5].map(|cell| {
+            let mut trainer = trainer(&backend, &nca, settings.clone());
+            // Past the first iteration, which every preset reseeds, and into another pool.
+            trainer.step().expect("finite");
+            let mut state = trainer.state().expect("a state");
+            state.pool.fill(cell);
+            trainer.restore(&state).expect("the same shapes");
+            trainer
+        });
+        let [a, b] = from.each_mut().map(|trainer| trainer.step().expect("finite"));
+        let anew = preset == Preset::Notebook;
+        assert_eq!(a == b, anew, "{preset}: {a:?} {b:?}");
+        if anew {
+            // No two samples begin alike: after one iteration their states differ.
+            let state = from[0].state().expect("a state");
+            let len = state.pool.len() / settings.pool;
+            let moved: Vec<&[f32]> = state.pool.chunks(len).filter(|s| s.iter().any(|&v| v != 0.0)).collect();
+            assert_eq!(moved.len(), settings.batch);
+            assert_ne!(moved[0], moved[1]);
+        }
+    }
+}
+
 #[test]
 fn the_loss_falls() {
     let backend = Cpu::new().expect("a CPU");

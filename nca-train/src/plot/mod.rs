@@ -44,7 +44,7 @@ pub(crate) trait Figure {
 
 /// Units of the drawing for a pixel: `plotters` places everything on whole units.
 const FINE: u32 = 8;
-/// Pixels of a written plot for a pixel of the figure.
+/// Pixels of a written plot for a pixel of the figure; fewer where that would be too many for a picture.
 const PNG_SCALE: f64 = 2.0;
 
 /// Writes `stem.svg`, `stem.png`, and the numbers behind them as `stem.csv`, a line for each row with
@@ -55,7 +55,7 @@ pub(crate) fn save<F: Figure, R: Serialize>(figure: &F, rows: &[R], stem: &Path)
     let bad = |path: &Path, why: String| Error::format(path, why, "a plot that can be drawn");
     let text = svg(figure).map_err(|e| bad(vector, e))?;
     write_atomic(vector, |file| file.write_all(text.as_bytes()))?;
-    let pixels = raster::rasterize(&text, PNG_SCALE).map_err(|e| bad(picture, e))?;
+    let pixels = raster::rasterize(&text, png_scale(figure.size())).map_err(|e| bad(picture, e))?;
     write_png(picture, &pixels)?;
     write_atomic(table, |file| {
         let mut table = ::csv::Writer::from_writer(file);
@@ -65,6 +65,14 @@ pub(crate) fn save<F: Figure, R: Serialize>(figure: &F, rows: &[R], stem: &Path)
         table.flush()
     })?;
     Ok(paths)
+}
+
+/// Pixels for a pixel of a figure of this size, so that a picture can be made of it.
+fn png_scale((width, height): Point) -> f64 {
+    // Sides are rounded up, by less than a pixel: (width·s + 1)(height·s + 1) = MAX_PIXELS, solved for s.
+    let (sum, area) = (width.ceil() + height.ceil(), width.ceil() * height.ceil());
+    let root = (sum * sum + 4.0 * area * (MAX_PIXELS as f64 - 1.0)).sqrt();
+    PNG_SCALE.min((root - sum) / (2.0 * area))
 }
 
 /// The pixels of a figure, as many as its size says; the message says why there are none.
@@ -98,4 +106,20 @@ fn svg<F: Figure>(figure: &F) -> std::result::Result<String, String> {
 /// A text as the content of an element of XML or HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_figures_are_drawn_in_fewer_pixels() {
+        assert_eq!(png_scale((800.0, 600.0)), PNG_SCALE);
+        for size in [(8192.5, 8192.5), (40_000.0, 10_001.3), (300_000.0, 200_000.0)] {
+            let scale = png_scale(size);
+            let pixels = (size.0.ceil() * scale).ceil() * (size.1.ceil() * scale).ceil();
+            let most = MAX_PIXELS as f64;
+            assert!(pixels <= most && pixels > 0.9 * most, "{size:?}: {pixels}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
-use nca_core::{Error, Result};
 use plotters::prelude::DrawingBackend;
 
 use super::collect::{Collection, ModelResult};
@@ -31,8 +30,11 @@ const CAPTION_STYLE: Style = Style::new(11.0, TextPlace::Center);
 
 /// Frames smaller than this are enlarged, by a whole factor: in sheets of few frames, of many.
 const SMALL: [u32; 2] = [144, 96];
-/// Frames larger than this are reduced.
+/// Frames larger than this are reduced, in sheets of very many to less: but not below [`SMALLEST`], where captions would run
+/// into each other.
 const LARGE: u32 = 256;
+/// See [`LARGE`].
+const SMALLEST: u32 = 64;
 /// Up to so many frames of a texture are few.
 const FEW: usize = 40;
 
@@ -56,17 +58,39 @@ enum Content {
 const UNREADABLE: &str = "unreadable";
 
 /// Draws the sheet: a block for each texture, C downwards and D to the right as in the heat maps,
-/// the seeds of an architecture side by side. `None` if there is no model. Pictures that cannot be read are noted.
-pub(super) fn contact_sheet(collection: &Collection, damages: &mut Damages) -> Result<Option<RgbImage>> {
+/// the seeds of an architecture side by side. `None` if there is no model. Pictures that cannot be read are noted, and so is
+/// the sheet itself, by the `path` it would have, where it would have more than `most` pixels however small its frames, or
+/// cannot be drawn: a report without it is better than none.
+pub(super) fn contact_sheet(
+    collection: &Collection,
+    path: &Path,
+    most: u64,
+    damages: &mut Damages,
+) -> Option<RgbImage> {
     if collection.models.is_empty() {
-        return Ok(None);
+        return None;
     }
+    let Some(large) = largest_frame(collection, most) else {
+        let models = collection.models.len();
+        let reason = format!("frames of {models} models, expected so few that they fit in {most} pixels");
+        damages.note(path, reason);
+        return None;
+    };
     let frames_of_a_texture = collection.models.len() / collection.textures().len().max(1);
-    let small = SMALL[usize::from(frames_of_a_texture > FEW)];
-    let pictures = pictures(collection, small, damages);
-    let tile = tile_size(&pictures, small);
+    let shown = Shown {
+        small: SMALL[usize::from(frames_of_a_texture > FEW)].min(large),
+        large,
+    };
+    let pictures = pictures(collection, shown, damages);
+    let tile = tile_size(&pictures, shown.small);
     let sheet = Sheet::new(collection, &pictures, tile);
-    let mut page = picture(&sheet).map_err(|e| Error::invalid("contact sheet", e, "one that can be drawn"))?;
+    let mut page = match picture(&sheet) {
+        Ok(page) => page,
+        Err(why) => {
+            damages.note(path, why);
+            return None;
+        }
+    };
     for (tile_at, path) in sheet.tiles.iter().filter_map(Tile::picture) {
         let Some(picture) = pictures.get(path) else { continue };
         // Smaller ones lie in the middle of their tile.
@@ -74,7 +98,25 @@ pub(super) fn contact_sheet(collection: &Collection, damages: &mut Damages) -> R
         let y = tile_at.1 + (tile.1 - f64::from(picture.height())) / 2.0;
         imageops::replace(&mut page, picture, x.round() as i64, y.round() as i64);
     }
-    Ok(Some(page))
+    Some(page)
+}
+
+/// The longest side that frames may be shown in for a sheet of at most `most` pixels; `None` where there is no such.
+fn largest_frame(collection: &Collection, most: u64) -> Option<u32> {
+    let fits = |side: &u32| {
+        let (width, height) = Sheet::without_tiles(collection, (f64::from(*side), f64::from(*side))).size();
+        width.ceil() * height.ceil() <= most as f64
+    };
+    (SMALLEST..=LARGE).rev().find(fits)
+}
+
+/// The sides that frames are shown in.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// Those of smaller ones are enlarged.
+    small: u32,
+    /// Those of larger ones are reduced.
+    large: u32,
 }
 
 impl Tile {
@@ -119,7 +161,7 @@ impl Tile {
 type Pictures = BTreeMap<PathBuf, RgbImage>;
 
 /// Those that there are and can be read.
-fn pictures(collection: &Collection, small: u32, damages: &mut Damages) -> Pictures {
+fn pictures(collection: &Collection, shown: Shown, damages: &mut Damages) -> Pictures {
     let mut pictures = Pictures::new();
     for model in &collection.models {
         let directory = ModelDir::new(&model.path);
@@ -128,7 +170,7 @@ fn pictures(collection: &Collection, small: u32, damages: &mut Damages) -> Pictu
             if !pictures.contains_key(&path)
                 && let Some(picture) = damages.read(&path, read_picture)
             {
-                pictures.insert(path, fit(&picture, small));
+                pictures.insert(path, shown.fit(&picture));
             }
         }
     }
@@ -141,27 +183,15 @@ fn tile_size(pictures: &Pictures, small: u32) -> Point {
     (largest(RgbImage::width), largest(RgbImage::height))
 }
 
-fn enlargement(width: u32, height: u32, small: u32) -> u32 {
-    small.div_ceil(width.max(height).max(1)).max(1)
-}
-
-fn shown_size(width: u32, height: u32, small: u32) -> (u32, u32) {
-    let side = width.max(height);
-    if side > LARGE {
-        let reduced = |v: u32| ((f64::from(v) * f64::from(LARGE) / f64::from(side)).round() as u32).max(1);
-        return (reduced(width), reduced(height));
-    }
-    let factor = enlargement(width, height, small);
-    (width * factor, height * factor)
-}
-
-fn fit(picture: &RgbImage, small: u32) -> RgbImage {
-    let (width, height) = picture.dimensions();
-    let (w, h) = shown_size(width, height, small);
-    if w < width {
-        imageops::resize(picture, w, h, FilterType::Triangle)
-    } else {
-        scale_up(picture, enlargement(width, height, small))
+impl Shown {
+    fn fit(self, picture: &RgbImage) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        let side = width.max(height).max(1);
+        if side > self.large {
+            let reduced = |v: u32| ((f64::from(v) * f64::from(self.large) / f64::from(side)).round() as u32).max(1);
+            return imageops::resize(picture, reduced(width), reduced(height), FilterType::Triangle);
+        }
+        scale_up(picture, self.small.div_ceil(side).min(self.large / side))
     }
 }
 
@@ -179,12 +209,19 @@ struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     fn new(collection: &'a Collection, pictures: &Pictures, tile: Point) -> Self {
+        let mut sheet = Self::without_tiles(collection, tile);
+        sheet.tiles = sheet.fill(collection, pictures);
+        sheet
+    }
+
+    /// With places of the size of `tile`, and nothing in them.
+    fn without_tiles(collection: &'a Collection, tile: Point) -> Self {
         let channels = collection.channels();
         let widest = channels
             .iter()
             .map(|c| text_width(&row_label(*c), LABEL))
             .fold(0.0, f64::max);
-        let mut sheet = Self {
+        Self {
             textures: collection.textures(),
             channels,
             hidden: collection.hidden(),
@@ -192,9 +229,7 @@ impl<'a> Sheet<'a> {
             tile,
             labels: widest + 10.0,
             tiles: Vec::new(),
-        };
-        sheet.tiles = sheet.fill(collection, pictures);
-        sheet
+        }
     }
 
     /// Width of the frames of an architecture, one for each seed.

@@ -46,13 +46,18 @@ impl Damages {
             Err(error) => {
                 let message = error.to_string();
                 let name = format!("{}: ", path.display());
-                self.0.push(Damage {
-                    path: path.to_owned(),
-                    reason: message.strip_prefix(&name).unwrap_or(&message).to_owned(),
-                });
+                self.note(path, message.strip_prefix(&name).unwrap_or(&message).to_owned());
                 None
             }
         }
+    }
+
+    /// Notes that the file at `path` is not there, or not of use, for a `reason` in words.
+    pub(super) fn note(&mut self, path: &Path, reason: String) {
+        self.0.push(Damage {
+            path: path.to_owned(),
+            reason,
+        });
     }
 
     /// What is wrong with the file at `path`, if that is known.

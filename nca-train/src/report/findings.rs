@@ -7,7 +7,7 @@ use nca_core::Result;
 use nca_core::checkpoint::write_atomic;
 use serde::{Serialize, Serializer};
 
-use super::bootstrap::{FEWEST_MODELS, Interval, correlation_intervals};
+use super::bootstrap::{FEWEST_ARCHITECTURES, Interval, correlation_intervals, distinct};
 use super::collect::Collection;
 use super::record::ModelRecord;
 use super::stats;
@@ -73,8 +73,8 @@ impl Serialize for Quantity {
 /// Why a correlation lacks something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// Fewer than [`FEWEST_MODELS`] models: no intervals.
-    TooFewModels,
+    /// Models of fewer than [`FEWEST_ARCHITECTURES`] architectures: no intervals.
+    TooFewArchitectures,
     /// Ψ or the quantity is the same in all models: no coefficients.
     NoVariation,
     /// No model has a Ψ above its motion floor: coefficients would be those of noise, and there are none.
@@ -86,7 +86,7 @@ impl Remark {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::TooFewModels => "too few models",
+            Self::TooFewArchitectures => "too few architectures",
             Self::NoVariation => "no variation",
             Self::NothingMoves => "no model moves",
         }
@@ -100,18 +100,31 @@ impl Serialize for Remark {
     }
 }
 
+/// A model in a correlation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Its architecture (C, D).
+    pub architecture: (usize, usize),
+    /// One quantity.
+    pub x: f64,
+    /// The other.
+    pub y: f64,
+}
+
 /// How two quantities go together over the models that have both.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Correlation {
     /// Models.
     pub n: usize,
+    /// Different architectures (C, D) of these: what the intervals resample.
+    pub architectures: usize,
     /// Pearson's r, of the values as they are.
     pub pearson: Option<f64>,
-    /// Its 95 % interval by the bootstrap over models.
+    /// Its 95 % interval by the bootstrap over architectures.
     pub pearson_interval: Option<Interval>,
     /// Spearman's ρ, of the ranks.
     pub spearman: Option<f64>,
-    /// Its 95 % interval by the bootstrap over models.
+    /// Its 95 % interval by the bootstrap over architectures.
     pub spearman_interval: Option<Interval>,
     /// Why something is missing.
     pub remark: Option<Remark>,
@@ -120,22 +133,25 @@ pub struct Correlation {
 impl Correlation {
     /// Of the pairs in which both are finite.
     #[must_use]
-    pub fn of(pairs: &[(f64, f64)]) -> Self {
-        let finite = pairs.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
-        let (x, y): (Vec<_>, Vec<_>) = finite.copied().unzip();
+    pub fn of(pairs: &[Pair]) -> Self {
+        let finite = || pairs.iter().filter(|pair| pair.x.is_finite() && pair.y.is_finite());
+        let (x, y): (Vec<_>, Vec<_>) = finite().map(|pair| (pair.x, pair.y)).unzip();
+        let of: Vec<_> = finite().map(|pair| pair.architecture).collect();
+        let architectures = distinct(&of);
         let pearson = stats::pearson(&x, &y);
         let [pearson_interval, spearman_interval] = match pearson {
-            Some(_) => correlation_intervals(&x, &y),
+            Some(_) => correlation_intervals(&of, &x, &y),
             None => [None, None],
         };
         Self {
             n: x.len(),
+            architectures,
             pearson,
             pearson_interval,
             spearman: stats::spearman(&x, &y),
             spearman_interval,
             remark: match pearson {
-                _ if x.len() < FEWEST_MODELS => Some(Remark::TooFewModels),
+                _ if architectures < FEWEST_ARCHITECTURES => Some(Remark::TooFewArchitectures),
                 None => Some(Remark::NoVariation),
                 Some(_) => None,
             },
@@ -190,6 +206,7 @@ pub(super) fn correlation<'a>(quantity: Quantity, records: impl Iterator<Item = 
     if !measured.is_empty() && measured.iter().all(|(r, _)| r.above_floor() == Some(false)) {
         return Correlation {
             n: measured.len(),
+            architectures: distinct(&measured.iter().map(|(r, _)| (r.channels, r.hidden)).collect::<Vec<_>>()),
             pearson: None,
             pearson_interval: None,
             spearman: None,
@@ -199,7 +216,11 @@ pub(super) fn correlation<'a>(quantity: Quantity, records: impl Iterator<Item = 
     }
     let pairs: Vec<_> = measured
         .iter()
-        .map(|(r, psi)| (quantity.of(r.channels, r.hidden), *psi))
+        .map(|(r, psi)| Pair {
+            architecture: (r.channels, r.hidden),
+            x: quantity.of(r.channels, r.hidden),
+            y: *psi,
+        })
         .collect();
     Correlation::of(&pairs)
 }
@@ -236,10 +257,11 @@ fn within<'a>(collection: &'a Collection, texture: Option<&'a str>) -> impl Iter
 }
 
 /// Header of `correlations.csv`.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "texture",
     "quantity",
     "models",
+    "architectures",
     "pearson",
     "pearson_low",
     "pearson_high",
@@ -261,7 +283,7 @@ pub(super) fn write_correlations(path: &Path, correlations: &[ArchitectureCorrel
             table.serialize((
                 row.texture.as_deref(),
                 row.quantity,
-                c.n,
+                (c.n, c.architectures),
                 (c.pearson, pearson.map(|i| i.low), pearson.map(|i| i.high)),
                 (c.spearman, spearman.map(|i| i.low), spearman.map(|i| i.high)),
                 c.remark,
@@ -275,6 +297,16 @@ pub(super) fn write_correlations(path: &Path, correlations: &[ArchitectureCorrel
 mod tests {
     use super::*;
 
+    /// Each of an architecture of its own.
+    fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
+        let pair = |(i, &(x, y))| Pair {
+            architecture: (i, 1),
+            x,
+            y,
+        };
+        values.iter().enumerate().map(pair).collect()
+    }
+
     #[test]
     fn quantities_of_an_architecture() {
         let of = |quantity: Quantity| quantity.of(16, 4);
@@ -283,24 +315,28 @@ mod tests {
 
     #[test]
     fn pairs_with_a_missing_half_are_left_out() {
-        let found = Correlation::of(&[(1.0, 2.0), (f64::NAN, 9.0), (2.0, 4.0), (3.0, f64::NAN)]);
-        assert_eq!(found.n, 2);
+        let found = Correlation::of(&pairs(&[(1.0, 2.0), (f64::NAN, 9.0), (2.0, 4.0), (3.0, f64::NAN)]));
+        assert_eq!((found.n, found.architectures), (2, 2));
         assert!((found.pearson.unwrap() - 1.0).abs() < 4.0 * f64::EPSILON);
         assert_eq!(
             (found.pearson_interval, found.remark),
-            (None, Some(Remark::TooFewModels))
+            (None, Some(Remark::TooFewArchitectures))
         );
     }
 
     #[test]
     fn a_remark_says_what_is_missing() {
-        let line = |n: u32| -> Vec<_> { (0..n).map(|i| (f64::from(i), f64::from(i * i))).collect() };
-        assert_eq!(
-            Correlation::of(&line(FEWEST_MODELS as u32 - 1)).remark,
-            Some(Remark::TooFewModels)
-        );
-        assert_eq!(Correlation::of(&line(FEWEST_MODELS as u32)).remark, None);
-        let flat = [(1.0, 2.0); 9];
+        let line = |n: usize| pairs(&(0..n).map(|i| (i as f64, (i * i) as f64)).collect::<Vec<_>>());
+        let few = line(FEWEST_ARCHITECTURES - 1);
+        assert_eq!(Correlation::of(&few).remark, Some(Remark::TooFewArchitectures));
+        assert_eq!(Correlation::of(&line(FEWEST_ARCHITECTURES)).remark, None);
+        // Four seeds each are no more architectures.
+        let seeds = few.repeat(4);
+        let found = Correlation::of(&seeds);
+        assert_eq!((found.n, found.architectures), (28, 7));
+        assert_eq!(found.remark, Some(Remark::TooFewArchitectures));
+        assert_eq!((found.pearson_interval, found.spearman_interval), (None, None));
+        let flat = pairs(&[(1.0, 2.0); 9]);
         assert_eq!(Correlation::of(&flat).remark, Some(Remark::NoVariation));
     }
 }

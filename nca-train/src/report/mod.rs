@@ -32,7 +32,7 @@ use nca_core::{Error, Result};
 pub use self::collect::{Collection, ModelResult, Unreadable, collect, read_metrics, read_result};
 pub use self::csv::{COLUMNS, read_csv, write_csv};
 pub use self::damage::Damage;
-pub use self::findings::{ArchitectureCorrelation, Correlation, Moving, Quantity, Remark};
+pub use self::findings::{ArchitectureCorrelation, Correlation, Moving, Pair, Quantity, Remark};
 pub use self::record::{MetricRow, ModelRecord, RESULT_FORMAT, ResultFile, Status};
 pub use self::summary::{Likeness, Lost, ReportSummary};
 use crate::picture::write_png;
@@ -41,8 +41,8 @@ use crate::plot;
 /// Writes `results.csv`, `correlations.csv`, the plots, the contact sheet, `report.md` and
 /// `report.html` of the sweep in `dir` from the model directories there are.
 ///
-/// Every file is written atomically, so this may run while the sweep does. What cannot be read is left out; log, summary
-/// and page name it.
+/// Every file is written atomically, so this may run while the sweep does. What cannot be read, and a contact sheet that
+/// would be too large, is left out; log, summary and page name it.
 pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     let dir = dir.as_ref();
     let collection = collect(dir)?;
@@ -51,8 +51,8 @@ pub fn write_report(dir: impl AsRef<Path>) -> Result<ReportSummary> {
     write_csv(&table, collection.records())?;
     let mut files = vec![table];
     files.extend(write_plots(dir, &collection)?);
-    if let Some(sheet) = contact::contact_sheet(&collection, &mut damages)? {
-        let path = layout::contact_sheet(dir);
+    let path = layout::contact_sheet(dir);
+    if let Some(sheet) = contact::contact_sheet(&collection, &path, plot::MAX_PIXELS, &mut damages) {
         write_png(&path, &sheet)?;
         files.push(path);
     }

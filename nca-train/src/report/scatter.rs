@@ -7,7 +7,7 @@ use plotters::prelude::DrawingBackend;
 use plotters::style::{Color, RGBColor};
 use serde::Serialize;
 
-use super::bootstrap::{FEWEST_MODELS, Interval};
+use super::bootstrap::{FEWEST_ARCHITECTURES, Interval};
 use super::collect::Collection;
 use super::findings::{Correlation, Quantity, Remark, correlation};
 use super::record::ModelRecord;
@@ -168,12 +168,12 @@ fn explanation(found: &Correlation) -> String {
         Some(Remark::NothingMoves) => "No correlation: of no model is Ψ above its motion floor.".to_owned(),
         Some(Remark::NoVariation) => "No correlation: Ψ, or the architecture, is the same in all models.".to_owned(),
         _ if found.pearson.is_none() => format!("No correlation: too few models ({}).", found.n),
-        Some(Remark::TooFewModels) => format!(
-            "ρ, r: correlation of Ψ with the quantity below, {}; for an interval there would have to be {FEWEST_MODELS}.",
+        Some(Remark::TooFewArchitectures) => format!(
+            "ρ, r: correlation of Ψ with the quantity below, {}; an interval takes {FEWEST_ARCHITECTURES} architectures.",
             models(found.n)
         ),
         None => format!(
-            "ρ, r: correlation of Ψ with the quantity below, {}; in parentheses 95 % intervals (bootstrap over models).",
+            "ρ, r: correlation of Ψ with the quantity below, {}; in parentheses 95 % intervals (bootstrap over architectures).",
             models(found.n)
         ),
     }

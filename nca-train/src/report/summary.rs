@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::bootstrap::{FEWEST_MODELS, Interval};
+use super::bootstrap::{FEWEST_ARCHITECTURES, Interval};
 use super::collect::{Collection, ModelResult};
 use super::damage::Damage;
-use super::findings::{self, ArchitectureCorrelation, Moving, Remark};
+use super::findings::{self, ArchitectureCorrelation, Moving, Quantity, Remark};
 use super::record::{ModelRecord, Status};
 use super::stats;
 
@@ -288,11 +288,18 @@ impl fmt::Display for ReportSummary {
             }
             let header = ["texture", "quantity", "Pearson r", "95 %", "Spearman ρ", "95 %", "n"];
             write_table(f, &header, 2, &self.correlation_rows())?;
-            let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewModels);
+            writeln!(
+                f,
+                "\n95 %: intervals by the bootstrap over architectures (C, D), of each all models together; each interval \
+                 by itself. Of {} that are looked at together, chance alone takes one off 0 more often than one time in \
+                 twenty.",
+                Quantity::ALL.len()
+            )?;
+            let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewArchitectures);
             if self.correlations.iter().any(too_few) {
                 writeln!(
                     f,
-                    "\nToo few models for an interval where there are fewer than {FEWEST_MODELS}."
+                    "\nToo few architectures for an interval where there are fewer than {FEWEST_ARCHITECTURES}."
                 )?;
             }
         }

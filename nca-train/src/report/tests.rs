@@ -164,3 +164,33 @@ fn extreme_losses_still_make_a_figure() {
         check_figures(&collection);
     }
 }
+
+#[test]
+fn a_contact_sheet_of_many_has_smaller_frames_or_is_left_out() {
+    let textures = ["bubbly".to_owned(), "cracked".to_owned()];
+    let sides: Vec<usize> = (8..=128).step_by(16).collect();
+    let collection = collection(&textures, &sides, &sides, 1, 0, 1.0);
+    let path = Path::new("sweep/contact_sheet.png");
+    let sheet = |most: u64| {
+        let mut damages = damage::Damages::default();
+        let sheet = contact::contact_sheet(&collection, path, most, &mut damages);
+        (
+            sheet.map(|s| u64::from(s.width()) * u64::from(s.height())),
+            damages.into_list(),
+        )
+    };
+    let (whole, nothing) = sheet(plot::MAX_PIXELS);
+    let whole = whole.unwrap();
+    assert_eq!(nothing, []);
+    let most = whole * 3 / 4;
+    let (smaller, nothing) = sheet(most);
+    assert!(smaller.is_some_and(|pixels| pixels <= most), "{smaller:?} of {whole}");
+    assert_eq!(nothing, []);
+    let (none, noted) = sheet(whole / 20);
+    assert_eq!((none, noted.len()), (None, 1));
+    let reason = noted[0].below(Path::new("sweep"));
+    assert!(
+        reason.starts_with("contact_sheet.png: frames of 128 models"),
+        "{reason}"
+    );
+}

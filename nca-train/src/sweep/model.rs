@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nca_core::backend::Backend;
-use nca_core::checkpoint::write_atomic;
+use nca_core::checkpoint::{PerceptionOrder, write_atomic};
 use nca_core::{Error, Grid, Nca, Preset, Result};
 use serde::Serialize;
 use spynet::{FlowEstimator, FlowField, SpyNetWeights, write_flo};
@@ -63,6 +63,8 @@ struct ConfigFile<'a> {
     init: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     init_perception: Option<Preset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_perception_order: Option<PerceptionOrder>,
     #[serde(flatten)]
     inputs: &'a Inputs,
     /// The estimator, which for a file of weights has its hash: the network decides what motion
@@ -89,6 +91,7 @@ pub(super) fn config_text(
         appearance: settings.appearance_name(),
         init: settings.init.as_deref(),
         init_perception: settings.init_perception,
+        init_perception_order: settings.init_perception_order,
         inputs,
         flow,
         train: &settings.train,
@@ -230,6 +233,7 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
         trainer.restore(&checkpoint.state)?;
         log.rows = checkpoint.metrics;
         log.seconds = checkpoint.seconds;
+        tracing::info!("{}: goes on after iteration {}", self.label(), trainer.iteration());
         Ok(())
     }
 
@@ -279,7 +283,8 @@ impl<B: Backend<Elem = f32>> ModelRun<'_, B> {
                 psi,
             });
             let stop = self.stop.load(Ordering::Relaxed);
-            if (stop || saved.elapsed() >= self.checkpoint_every) && done < iterations {
+            // What follows the last iteration may take long, and must not cost what was trained.
+            if stop || saved.elapsed() >= self.checkpoint_every || done == iterations {
                 self.write_metrics(&log.rows)?;
                 let checkpoint = Checkpoint {
                     state: trainer.state()?,

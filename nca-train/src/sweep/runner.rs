@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nca_core::backend::Backend;
+use nca_core::reference::Reference;
 use nca_core::{Error, Result};
 use serde::Serialize;
 use spynet::{FlowChoice, SpyNetWeights};
@@ -23,6 +24,7 @@ use crate::report::layout::{self, ModelDir, safe_name};
 use crate::report::{self, ModelRecord, ReportSummary, Status, read_result};
 use crate::texture::Texture;
 use crate::trainer::Iteration;
+use crate::vgg::Vgg;
 
 /// Settings of a sweep, in its directory.
 pub const SETTINGS_FILE: &str = "sweep.json";
@@ -135,6 +137,11 @@ impl Sweep {
     ///
     /// An existing sweep in `directory` is gone on with if `resume` says so, or if this is a shard
     /// of it; its settings must be the same. Where its `sweep.json` is missing, those of each model must be.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is nothing to `resume`, and for settings that cannot be run; [`Error::Format`] where
+    /// there is a sweep already, and `resume` is not asked for, or a file cannot be read as what it is given for. Nothing has
+    /// been written then.
     pub fn new(
         settings: SweepSettings,
         directory: &Path,
@@ -155,7 +162,7 @@ impl Sweep {
         {
             settings.initial(spec.channels, spec.hidden, spec.seed)?;
         }
-        let inputs = Inputs::of(&settings, resume || shard.is_some())?;
+        let inputs = Inputs::of(&settings, true)?;
         let textures = load_textures(&settings)?;
         let has_begun = || {
             let begun = Self::has_settings(directory, &settings)?
@@ -169,7 +176,25 @@ impl Sweep {
             }
             Ok(begun)
         };
-        has_begun()?;
+        if !has_begun()? {
+            if resume {
+                return Err(Error::invalid(
+                    "--resume",
+                    format!(
+                        "given for {}, where there is nothing to go on with",
+                        directory.display()
+                    ),
+                    format!(
+                        "a directory with {SETTINGS_FILE} or models of this sweep; leave --resume out to begin one there"
+                    ),
+                ));
+            }
+            // Where all is made, which only a sweep that has begun can tell, none of them is needed.
+            Inputs::of(&settings, false)?;
+            if let Some(vgg) = &settings.vgg {
+                Vgg::<Reference<f32>>::load(&Reference::new(), vgg)?;
+            }
+        }
         fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
         let claim = Claim::new(directory, shard)?;
         // Another process may have begun in the meantime.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nca_core::checkpoint::{Conventions, PerceptionOrder};
 use nca_core::{Error, Nca, NcaConfig, Precision, Preset, Result};
 use serde::{Deserialize, Serialize};
 use spynet::FlowChoice;
@@ -122,6 +123,9 @@ pub struct SweepSettings {
     /// Conventions of that model, if its file states none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_perception: Option<Preset>,
+    /// Order of the columns of its first layer, if neither does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_perception_order: Option<PerceptionOrder>,
     /// Bound of the states' magnitude after each step, in place of the conventions' own.
     #[serde(default)]
     pub clamp: Option<f64>,
@@ -173,6 +177,7 @@ impl SweepSettings {
             vgg: None,
             init: None,
             init_perception: None,
+            init_perception_order: None,
             clamp: None,
             train,
             measure,
@@ -248,7 +253,7 @@ impl SweepSettings {
         let Some(path) = &self.init else {
             return Nca::new(self.config(channels, hidden)?, seed);
         };
-        let mut nca = Nca::load(path, self.init_perception)?;
+        let mut nca = Nca::load(path, self.init_conventions())?;
         nca.config.clamp = self.clamp.or(nca.config.clamp);
         if (nca.config.channels, nca.config.hidden) != (channels, hidden) {
             return Err(Error::format(
@@ -258,6 +263,15 @@ impl SweepSettings {
             ));
         }
         Ok(nca)
+    }
+
+    /// How the weights of [`SweepSettings::init`] are meant, where its file does not say.
+    #[must_use]
+    pub fn init_conventions(&self) -> Conventions {
+        Conventions {
+            preset: self.init_perception,
+            order: self.init_perception_order,
+        }
     }
 
     /// Name of the appearance loss as results record it.

@@ -35,19 +35,25 @@ def spearman(x, y):
     return stats.spearmanr(x, y).statistic
 
 
-def interval(statistic, x, y):
-    """Percentile interval over resampled pairs; those without a coefficient are left out."""
-    n, found = len(x), []
+def interval(statistic, x, y, architectures):
+    """Percentile interval over resampled architectures; resamples without a coefficient are left out."""
+    members = [np.flatnonzero(architectures == a) for a in range(architectures.max() + 1)]
+    n, found = len(members), []
+
+    def resampled(groups):
+        index = np.concatenate([members[group] for group in groups])
+        return statistic(x[index], y[index])
+
     for resample in range(RESAMPLES):
         index = (philox.words(n, SEED, BOOTSTRAP, resample) * np.uint64(n)) >> np.uint64(32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value = statistic(x[index], y[index])
+            value = resampled(index)
         if math.isfinite(value):
             found.append(value)
     low, high = np.percentile(found, [2.5, 97.5])
     own = stats.bootstrap(
-        (x, y), statistic, paired=True, vectorized=False, n_resamples=RESAMPLES,
+        (np.arange(n),), resampled, vectorized=False, n_resamples=RESAMPLES,
         confidence_level=0.95, method="percentile", rng=np.random.default_rng(1),
     ).confidence_interval
     width = high - low
@@ -56,12 +62,14 @@ def interval(statistic, x, y):
     return [low, high]
 
 
-def case(name, x, y):
+def case(name, x, y, architectures=None):
+    """`architectures`: of each pair, numbered as they first come; each its own where there are none."""
+    architectures = np.arange(len(x)) if architectures is None else np.asarray(architectures)
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     return {
-        "name": name, "x": x.tolist(), "y": y.tolist(),
-        "pearson": pearson(x, y), "pearson_interval": interval(pearson, x, y),
-        "spearman": spearman(x, y), "spearman_interval": interval(spearman, x, y),
+        "name": name, "architectures": architectures.tolist(), "x": x.tolist(), "y": y.tolist(),
+        "pearson": pearson(x, y), "pearson_interval": interval(pearson, x, y, architectures),
+        "spearman": spearman(x, y), "spearman_interval": interval(spearman, x, y, architectures),
     }
 
 
@@ -89,6 +97,12 @@ def main():
     pairs, psi = grid([6, 8, 12], [32, 64, 96], lambda c, d: 0.2 * d / c)
     cases.append(case("nine models", [d - c for c, d in pairs], psi))
     cases.append(case("ties", [1, 1, 1, 2, 2, 3, 3, 3, 4, 4], [0, 0, 1, 0, 1, 1, 2, 2, 2, 1]))
+    # Three seeds of each, noisier than its architectures are among each other; the seeds' table goes seed by seed.
+    pairs, psi = grid([6, 8, 12, 16], [16, 32, 64], lambda c, d: 0.2 + d / c)
+    rng = np.random.default_rng(4)
+    seeds = [round(value * math.exp(0.5 * rng.normal()), 4) for _ in range(3) for value in psi]
+    x = [d / c for c, d in pairs] * 3
+    cases.append(case("three seeds", x, seeds, list(range(len(pairs))) * 3))
     (HERE / "correlation.json").write_text(json.dumps(cases, ensure_ascii=False) + "\n")
 
 

@@ -392,6 +392,20 @@ fn numbers_settings_and_names_are_there() {
         "{still}"
     );
     assert!(!still.contains("mover"), "{still}");
+    // The clearest of several is said to be that.
+    let answer = browser.evaluate(
+        "answer(['a', 'b', 'c', 'd', 'e'].map((quantity, i) => ({
+            quantity, n: 36, architectures: 9, spearman: 0.5 + 0.05 * i, spearman_interval: { low: 0.1, high: 0.9 },
+        })), null)",
+    );
+    let answer = answer.as_str().unwrap();
+    for part in [
+        "rises with e most clearly of 5 quantities",
+        "36 models of 9 architectures",
+        "up to about 25 % of sweeps",
+    ] {
+        assert!(answer.contains(part), "no '{part}' in {answer}");
+    }
     assert_eq!(
         texts(&mut browser, "#correlations tbody th"),
         json!(["D/C", "D − C", "|D − C|", "C·D", "log(D/C)"])

@@ -36,7 +36,7 @@ fn where_nothing_moves_nothing_is_concluded() {
     }
     assert!(summary.to_string().contains("no model moves"), "{summary}");
     let table = fs::read_to_string(layout::correlations_csv(&place.path)).unwrap();
-    assert!(table.contains("bubbly,D − C,9,,,,,,,no model moves"), "{table}");
+    assert!(table.contains("bubbly,D − C,9,9,,,,,,,no model moves"), "{table}");
 
     change(&place.path, &made, |record| {
         record.psi_floor_flicker = record.psi.map(|psi| 2.0 * psi);

@@ -29,7 +29,7 @@ fn a_single_model_and_one_that_only_diverged() {
         };
         let (place, summary) = report(name, &made);
         assert_eq!(summary.ok, usize::from(lost.is_none()));
-        let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewModels);
+        let too_few = |c: &ArchitectureCorrelation| c.correlation.remark == Some(Remark::TooFewArchitectures);
         assert!(summary.correlations.iter().all(too_few));
         if lost.is_none() {
             let texts = svg_texts(&place, "architecture");

@@ -238,7 +238,7 @@ fn a_small_sweep_gives_every_file() {
 
     let table = fs::read_to_string(layout::correlations_csv(&place.path)).unwrap();
     assert_eq!(table.lines().count(), 1 + summary.correlations.len());
-    let pooled = format!(",D/C,17,{},", ratio.correlation.pearson.unwrap());
+    let pooled = format!(",D/C,17,9,{},", ratio.correlation.pearson.unwrap());
     assert!(table.lines().any(|line| line.starts_with(&pooled)), "{table}");
 
     let text = fs::read_to_string(layout::report_md(&place.path)).unwrap();
@@ -247,6 +247,10 @@ fn a_small_sweep_gives_every_file() {
         "{text}"
     );
     assert!(text.contains("![contact sheet](<contact_sheet.png>)"), "{text}");
+    assert!(
+        text.contains("intervals by the bootstrap over architectures (C, D)"),
+        "{text}"
+    );
 }
 
 /// The texts of an SVG file, which must be a document in XML.

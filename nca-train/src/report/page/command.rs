@@ -24,6 +24,7 @@ pub fn command(settings: &SweepSettings) -> String {
         line.all = true;
         line.path("--init", Some(init));
         line.option("--perception", settings.init_perception);
+        line.option("--perception-order", settings.init_perception_order);
     }
     line.add("--preset", settings.preset.name());
     line.set("--channels", &list(&settings.channels), &list(&preset.channels));

@@ -108,7 +108,7 @@ fn where_nothing_moves_no_quantity_is_named() {
     );
     assert_eq!(
         texts(&mut browser, "#correlations tbody tr:first-child td:not(.drawn)"),
-        json!(["– (no model moves)", "– (no model moves)", "5"])
+        json!(["– (no model moves)", "– (no model moves)", "5", "5"])
     );
     assert_eq!(browser.complaints(), [""; 0]);
 }

@@ -114,7 +114,7 @@ function drawCorrelations(texture) {
   const rows = ofScope(DATA.sweep.correlations, texture);
   const table = document.getElementById('correlations');
   const head = document.createElement('thead');
-  const titles = ['Quantity', 'Spearman ρ', '', 'Pearson r', '', 'models'].map((text) => heading(text, 'col'));
+  const titles = ['Quantity', 'Spearman ρ', '', 'Pearson r', '', 'models', 'architectures'].map((text) => heading(text, 'col'));
   titles.forEach((title) => title.classList.toggle('drawn', title.textContent === ''));
   head.insertRow().append(...titles);
   const body = document.createElement('tbody');
@@ -129,6 +129,7 @@ function drawCorrelations(texture) {
       drawn.append(whisker(row[kind], range));
     }
     line.insertCell().textContent = row.n;
+    line.insertCell().textContent = row.architectures;
   }
   const caption = document.createElement('caption');
   caption.textContent = `Ψ of ${texture ?? 'all textures'}`;
@@ -162,12 +163,16 @@ function answer(rows, texture) {
     return `${where} no model moves: of none is Ψ above its motion floor. Nothing can be said of what motion goes with.`;
   }
   const known = rows.filter((row) => row.spearman_interval);
-  if (known.length === 0) return `${where} there are too few models, or too little variation, to tell.`;
+  if (known.length === 0) return `${where} there are too few architectures, or too little variation, to tell.`;
   const clear = known.filter(({ spearman_interval: { low, high } }) => low > 0 || high < 0);
   if (clear.length === 0) {
     return `${where} no quantity goes with Ψ more clearly than chance would have it: every interval of Spearman's ρ holds 0.`;
   }
   const best = clear.reduce((a, b) => (Math.abs(b.spearman) > Math.abs(a.spearman) ? b : a));
-  return `${where} Ψ ${best.spearman > 0 ? 'rises' : 'falls'} with ${best.quantity} most clearly: Spearman ρ = ${signed(best.spearman)}, `
-    + `95 % interval ${interval(best.spearman_interval)}, ${best.n} models.`;
+  // The union bound; the quantities go with each other, so it is less.
+  const chance = Math.min(100, 5 * known.length);
+  return `${where} Ψ ${best.spearman > 0 ? 'rises' : 'falls'} with ${best.quantity} most clearly of ${known.length} quantities: `
+    + `Spearman ρ = ${signed(best.spearman)}, 95 % interval ${interval(best.spearman_interval)}, ${best.n} models of `
+    + `${best.architectures} architectures. It is the clearest of several: where nothing goes with Ψ, chance alone shows one like it in `
+    + `up to about ${chance} % of sweeps.`;
 }
