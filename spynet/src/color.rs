@@ -84,7 +84,7 @@ pub fn flow_to_rgb(field: &FlowField, max: Option<f32>) -> Result<Vec<u8>> {
         .vectors()
         .flat_map(|(u, v)| {
             if is_known(u, v) {
-                color(&wheel, u / max, v / max)
+                color(&wheel, u, v, u.hypot(v) / max)
             } else {
                 [0; 3]
             }
@@ -92,9 +92,9 @@ pub fn flow_to_rgb(field: &FlowField, max: Option<f32>) -> Result<Vec<u8>> {
         .collect())
 }
 
-/// Colour of a vector whose maximal length is 1.
-fn color(wheel: &[[f32; 3]; HUES], u: f32, v: f32) -> [u8; 3] {
-    let length = u.hypot(v);
+/// Colour of a vector that is `length` times as long as the maximum. That is asked for, since of components divided first the
+/// longest vector of a field would now and then come out beyond 1, and dark.
+fn color(wheel: &[[f32; 3]; HUES], u: f32, v: f32, length: f32) -> [u8; 3] {
     // 0 to the right, 1/4 down, 1/2 to the left, 3/4 up.
     let turn = ((-v).atan2(-u) / PI + 1.0) / 2.0;
     let position = turn * (HUES - 1) as f32;
@@ -153,6 +153,18 @@ mod tests {
         assert!(r == 0 && g > 150 && b > 250, "{r} {g} {b}");
         let [r, g, b] = one(0.0, -1.0, 1.0);
         assert!(r > 50 && g == 0 && b > 250, "{r} {g} {b}");
+    }
+
+    /// The longest vector sets the scale, so it is not beyond it; without a care for rounding every fiftieth is.
+    #[test]
+    fn the_longest_vector_has_full_colour() {
+        for step in 1..1000 {
+            let (u, v) = (0.001 * step as f32, 0.3);
+            let field = FlowField::new(1, 1, vec![u, v]).unwrap();
+            let found = flow_to_rgb(&field, None).unwrap();
+            // A hue has a channel that is full: by itself, or mixed of two neighbours that are.
+            assert!(*found.iter().max().unwrap() >= 254, "({u}, {v}): {found:?}");
+        }
     }
 
     #[test]

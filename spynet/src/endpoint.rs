@@ -2,9 +2,9 @@
 
 use nca_core::{Error, Result};
 
-use crate::field::{FlowField, is_known};
+use crate::field::{FlowField, first_unknown, is_known};
 
-/// Endpoint error of a flow field: `‖estimate − truth‖₂` in pixels, over the pixels known in both.
+/// Endpoint error of a flow field: `‖estimate − truth‖₂` in pixels, over the pixels that the truth knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EndpointError {
     /// Mean, in pixels.
@@ -17,10 +17,11 @@ pub struct EndpointError {
     pub pixels: u64,
 }
 
-/// Endpoint error of `estimate` against `truth`; pixels unknown in either are left out.
+/// Endpoint error of `estimate` against `truth`; pixels unknown in the truth are left out, whatever the estimate has there.
 ///
 /// # Errors
-/// When the sizes differ or no pixel is known in both.
+/// When the sizes differ, the truth knows no pixel, or the estimate is not finite or beyond ±1e9 px at one that it knows: an
+/// estimate does not choose where it is judged.
 pub fn endpoint_error(estimate: &FlowField, truth: &FlowField) -> Result<EndpointError> {
     let size = |f: &FlowField| format!("{}×{}", f.width(), f.height());
     if (estimate.height(), estimate.width()) != (truth.height(), truth.width()) {
@@ -30,9 +31,13 @@ pub fn endpoint_error(estimate: &FlowField, truth: &FlowField) -> Result<Endpoin
             format!("{}, the size of the true flow", size(truth)),
         ));
     }
+    if let Some((place, found)) = first_unknown(estimate, Some(truth)) {
+        let expected = "components within ±1e9 px where the true flow is known";
+        return Err(Error::invalid(format!("estimated flow {place}"), found, expected));
+    }
     let (mut sum, mut above_1px, mut above_3px, mut pixels) = (0.0, 0_u64, 0_u64, 0_u64);
     for ((u, v), (true_u, true_v)) in estimate.vectors().zip(truth.vectors()) {
-        if !(is_known(u, v) && is_known(true_u, true_v)) {
+        if !is_known(true_u, true_v) {
             continue;
         }
         let (dx, dy) = (f64::from(u) - f64::from(true_u), f64::from(v) - f64::from(true_v));
@@ -43,11 +48,7 @@ pub fn endpoint_error(estimate: &FlowField, truth: &FlowField) -> Result<Endpoin
         pixels += 1;
     }
     if pixels == 0 {
-        return Err(Error::invalid(
-            "flow to compare",
-            "no pixel known in both fields",
-            "at least one",
-        ));
+        return Err(Error::invalid("true flow", "without a known pixel", "at least one"));
     }
     let count = pixels as f64;
     Ok(EndpointError {
@@ -67,14 +68,29 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_is_known_in_both() {
+    fn counts_what_the_truth_knows() {
         let estimate = field(&[3.0, 1.0, 0.0, 2e9, 5.0], &[4.0, 0.0, 0.5, 0.0, 0.0]);
-        let truth = field(&[0.0, 1.0, 0.0, 0.0, 5.0], &[0.0, 1.5, 0.5, 0.0, 1.666e9]);
+        let truth = field(&[0.0, 1.0, 0.0, -2e9, 5.0], &[0.0, 1.5, 0.5, 0.0, 1.666e9]);
         let error = endpoint_error(&estimate, &truth).unwrap();
         assert_eq!(error.pixels, 3);
         assert_eq!(error.mean, (5.0 + 1.5 + 0.0) / 3.0);
         assert_eq!(error.above_1px, 2.0 / 3.0);
         assert_eq!(error.above_3px, 1.0 / 3.0);
+    }
+
+    /// It would be left out of the mean, which it makes worthless.
+    #[test]
+    fn refuses_an_estimate_that_is_no_flow() {
+        let truth = field(&[0.0, 1.0, 2.0], &[0.0; 3]);
+        for (u, words) in [(2e9, "(2e9, 0e0)"), (f32::NEG_INFINITY, "(-inf, 0e0)")] {
+            let message = endpoint_error(&field(&[0.0, 1.0, u], &[0.0; 3]), &truth)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains("row 0, column 2") && message.contains(words),
+                "{message}"
+            );
+        }
     }
 
     #[test]
@@ -91,6 +107,7 @@ mod tests {
         let message = endpoint_error(&wide, &tall).unwrap_err().to_string();
         assert!(message.contains("3×2") && message.contains("2×3"), "{message}");
         let unknown = field(&[2e9], &[0.0]);
-        assert!(endpoint_error(&unknown, &unknown).is_err());
+        let message = endpoint_error(&unknown, &unknown).unwrap_err().to_string();
+        assert!(message.contains("true flow is without a known pixel"), "{message}");
     }
 }

@@ -106,6 +106,15 @@ impl FlowField {
     }
 }
 
+/// The first vector of `estimate` that is no flow, of those whose pixels `truth` knows: its place and value in words.
+pub(crate) fn first_unknown(estimate: &FlowField, truth: Option<&FlowField>) -> Option<(String, String)> {
+    let asked = |pixel: usize| truth.is_none_or(|truth| is_known(truth.u()[pixel], truth.v()[pixel]));
+    let unknown = |&(pixel, (u, v)): &(usize, (f32, f32))| !is_known(u, v) && asked(pixel);
+    let (pixel, (u, v)) = estimate.vectors().enumerate().find(unknown)?;
+    let place = format!("at row {}, column {}", pixel / estimate.width, pixel % estimate.width);
+    Some((place, format!("({u:e}, {v:e})")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nca_core::backend::check;
 use nca_core::checkpoint::{TensorView, Tensors, parse_tensors, read_tensors_any, write_tensors, write_tensors_f16};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::{Error, Result};
@@ -55,10 +56,7 @@ impl SpyNetWeights {
 
     /// Weights of the given levels, which must fit together.
     pub fn new(levels: Vec<Vec<LayerWeights>>) -> Result<Self> {
-        if levels.is_empty() || levels.len() > Self::MOST {
-            let expected = format!("1 to {}", Self::MOST);
-            return Err(Error::invalid("levels of the flow network", levels.len(), expected));
-        }
+        Self::check_levels(levels.len())?;
         for (l, level) in levels.iter().enumerate() {
             let mut channels = Self::CHANNELS[0];
             for (i, layer) in level.iter().enumerate() {
@@ -121,33 +119,51 @@ impl SpyNetWeights {
 
     /// Untrained weights for `levels` levels of the given channels, uniform in ±1/√(I·k²) (PyTorch's
     /// default), a pure function of `seed`.
+    ///
+    /// # Errors
+    /// As [`SpyNetWeights::new`]; when there are more weights than memory could address, or than it can give.
     pub fn init(levels: usize, channels: &[usize], kernel: usize, seed: u64) -> Result<Self> {
+        Self::check_levels(levels)?;
         let mut index = 0;
-        let mut draw = |len: usize, bound: f64| -> Vec<f32> {
+        let mut draw = |len: usize, bound: f64| -> Option<Vec<f32>> {
             let mut rng = PhiloxRng::new(seed, Stream::Init, index);
             index += 1;
-            (0..len).map(|_| rng.uniform_in(-bound, bound) as f32).collect()
+            let mut values = Vec::new();
+            values.try_reserve_exact(len).ok()?;
+            values.extend((0..len).map(|_| rng.uniform_in(-bound, bound) as f32));
+            Some(values)
+        };
+        let mut layer = |pair: &[usize]| {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let taps = check::elements(&[inputs, kernel, kernel]);
+            let bound = 1.0 / (taps as f64).sqrt();
+            let weight = draw(check::elements(&[outputs, inputs, kernel, kernel]), bound);
+            weight.zip(draw(outputs, bound)).map(|(weight, bias)| LayerWeights {
+                inputs,
+                outputs,
+                kernel,
+                weight,
+                bias,
+            })
         };
         let levels = (0..levels)
-            .map(|_| {
-                channels
-                    .windows(2)
-                    .map(|pair| {
-                        let (inputs, outputs) = (pair[0], pair[1]);
-                        let taps = inputs * kernel * kernel;
-                        let bound = 1.0 / (taps as f64).sqrt();
-                        LayerWeights {
-                            inputs,
-                            outputs,
-                            kernel,
-                            weight: draw(outputs * taps, bound),
-                            bias: draw(outputs, bound),
-                        }
-                    })
-                    .collect()
-            })
-            .collect();
-        Self::new(levels)
+            .map(|_| channels.windows(2).map(&mut layer).collect())
+            .collect::<Option<_>>();
+        Self::new(levels.ok_or_else(|| {
+            Error::invalid(
+                "layers of the flow network",
+                format!("{channels:?} channels with kernels of side {kernel}"),
+                "as many weights as memory can hold",
+            )
+        })?)
+    }
+
+    fn check_levels(levels: usize) -> Result<()> {
+        if (1..=Self::MOST).contains(&levels) {
+            return Ok(());
+        }
+        let expected = format!("1 to {}", Self::MOST);
+        Err(Error::invalid("levels of the flow network", levels, expected))
     }
 
     /// The file of the weights that come with the crate.

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use nca_core::{Grid, Result};
+use nca_core::{Error, Grid, Result};
 use spynet::evaluate::files::{find_pairs, read_truth};
-use spynet::evaluate::{Accuracy, DISTANCES, Exhibit, Set, SizeClass, ZeroFlow, calibrate, floors, tables};
+use spynet::evaluate::{Accuracy, DISTANCES, Exhibit, Set, SizeClass, ZeroFlow, calibrate, fields, floors, tables};
 use spynet::synth::{Kind, Raster};
 use spynet::{Classical, FlowEstimator, FlowField, write_flo, write_kitti};
 use tempfile::TempDir;
@@ -74,6 +74,54 @@ fn errors_are_counted_by_set() {
 
     let other = FlowField::new(8, 7, vec![0.0; 112]).unwrap();
     assert!(accuracy.add(&[named], &frame, &frame, &other).is_err());
+}
+
+/// A vector too long to be one would leave its pixel out of the mean, and the more of them, the better the estimator.
+#[test]
+fn estimates_that_are_no_flow_are_refused() {
+    let frame = vec![0.5; 3 * 4];
+    // The truth knows two pixels of four.
+    let truth = FlowField::new(2, 2, vec![1.0, 2e9, 1.0, 2e9, 0.0, 0.0, 0.0, 0.0]).unwrap();
+    let exhibits = [Exhibit::octaves()];
+    for (constant, found) in [
+        (Constant(0.0, 2e9), "(0e0, 2e9)"),
+        (Constant(f32::INFINITY, 1.0), "(inf, 1e0)"),
+        (Constant(0.0, f32::NAN), "NaN"),
+    ] {
+        let mut accuracy = Accuracy::new(vec![&ZeroFlow, &constant]);
+        let estimators: [&dyn FlowEstimator; 1] = [&constant];
+        let errors: [Error; 4] = [
+            accuracy.add(&[Set::Files], &frame, &frame, &truth).unwrap_err(),
+            calibrate(&estimators, &exhibits, 4, || {}).unwrap_err(),
+            floors(&estimators, &exhibits, 4, || {}).unwrap_err(),
+            fields(&estimators, &exhibits, 4).unwrap_err(),
+        ];
+        for error in errors.map(|error| error.to_string()) {
+            let words = ["estimate of constant", "row 0, column 0", found];
+            assert!(words.iter().all(|words| error.contains(words)), "{error}");
+        }
+        // Nor does the pair count for the other estimator.
+        assert!(accuracy.rows().is_empty());
+    }
+}
+
+/// Lengths of the estimate and of the truth are compared, so they are means over the same pixels.
+#[test]
+fn lengths_are_of_the_pixels_that_the_truth_knows() {
+    struct Two;
+    impl FlowEstimator for Two {
+        fn name(&self) -> &'static str {
+            "two"
+        }
+        fn flow(&self, _: Grid, _: &[f32], _: &[f32]) -> Result<Vec<f32>> {
+            Ok(vec![2.0, 50.0, 0.0, 0.0])
+        }
+    }
+    let truth = FlowField::new(1, 2, vec![3.0, 2e9, 0.0, 0.0]).unwrap();
+    let mut accuracy = Accuracy::new(vec![&Two]);
+    accuracy.add(&[Set::Files], &[0.5; 6], &[0.5; 6], &truth).unwrap();
+    let row = &accuracy.rows()[0];
+    assert_eq!((row.length, row.true_length, row.epe), (2.0, 3.0, 1.0));
 }
 
 #[test]
@@ -182,6 +230,64 @@ fn pictures_become_exhibits() {
         )
         .is_err()
     );
+}
+
+/// Sizes whose product wraps to the length of an empty frame.
+#[test]
+fn impossible_sizes_are_refused() {
+    let side = 1 << (usize::BITS / 2);
+    for grid in [
+        Grid::new(1, side, side),
+        Grid::new(4, side / 2, side / 2),
+        Grid::new(0, side, side),
+    ] {
+        for estimator in [&ZeroFlow as &dyn FlowEstimator, &Classical::default()] {
+            let refused = estimator.flow(grid, &[], &[]).unwrap_err().to_string();
+            assert!(refused.contains("first frame has 0 elements"), "{refused}");
+        }
+    }
+    let picture = Raster {
+        height: side,
+        width: side,
+        rgb: Vec::new(),
+    };
+    let refused = Exhibit::from_picture("none", 10.0, &picture).unwrap_err().to_string();
+    assert!(refused.contains("picture has 0 elements"), "{refused}");
+}
+
+/// A KITTI data set has the flow of every pair with and without the pixels that are hidden in the second frame.
+#[test]
+fn a_pair_of_kitti_counts_once() {
+    let dir = TempDir::new().unwrap();
+    let flow = FlowField::new(2, 3, vec![0.5; 12]).unwrap();
+    for folder in ["image_2", "flow_occ", "flow_noc"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    for number in ["000", "001"] {
+        for frame in ["10.png", "11.png"] {
+            fs::write(dir.path().join(format!("image_2/{number}_{frame}")), b"").unwrap();
+        }
+        write_kitti(dir.path().join(format!("flow_noc/{number}_10.png")), &flow).unwrap();
+    }
+    write_kitti(dir.path().join("flow_occ/000_10.png"), &flow).unwrap();
+    let pairs = find_pairs(dir.path()).unwrap();
+    let names: Vec<&str> = pairs.iter().map(|pair| pair.name.as_str()).collect();
+    assert_eq!(names, ["flow_noc-001_10", "flow_occ-000_10"]);
+}
+
+#[test]
+fn extensions_may_be_in_capitals() {
+    let dir = TempDir::new().unwrap();
+    let flow = FlowField::new(2, 3, vec![0.5; 12]).unwrap();
+    // The last one shows the flow's colours.
+    for name in ["a_img1.PNG", "a_img2.Jpg", "a_flow.png"] {
+        fs::write(dir.path().join(name), b"").unwrap();
+    }
+    write_flo(dir.path().join("a_flow.FLO"), &flow).unwrap();
+    let pairs = find_pairs(dir.path()).unwrap();
+    assert_eq!(pairs.len(), 1);
+    assert!(pairs[0].first.ends_with("a_img1.PNG") && pairs[0].second.ends_with("a_img2.Jpg"));
+    assert_eq!(read_truth(&pairs[0].truth).unwrap(), flow);
 }
 
 #[test]

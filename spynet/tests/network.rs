@@ -42,6 +42,35 @@ fn impossible_shapes_are_refused() {
     };
     let refused = SpyNetWeights::new(vec![vec![layer]]).unwrap_err().to_string();
     assert!(refused.contains("a kernel of side 8589934593"), "{refused}");
+    // Some that cannot be counted, some that no address space holds, and ever more levels.
+    for channels in [&[8, usize::MAX, 2][..], &[8, 1 << 61, 2], &[8, 1 << 50, 2]] {
+        let refused = SpyNetWeights::init(1, channels, 3, 0).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{channels:?}")), "{refused}");
+    }
+    assert!(SpyNetWeights::init(1, &[8, 2], 1 << 33, 0).is_err());
+    let refused = SpyNetWeights::init(usize::MAX, &[8, 2], 3, 0).unwrap_err().to_string();
+    assert!(refused.contains("expected 1 to 16"), "{refused}");
+}
+
+/// Frames whose pixels no integer counts: products that wrapped would make buffers of no pixels for them.
+#[test]
+fn impossible_frames_are_refused() {
+    let backend = Oracle::new();
+    let net = SpyNet::new(&backend, &narrow()).unwrap();
+    let estimator = Reference::<f32>::new();
+    let estimator = SpyNetFlow::new(&estimator, &narrow()).unwrap();
+    for grid in [
+        Grid::new(4, 1 << 31, 1 << 31),
+        Grid::new(1 << 63, 2, 1),
+        // A row, and a side that is made a multiple of 32.
+        Grid::new(1, 1, usize::MAX),
+        // They can be counted, but as rows of 32 pixels not.
+        Grid::new(1 << 54, 1, 1),
+    ] {
+        let refused = FlowPass::new(&backend, &net, grid, true).unwrap_err().to_string();
+        assert!(refused.contains("frames of the flow network"), "{refused}");
+        assert!(estimator.flow(grid, &[], &[]).is_err());
+    }
 }
 
 fn noise(len: usize, index: u64) -> Vec<f64> {
@@ -143,7 +172,7 @@ fn a_round_starts_from_the_flow_of_the_one_before() {
     assert!(three[1] != three[0] && three[2] != three[1]);
 }
 
-/// A pass has buffers for the rounds of the network it was made for.
+/// A pass has buffers for the levels, rounds and layers of the network it was made for.
 #[test]
 fn a_pass_is_for_its_rounds() {
     let backend = Oracle::new();
@@ -154,9 +183,70 @@ fn a_pass_is_for_its_rounds() {
     pass.forward(&backend, &net(2), &frame, &frame).unwrap();
     let refused = pass.forward(&backend, &net(1), &frame, &frame).unwrap_err().to_string();
     assert!(
-        refused.contains("1 rounds") && refused.contains("the 2 rounds"),
+        refused.contains("a network of [1] rounds") && refused.contains("expected [2]"),
         "{refused}"
     );
+    // The frames do not reach the levels above, which may be others.
+    let other = SpyNet::new(&backend, &narrow().with_rounds(vec![2, 3, 1]).unwrap()).unwrap();
+    pass.forward(&backend, &other, &frame, &frame).unwrap();
+}
+
+/// As many rounds in all do not make the same levels; and layers, and what gradients are added to, have shapes.
+#[test]
+fn a_pass_is_for_its_levels_and_layers() {
+    let backend = Oracle::new();
+    let grid = Grid::square(128);
+    let weights = |channels: &[usize], kernel: usize, rounds: &[usize]| {
+        let weights = SpyNetWeights::init(rounds.len(), channels, kernel, 5).unwrap();
+        weights.with_rounds(rounds.to_vec()).unwrap()
+    };
+    let own = weights(&[8, 4, 2], 3, &[2, 1, 1]);
+    let net = SpyNet::new(&backend, &own).unwrap();
+    let mut pass = FlowPass::new(&backend, &net, grid, true).unwrap();
+    let frame = vec![0.0; 3 * grid.cells()];
+    let g_flow = vec![0.0; 2 * grid.cells()];
+    let (mut g_first, mut g_second) = (frame.clone(), frame.clone());
+    pass.forward(&backend, &net, &frame, &frame).unwrap();
+    for (other, words) in [
+        (weights(&[8, 4, 2], 3, &[1, 2, 1]), "[1, 2, 1] rounds"),
+        (weights(&[8, 4, 2], 3, &[2, 2]), "[2, 2] rounds"),
+        (weights(&[8, 5, 2], 3, &[2, 1, 1]), "[[8, 5, 3], [5, 2, 3]]"),
+        (weights(&[8, 4, 2], 5, &[2, 1, 1]), "[[8, 4, 5], [4, 2, 5]]"),
+        (weights(&[8, 4, 4, 2], 3, &[2, 1, 1]), "[4, 4, 3]"),
+    ] {
+        let other = SpyNet::new(&backend, &other).unwrap();
+        let forward = pass.forward(&backend, &other, &frame, &frame).map(drop);
+        let backward = pass.backward(&backend, &other, &g_flow, &mut g_first, &mut g_second, None);
+        let mut grads = SpyNet::zeros(&backend, &own).unwrap();
+        let supervised = pass.backward_supervised(&backend, &other, 0, |_, _, _| Ok(()), &mut grads);
+        for result in [forward, backward, supervised] {
+            let refused = result.unwrap_err().to_string();
+            assert!(
+                refused.contains("of a flow pass") && refused.contains(words),
+                "{refused}"
+            );
+        }
+    }
+    for (grads, words) in [
+        (weights(&[8, 4, 2], 3, &[2, 1]), "a network of 2 levels"),
+        (weights(&[8, 5, 2], 3, &[2, 1, 1]), "level 0 of the gradients"),
+    ] {
+        let mut grads = SpyNet::zeros(&backend, &grads).unwrap();
+        let backward = pass.backward(&backend, &net, &g_flow, &mut g_first, &mut g_second, Some(&mut grads));
+        let supervised = pass.backward_supervised(&backend, &net, 0, |_, _, _| Ok(()), &mut grads);
+        for result in [backward, supervised] {
+            let refused = result.unwrap_err().to_string();
+            assert!(refused.contains("gradients") && refused.contains(words), "{refused}");
+        }
+    }
+    // Two levels of three rounds in all, as those of three levels.
+    let two = SpyNet::new(&backend, &weights(&[8, 4, 2], 3, &[1, 2])).unwrap();
+    let three = SpyNet::new(&backend, &weights(&[8, 4, 2], 3, &[1, 1, 1])).unwrap();
+    for (own, other) in [(&two, &three), (&three, &two)] {
+        let mut pass = FlowPass::new(&backend, own, grid, false).unwrap();
+        assert!(pass.forward(&backend, other, &frame, &frame).is_err());
+        pass.forward(&backend, own, &frame, &frame).unwrap();
+    }
 }
 
 /// Weight gradients are added to what is there; those of frames replace it.

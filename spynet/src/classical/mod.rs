@@ -47,7 +47,8 @@
 mod image;
 mod solve;
 
-use nca_core::{Error, Grid, Result, check_len};
+use nca_core::backend::check;
+use nca_core::{Error, Grid, Result};
 use rayon::prelude::*;
 
 use crate::estimator::FlowEstimator;
@@ -107,8 +108,7 @@ impl FlowEstimator for Classical {
     /// # Errors
     /// When a frame has the wrong length or is not finite, or the grid has no pixels.
     fn flow(&self, grid: Grid, first: &[f32], second: &[f32]) -> Result<Vec<f32>> {
-        let frame = COLORS * grid.plane();
-        if frame == 0 {
+        if grid.plane() == 0 {
             return Err(Error::invalid(
                 "size of the frames",
                 format!("{}×{}", grid.width, grid.height),
@@ -116,7 +116,8 @@ impl FlowEstimator for Classical {
             ));
         }
         for (what, frames) in [("first frame", first), ("second frame", second)] {
-            check_len("classical flow", what, frames.len(), grid.batch * frame)?;
+            let sizes = [COLORS, grid.batch, grid.height, grid.width];
+            check::shape("classical flow", what, frames.len(), &sizes)?;
             if let Some(index) = frames.iter().position(|v| !v.is_finite()) {
                 return Err(Error::invalid(
                     format!("element {index} of the {what}"),
@@ -125,6 +126,7 @@ impl FlowEstimator for Classical {
                 ));
             }
         }
+        let frame = COLORS * grid.plane();
         let mut flow = vec![0.0; 2 * grid.cells()];
         flow.par_chunks_mut(2 * grid.plane())
             .zip(first.par_chunks(frame).zip(second.par_chunks(frame)))

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nca_core::{Grid, Result};
+use nca_core::Result;
 use serde::Serialize;
 
 use crate::endpoint::endpoint_error;
 use crate::estimator::FlowEstimator;
-use crate::field::FlowField;
+use crate::field::{FlowField, is_known};
 use crate::synth::Kind;
 
 /// What pairs have in common whose errors are averaged. Their order is that of the tables.
@@ -109,9 +109,9 @@ pub struct AccuracyRow {
     pub flow: String,
     /// Pairs of the set.
     pub pairs: u64,
-    /// Mean length of the true flow, pixels.
+    /// Mean length of the true flow, pixels, where it is known.
     pub true_length: f64,
-    /// Mean length of the estimated flow, pixels.
+    /// Mean length of the estimated flow, pixels, where the true one is known.
     pub length: f64,
     /// Mean endpoint error, pixels.
     pub epe: f64,
@@ -150,25 +150,27 @@ impl<'e> Accuracy<'e> {
     /// `truth` in each of `sets`. Returns the estimates in their order.
     ///
     /// # Errors
-    /// When an estimator fails, sizes differ, or the truth knows no pixel.
+    /// When an estimator fails or what it finds is no flow ([`FlowEstimator::estimate`]), sizes differ, or the truth knows no
+    /// pixel. Then the pair counts for no estimator.
     pub fn add(&mut self, sets: &[Set], first: &[f32], second: &[f32], truth: &FlowField) -> Result<Vec<FlowField>> {
         let (height, width) = (truth.height(), truth.width());
-        let true_length = truth.mean_magnitude().unwrap_or(0.0);
         let mut estimates = Vec::with_capacity(self.estimators.len());
-        for (index, estimator) in self.estimators.iter().enumerate() {
-            let flow = estimator.flow(Grid::new(1, height, width), first, second)?;
-            let field = FlowField::new(height, width, flow)?;
+        let mut found = Vec::with_capacity(self.estimators.len());
+        for estimator in &self.estimators {
+            let field = estimator.estimate(height, width, first, second)?;
             let error = endpoint_error(&field, truth)?;
-            let length = field.mean_magnitude().unwrap_or(0.0);
+            let [true_length, length] = [truth, &field].map(|flow| length_where_known(flow, truth));
+            found.push([true_length, length, error.mean, error.above_1px, error.above_3px]);
+            estimates.push(field);
+        }
+        for (index, values) in found.into_iter().enumerate() {
             for set in sets {
                 let sums = self.sums.entry((set.clone(), index)).or_default();
                 sums.pairs += 1;
-                let values = [true_length, length, error.mean, error.above_1px, error.above_3px];
                 for (sum, value) in sums.values.iter_mut().zip(values) {
                     *sum += value;
                 }
             }
-            estimates.push(field);
         }
         Ok(estimates)
     }
@@ -193,4 +195,16 @@ impl<'e> Accuracy<'e> {
             })
             .collect()
     }
+}
+
+/// Mean length of `flow`, pixels, over the pixels that `truth` knows, of which there are some: lengths of the two compare only
+/// over the same pixels.
+fn length_where_known(flow: &FlowField, truth: &FlowField) -> f64 {
+    let (mut sum, mut count) = (0.0, 0_u64);
+    let vectors = flow.vectors().zip(truth.vectors());
+    for ((u, v), _) in vectors.filter(|&(_, (true_u, true_v))| is_known(true_u, true_v)) {
+        sum += f64::from(u).hypot(f64::from(v));
+        count += 1;
+    }
+    sum / count as f64
 }

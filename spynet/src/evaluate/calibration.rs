@@ -2,8 +2,8 @@
 
 use std::f64::consts::TAU;
 
+use nca_core::Result;
 use nca_core::philox::{PhiloxRng, Stream};
-use nca_core::{Grid, Result};
 use serde::Serialize;
 
 use super::accuracy::{Accuracy, AccuracyRow, Set};
@@ -55,7 +55,7 @@ impl CalibrationRow {
 /// motion is defined. `seen` is called after each texture and distance.
 ///
 /// # Errors
-/// When an estimator fails.
+/// When an estimator fails or what it finds is no flow ([`FlowEstimator::estimate`]).
 pub fn calibrate(
     estimators: &[&dyn FlowEstimator],
     exhibits: &[Exhibit],
@@ -76,13 +76,13 @@ pub fn calibrate(
                 let (dx, dy) = (distance * cos, distance * sin);
                 let second = exhibit.frame(size, size, scale, |x, y| (x - dx, y - dy));
                 for (estimator, cases) in estimators.iter().zip(&mut cases) {
-                    let field = estimate(*estimator, size, &first, &second)?;
+                    let field = estimator.estimate(size, size, &first, &second)?;
                     let pixels = (size * size) as f64;
                     let error = field
                         .vectors()
                         .map(|(u, v)| (f64::from(u) - dx).hypot(f64::from(v) - dy));
                     let name = format!("{} by ({dx:.2}, {dy:.2})", exhibit.name);
-                    cases.push((field.mean_magnitude().unwrap_or(0.0), error.sum::<f64>() / pixels, name));
+                    cases.push((psi(&field), error.sum::<f64>() / pixels, name));
                 }
             }
             seen();
@@ -193,7 +193,7 @@ impl Disturbance {
 /// brightness. `seen` is called after each disturbance.
 ///
 /// # Errors
-/// When an estimator fails.
+/// When an estimator fails or what it finds is no flow ([`FlowEstimator::estimate`]).
 pub fn floors(
     estimators: &[&dyn FlowEstimator],
     exhibits: &[Exhibit],
@@ -214,9 +214,7 @@ pub fn floors(
                 frame
             });
             for (estimator, (sum, max)) in estimators.iter().zip(&mut sums) {
-                let psi = estimate(*estimator, size, &first, &second)?
-                    .mean_magnitude()
-                    .unwrap_or(0.0);
+                let psi = psi(&estimator.estimate(size, size, &first, &second)?);
                 *sum += psi;
                 *max = max.max(psi);
             }
@@ -238,7 +236,7 @@ pub fn floors(
 /// centre, and a shear wave of half a pixel and 32 px length.
 ///
 /// # Errors
-/// When an estimator fails.
+/// When an estimator fails or what it finds is no flow ([`FlowEstimator::estimate`]).
 pub fn fields(estimators: &[&dyn FlowEstimator], exhibits: &[Exhibit], size: usize) -> Result<Vec<AccuracyRow>> {
     type Map = fn(f64, f64) -> (f64, f64);
     // Forward from the centre, and back: the inverse of each is exact.
@@ -248,7 +246,7 @@ pub fn fields(estimators: &[&dyn FlowEstimator], exhibits: &[Exhibit], size: usi
         |x, y| (x + 0.5 * (TAU * y / 32.0).sin(), y),
         |x, y| (x - 0.5 * (TAU * y / 32.0).sin(), y),
     );
-    let centre = (size - 1) as f64 / 2.0;
+    let centre = (size as f64 - 1.0) / 2.0;
     let mut accuracy = Accuracy::new(estimators.to_vec());
     for (name, (forward, back)) in [
         ("rotation by 2°", ROTATION),
@@ -281,6 +279,8 @@ fn rotate(x: f64, y: f64, degrees: f64) -> (f64, f64) {
     (cos * x - sin * y, sin * x + cos * y)
 }
 
-fn estimate(estimator: &dyn FlowEstimator, size: usize, first: &[f32], second: &[f32]) -> Result<FlowField> {
-    FlowField::new(size, size, estimator.flow(Grid::new(1, size, size), first, second)?)
+/// Mean length of an estimate, pixels, which is known everywhere.
+fn psi(estimate: &FlowField) -> f64 {
+    let lengths = estimate.vectors().map(|(u, v)| f64::from(u).hypot(f64::from(v)));
+    lengths.sum::<f64>() / estimate.u().len() as f64
 }

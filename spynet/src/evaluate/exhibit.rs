@@ -4,8 +4,9 @@
 use std::f64::consts::TAU;
 use std::fmt;
 
+use nca_core::backend::check;
 use nca_core::philox::{PhiloxRng, Stream};
-use nca_core::{Error, Result, check_len};
+use nca_core::{Error, Result};
 use rayon::prelude::*;
 
 use crate::synth::Raster;
@@ -135,8 +136,8 @@ impl Exhibit {
                 "at least 1×1",
             ));
         }
+        check::shape("exhibit", "picture", picture.rgb.len(), &[3, height, width])?;
         let plane = height * width;
-        check_len("exhibit", "picture", picture.rgb.len(), 3 * plane)?;
         let pixels: Vec<[f64; 3]> = (0..plane)
             .map(|p| [0, 1, 2].map(|c| f64::from(picture.rgb[c * plane + p])))
             .collect();

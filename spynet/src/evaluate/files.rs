@@ -6,7 +6,10 @@
 //!   `NAME_flow.png`);
 //! * Middlebury: `frame10.*`, `frame11.*`, `flow10.flo` in a folder for each pair;
 //! * KITTI: `image_2/NAME_10.png`, `image_2/NAME_11.png`, `flow_occ/NAME_10.png` (also `colored_0`,
-//!   `image_0`, `flow_noc`).
+//!   `image_0`, `flow_noc`). A data set has the flow of a pair twice, with and without the pixels that other things hide in the
+//!   second frame: where both are there, `flow_occ` is taken, which knows more pixels.
+//!
+//! Extensions may be in capitals.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -84,7 +87,7 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
         let kind = extension(&path);
         let (flo, png) = (kind == "flo", kind == "png");
         // A picture beside a `.flo` file shows its colours.
-        let known = flo || png && !path.with_extension("flo").is_file();
+        let known = flo || png && called(&path.with_extension(""), &["flo"]).is_none();
         let folder = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Middlebury has a folder for each pair, in that of the set.
         let set = if stem == "flow10" && flo && dir != root {
@@ -105,6 +108,10 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
                 let expected = "a folder image_2, colored_0 or image_0 beside it";
                 return Err(Error::format(dir, "no frames", expected));
             };
+            let all = dir.with_file_name("flow_occ").join(&stem);
+            if folder != "flow_occ" && called(&all, &["png"]).is_some() {
+                continue;
+            }
             (images.join(format!("{name}_10")), images.join(format!("{name}_11")))
         } else {
             continue;
@@ -124,14 +131,28 @@ fn search(root: &Path, dir: &Path, depth: usize, pairs: &mut BTreeSet<PairFiles>
 
 /// The picture called `stem`, whatever its extension; `truth` is the flow that asks for it.
 fn picture(stem: &Path, truth: &Path) -> Result<PathBuf> {
-    PICTURES
+    called(stem, &PICTURES).ok_or_else(|| {
+        let expected = format!("{}, with .{}", stem.display(), PICTURES.join(", ."));
+        Error::format(truth, "a flow without one of its frames", expected)
+    })
+}
+
+/// The file called `stem` and one of the extensions `kinds`, in small letters, capitals, or a capital and small letters.
+fn called(stem: &Path, kinds: &[&str]) -> Option<PathBuf> {
+    let with = |kind: &str| {
+        // A stem may have a dot, after which `with_extension` would replace.
+        let mut path = stem.as_os_str().to_owned();
+        path.push(".");
+        path.push(kind);
+        PathBuf::from(path)
+    };
+    let capital = |kind: &str| format!("{}{}", kind[..1].to_uppercase(), &kind[1..]);
+    let spellings = |kind: &&str| [(*kind).to_owned(), kind.to_uppercase(), capital(kind)];
+    kinds
         .iter()
-        .map(|kind| PathBuf::from(format!("{}.{kind}", stem.display())))
+        .flat_map(spellings)
+        .map(|kind| with(&kind))
         .find(|path| path.is_file())
-        .ok_or_else(|| {
-            let expected = format!("{}, with .{}", stem.display(), PICTURES.join(", ."));
-            Error::format(truth, "a flow without one of its frames", expected)
-        })
 }
 
 fn extension(path: &Path) -> String {

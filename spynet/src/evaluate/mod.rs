@@ -14,7 +14,8 @@ mod exhibit;
 pub mod files;
 pub mod tables;
 
-use nca_core::{Grid, Result, check_len};
+use nca_core::backend::check;
+use nca_core::{Grid, Result};
 
 use crate::estimator::FlowEstimator;
 
@@ -36,7 +37,12 @@ impl FlowEstimator for ZeroFlow {
 
     fn flow(&self, grid: Grid, first: &[f32], second: &[f32]) -> Result<Vec<f32>> {
         for (what, frame) in [("first frame", first), ("second frame", second)] {
-            check_len("zero flow", what, frame.len(), 3 * grid.cells())?;
+            check::shape(
+                "zero flow",
+                what,
+                frame.len(),
+                &[3, grid.batch, grid.height, grid.width],
+            )?;
         }
         Ok(vec![0.0; 2 * grid.cells()])
     }

@@ -130,6 +130,11 @@ impl<B: Backend> SpyNet<B> {
 }
 
 impl<B: Backend> Layer<B> {
+    /// Inputs, outputs, side of the kernel.
+    fn sizes(&self) -> [usize; 3] {
+        [self.inputs, self.outputs, self.kernel]
+    }
+
     /// Same-size convolution of images of this size.
     fn shape(&self, batch: usize, height: usize, width: usize) -> ConvShape {
         ConvShape {

@@ -1,10 +1,10 @@
 //! The whole network on one size of frames.
 
-use nca_core::backend::{Backend, ResizeShape};
+use nca_core::backend::{Backend, ResizeShape, check};
 use nca_core::{Error, Grid, Result, check_len};
 
 use super::level::{Level, LevelGradients};
-use super::{DEVIATION, MEAN, SpyNet, pyramid};
+use super::{DEVIATION, Layer, MEAN, MULTIPLE, SpyNet, pyramid};
 
 /// Buffers of one size of frames: runs a network forward and, if asked for, backward.
 ///
@@ -13,6 +13,12 @@ use super::{DEVIATION, MEAN, SpyNet, pyramid};
 #[derive(Debug)]
 pub struct FlowPass<B: Backend> {
     pub(super) grid: Grid,
+    /// Inputs, outputs and side of the kernel of the layers of each level that the frames reach, coarsest first.
+    layers: Vec<Vec<[usize; 3]>>,
+    /// Rounds of each of these levels.
+    rounds: Vec<usize>,
+    /// Levels that the frames would reach, had the network as many.
+    reached: usize,
     /// Frames of the given size with the training colours' mean and deviation removed.
     normalized: B::Buffer,
     /// The rounds of every level, coarsest first.
@@ -25,6 +31,9 @@ pub struct FlowPass<B: Backend> {
 
 impl<B: Backend> FlowPass<B> {
     /// Buffers for `grid.batch` pairs of frames of `grid.height` × `grid.width` pixels.
+    ///
+    /// # Errors
+    /// When there are no frames, or the backend has no memory for the buffers.
     pub fn new(backend: &B, net: &SpyNet<B>, grid: Grid, gradients: bool) -> Result<Self> {
         if grid.cells() == 0 {
             let found = format!("{} pairs of {}x{}", grid.batch, grid.height, grid.width);
@@ -34,7 +43,9 @@ impl<B: Backend> FlowPass<B> {
                 "at least one pixel",
             ));
         }
+        check_size(grid, net)?;
         let (batch, mut sizes) = (grid.batch, pyramid(grid, net.levels.len()));
+        let (used, reached) = (sizes.len(), pyramid(grid, usize::MAX).len());
         sizes.reverse();
         let mut levels = Vec::new();
         let mut level_gradients = Vec::new();
@@ -72,6 +83,12 @@ impl<B: Backend> FlowPass<B> {
         }
         Ok(Self {
             grid,
+            layers: net.levels[..used]
+                .iter()
+                .map(|layers| layers.iter().map(Layer::sizes).collect())
+                .collect(),
+            rounds: net.rounds[..used].to_vec(),
+            reached,
             normalized: backend.zeros(3 * grid.cells())?,
             levels,
             gradients: gradients.then_some(level_gradients),
@@ -89,6 +106,9 @@ impl<B: Backend> FlowPass<B> {
     /// Flow from each frame of `first` to the one of the same index in `second`.
     ///
     /// `first`, `second` `[B,3,H,W]`, RGB, in `[0, 1]` where they are pictures → `[B,2,H,W]` in pixels.
+    ///
+    /// # Errors
+    /// When `net` has other levels, rounds or layers than the network that the pass was made for.
     pub fn forward(
         &mut self,
         backend: &B,
@@ -116,13 +136,7 @@ impl<B: Backend> FlowPass<B> {
         first: &B::Buffer,
         second: &B::Buffer,
     ) -> Result<()> {
-        let levels = self.levels.last().map_or(0, |last| last.number + 1);
-        let rounds: usize = net.rounds.iter().take(levels).sum();
-        if rounds != self.levels.len() {
-            let found = format!("{rounds} rounds of {levels} levels");
-            let expected = format!("the {} rounds it was made for", self.levels.len());
-            return Err(Error::invalid("weights of a flow pass", found, expected));
-        }
+        self.check_weights(net)?;
         self.build_pyramids(backend, first, second)?;
         for l in 0..self.levels.len() {
             let (below, level) = self.levels.split_at_mut(l);
@@ -133,6 +147,43 @@ impl<B: Backend> FlowPass<B> {
                 Some(below) => level.start_from(backend, below, self.grid.batch)?,
             }
             level.forward(backend, &net.levels[level.number], self.grid.batch)?;
+        }
+        Ok(())
+    }
+
+    /// `net` must have the levels, rounds and layers that the pass has buffers for.
+    pub(super) fn check_weights(&self, net: &SpyNet<B>) -> Result<()> {
+        let used = net.rounds.len().min(self.reached);
+        if net.rounds[..used] != self.rounds {
+            let found = format!("a network of {:?} rounds of its levels", &net.rounds[..used]);
+            let expected = format!("{:?}, what it was made for", self.rounds);
+            return Err(Error::invalid("weights of a flow pass", found, expected));
+        }
+        self.check_layers("weights", net)
+    }
+
+    /// `grads` must have the shapes of the weights that the pass was made for; rounds share them.
+    pub(super) fn check_gradients(&self, grads: &SpyNet<B>) -> Result<()> {
+        let (found, expected) = (grads.levels.len(), self.layers.len());
+        if found < expected {
+            let found = format!("a network of {found} levels");
+            let expected = format!("{expected}, what it was made for");
+            return Err(Error::invalid("gradients of a flow pass", found, expected));
+        }
+        self.check_layers("gradients", grads)
+    }
+
+    fn check_layers(&self, what: &str, net: &SpyNet<B>) -> Result<()> {
+        for (number, (own, layers)) in self.layers.iter().zip(&net.levels).enumerate() {
+            if layers.iter().map(Layer::sizes).eq(own.iter().copied()) {
+                continue;
+            }
+            let found: Vec<_> = layers.iter().map(Layer::sizes).collect();
+            return Err(Error::invalid(
+                format!("level {number} of the {what} of a flow pass"),
+                format!("layers of {found:?} inputs, outputs and side of the kernel"),
+                format!("{own:?}, what it was made for"),
+            ));
         }
         Ok(())
     }
@@ -191,7 +242,7 @@ impl<B: Backend> FlowPass<B> {
     /// `g_flow [B,2,H,W]` → `g_first`, `g_second` `[B,3,H,W]` (`=`), `grads` (`+=`) if given.
     ///
     /// # Errors
-    /// [`Error::Invalid`] unless the pass was made for gradients.
+    /// [`Error::Invalid`] unless the pass was made for gradients, of a network with the shapes of `net` and `grads`.
     pub fn backward(
         &mut self,
         backend: &B,
@@ -201,6 +252,8 @@ impl<B: Backend> FlowPass<B> {
         g_second: &mut B::Buffer,
         mut grads: Option<&mut SpyNet<B>>,
     ) -> Result<()> {
+        self.check_weights(net)?;
+        grads.as_deref().map_or(Ok(()), |grads| self.check_gradients(grads))?;
         let batch = self.grid.batch;
         let (Some(gradients), Some(finest)) = (self.gradients.as_mut(), self.levels.last()) else {
             return Err(Error::invalid(
@@ -256,6 +309,28 @@ impl<B: Backend> FlowPass<B> {
         }
         Ok(())
     }
+}
+
+/// Every buffer must be one that memory could address, sides made multiples of 32 included: their lengths are products.
+fn check_size<B: Backend>(grid: Grid, net: &SpyNet<B>) -> Result<()> {
+    let [height, width] = [grid.height, grid.width].map(|side| side.checked_next_multiple_of(MULTIPLE));
+    // Frames have 3 channels and flows 2, the first layer's input 8.
+    let widest = net
+        .layers()
+        .flat_map(|layer| [layer.inputs, layer.outputs])
+        .max()
+        .unwrap_or(0);
+    if let (Some(height), Some(width)) = (height, width)
+        // No array has more bytes, whatever its element.
+        && check::elements(&[grid.batch, widest, height, width]) <= isize::MAX as usize / size_of::<f64>()
+    {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "frames of the flow network",
+        format!("{} pairs of {}x{}", grid.batch, grid.height, grid.width),
+        "no more than memory can address",
+    ))
 }
 
 fn resize_shape(planes: usize, (height, width): (usize, usize), grid: Grid) -> ResizeShape {

@@ -42,7 +42,7 @@ impl<B: Backend> FlowPass<B> {
     /// asked for each round from the last down to the first of level `lowest`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] unless the pass was made for gradients.
+    /// [`Error::Invalid`] unless the pass was made for gradients, of a network with the shapes of `net` and `grads`.
     pub fn backward_supervised(
         &mut self,
         backend: &B,
@@ -51,6 +51,8 @@ impl<B: Backend> FlowPass<B> {
         mut g_loss: impl FnMut(usize, &B::Buffer, &mut B::Buffer) -> Result<()>,
         grads: &mut SpyNet<B>,
     ) -> Result<()> {
+        self.check_weights(net)?;
+        self.check_gradients(grads)?;
         let (batch, levels) = (self.grid.batch, &self.levels);
         let Some(gradients) = self.gradients.as_mut() else {
             return Err(Error::invalid(
