@@ -9,6 +9,8 @@ use nca_cuda::{Cuda, Unavailable};
 use rayon::ThreadPoolBuilder;
 use spynet::FlowChoice;
 
+use crate::output::say;
+
 /// What `--backend` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
@@ -157,7 +159,7 @@ impl BackendArgs {
                 Ok(cuda) => {
                     let cuda = cuda.with_precision(precision);
                     // Nobody asked for it, so it is said.
-                    eprintln!("computing on {}", cuda.describe());
+                    say!("computing on {}", cuda.describe());
                     Ok(Chosen::Cuda(cuda))
                 }
                 Err(reason) => {
@@ -166,7 +168,7 @@ impl BackendArgs {
                         tracing::info!("computing on the CPU: {reason}");
                     } else {
                         // There is something to mend, and computing will take much longer than it need.
-                        eprintln!("computing on the CPU: {reason}");
+                        say!("computing on the CPU: {reason}");
                     }
                     Ok(chosen)
                 }

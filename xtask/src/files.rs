@@ -1,6 +1,6 @@
 //! Files that a command will write, looked at before anything is computed.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nca_core::{Error, Result};
 
@@ -39,6 +39,54 @@ pub(crate) fn check_outputs(
         seen.push((flag, place));
     }
     Ok(())
+}
+
+/// Refuses a file whose name promises another format than the one that is written, which `what` and `extensions` are.
+pub(crate) fn check_extension(flag: &str, path: Option<&Path>, what: &str, extensions: &[&str]) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if extensions.contains(&extension.as_str()) {
+        return Ok(());
+    }
+    let expected = format!("a name that ends in .{}: {what} is written", extensions.join(" or ."));
+    Err(Error::invalid(flag, path.display(), expected))
+}
+
+/// Refuses a directory for results, named by `flag`, that is one of `inputs` (flags with the directories that are read) or
+/// lies in one: what is written there could have the name of something that was there before.
+pub(crate) fn check_out_directory(flag: &str, out: Option<&Path>, inputs: &[(&str, Option<&Path>)]) -> Result<()> {
+    let Some(out) = out else { return Ok(()) };
+    let place = directory_place(out)?;
+    for &(input, directory) in inputs {
+        let Some(directory) = directory else { continue };
+        if place.starts_with(directory_place(directory)?) {
+            let expected = format!(
+                "a directory outside of that of {input} ({}), which is read",
+                directory.display()
+            );
+            return Err(Error::invalid(flag, out.display(), expected));
+        }
+    }
+    Ok(())
+}
+
+/// Where a directory is, or would be once it and those above it were made.
+fn directory_place(path: &Path) -> Result<PathBuf> {
+    let mut place = PathBuf::new();
+    for component in std::path::absolute(path).map_err(|e| Error::io(path, e))?.components() {
+        match component {
+            Component::ParentDir => {
+                place.pop();
+            }
+            Component::Normal(_) => {
+                place.push(component);
+                // What is not there yet is no link.
+                place = place.canonicalize().unwrap_or(place);
+            }
+            _ => place.push(component),
+        }
+    }
+    Ok(place)
 }
 
 /// Where `path` is, or would be: whatever it is called, one file has one place. `None` if its directory does not exist.
@@ -91,5 +139,56 @@ mod tests {
             place(Path::new("x")),
             Some(std::env::current_dir().unwrap().canonicalize().unwrap().join("x"))
         );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn results_do_not_go_where_things_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let (data, link) = (file("data"), file("link"));
+        std::fs::create_dir_all(data.join("training")).unwrap();
+        std::os::unix::fs::symlink(data.join("training"), &link).unwrap();
+        let check = |out: &str| {
+            check_out_directory(
+                "--out",
+                Some(&file(out)),
+                &[("--textures", None), ("--data", Some(&data))],
+            )
+        };
+        for out in ["out", "data-2", "data/../out", "none/../out", ".", "link/../../out"] {
+            check(out).unwrap();
+        }
+        for out in [
+            "data",
+            "./data/",
+            "data/training",
+            "data/new/folder",
+            "none/../data/new",
+            "link",
+            "link/new",
+        ] {
+            let message = check(out).unwrap_err().to_string();
+            assert!(
+                message.starts_with("--out is ") && message.contains("of --data"),
+                "{out}: {message}"
+            );
+        }
+        check_out_directory("--out", None, &[("--data", Some(&data))]).unwrap();
+    }
+
+    #[test]
+    fn a_name_promises_a_format() {
+        let check = |name: &str| check_extension("--out", Some(Path::new(name)), "a page", &["html", "htm"]);
+        for name in ["a.html", "A.HTM", "x/b.c.html"] {
+            check(name).unwrap();
+        }
+        for name in ["a.png", "html", ".html", "a.html/b"] {
+            let message = check(name).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!("--out is {name}, expected a name that ends in .html or .htm: a page is written")
+            );
+        }
     }
 }

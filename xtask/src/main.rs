@@ -1,5 +1,8 @@
 //! The command line of the workspace: parses, calls the libraries, prints.
 
+// They panic where nobody reads: `output` has what does not.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod backend;
 mod commands;
 mod files;
@@ -10,15 +13,17 @@ mod lock;
 mod model;
 mod output;
 mod progress;
+mod python;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 use commands::{
     bench_peers, export, fetch, flow, flow_eval, flow_train, gpu_bundle, kernels, measure, render, report, sweep,
     train, watch,
 };
+use output::say;
 
 /// Train neural cellular automata, measure how strongly they move by themselves, sweep over
 /// architectures, and look at the result.
@@ -61,8 +66,14 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .without_time()
+        // By eprintln!, which would panic where what was to be said could not be.
+        .log_internal_errors(false)
         .init();
-    let result = match Cli::parse().command {
+    let given = flags::take_negative_numbers(Cli::command()).get_matches();
+    let result = match Cli::from_arg_matches(&given)
+        .unwrap_or_else(|error| error.exit())
+        .command
+    {
         Command::Sweep(args) => sweep::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Measure(args) => measure::run(&args),
@@ -82,7 +93,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, whatever the causes.
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
             ExitCode::from(EXIT_ERROR)
         }
     }

@@ -6,6 +6,8 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, P
 use nca_train::report::{ModelRecord, Status};
 use nca_train::sweep::Event;
 
+use crate::output::say;
+
 /// Iterations that take longer are announced with their time.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -109,7 +111,7 @@ impl SweepProgress {
             return;
         }
         if self.bars.is_hidden() {
-            eprintln!("{line}");
+            say!("{line}");
         } else {
             // The terminal may have gone away; the sweep goes on without it.
             let _ = self.bars.println(line);

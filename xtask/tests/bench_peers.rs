@@ -47,6 +47,53 @@ fn wrong_flags() {
     );
 }
 
+/// What would be written where, is looked at before an environment is made; what was measured is told even if a peer ends.
+#[test]
+#[cfg(unix)]
+fn what_was_measured_is_not_lost() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (environment, table) = (path("new"), path("table.csv"));
+    for (out, words) in [
+        (path("none/table.csv"), ["--out is ", "a directory that exists"]),
+        (path(""), ["--out is ", "not a directory"]),
+        (path("table.md"), ["--out is ", "ends in .csv"]),
+    ] {
+        refused(
+            &["--environment", &environment, "--python", "false", "--out", &out],
+            &words,
+        );
+    }
+    // Peers that have all packages and no formulations, and end at the first question.
+    let python = path("new/bin/python");
+    std::fs::create_dir_all(path("new/bin")).expect("a directory");
+    let script = r#"#!/bin/sh
+case "$1" in
+    -c) for name in 3.12.0 1 1 1; do echo "$name"; done; exit ;;
+    *torch*) library=torch ;;
+    *) library=jax ;;
+esac
+printf '{"library": "%s", "version": "1", "threads": %s, "formulations": {}}\n' $library $2
+read question
+echo 'out of memory' >&2
+"#;
+    std::fs::write(&python, script).expect("a file");
+    let made = Command::new("chmod").args(["+x", &python]).status();
+    assert!(made.expect("chmod runs").success());
+    let quick = "--quick --threads 1 --groups step,train,step --environment";
+    let args: Vec<&str> = quick.split(' ').chain([&environment[..], "--out", &table]).collect();
+    let output = bench_peers(&args);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for word in ["measured 1 of 2 cases", "torch", "out of memory"] {
+        assert!(message.contains(word), "no '{word}' in: {message}");
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("| 12x16/32x32/2, rate 0.5 |"), "{printed}");
+    let rows = std::fs::read_to_string(&table).expect("the table");
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+}
+
 /// Nothing is downloaded for a test: only an environment that is there already is used.
 #[test]
 fn every_group_agrees_with_its_peers() {
@@ -55,7 +102,7 @@ fn every_group_agrees_with_its_peers() {
         println!("skipped: no run of `cargo xtask bench-peers` has left its environment in target/peers");
         return;
     }
-    let output = bench_peers(&["--quick", "rate 0.5", "8 steps", "64x64"]);
+    let output = bench_peers(&["--quick", "rate 0.5", "8 steps", "64x64", "5 layers"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{message}");
     let table = String::from_utf8_lossy(&output.stdout);
@@ -63,6 +110,7 @@ fn every_group_agrees_with_its_peers() {
         "### Steps",
         "### Forward and backward",
         "### SpyNet",
+        "### VGG",
         "| 12x16/32x32/2, rate 0.5 |",
         "| 64x64 and back |",
     ] {

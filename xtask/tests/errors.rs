@@ -1,34 +1,11 @@
 //! Whatever is wrong with flags and files ends in one clear line and exit code 2, never in a panic.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn xtask(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(args)
-        .output()
-        .expect("the binary runs")
-}
-
-/// Asserts that `args` is refused with a message that holds every one of `words`.
-#[track_caller]
-fn refused(args: &[&str], words: &[&str]) {
-    let output = xtask(args);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
-    assert!(!message.contains("panicked"), "{args:?}: {message}");
-    for word in words {
-        assert!(message.contains(word), "{args:?}: no '{word}' in: {message}");
-    }
-    // Usage errors carry clap's hint to --help; all others are one line.
-    if !message.contains("--help") {
-        assert_eq!(message.trim_end().lines().count(), 1, "{args:?}: {message}");
-    }
-    // The cause of a file error once, not once for each link of the chain.
-    assert!(message.matches("os error").count() <= 1, "{args:?}: {message}");
-    assert!(output.stdout.is_empty(), "{args:?} printed to standard output");
-}
+use common::{refused, xtask};
 
 #[test]
 fn impossible_flags() {
@@ -157,6 +134,22 @@ fn impossible_starts() {
     );
     refused(&["train", "--out", &out, "--perception", "distill"], &["--init"]);
     refused(
+        &["train", "--out", &out, "--perception-order", "channel-major"],
+        &["--perception-order is channel-major", "--init"],
+    );
+    refused(
+        &[
+            "render",
+            "--out",
+            &path("a.png"),
+            "--model",
+            &model,
+            "--perception-order",
+            "row-major",
+        ],
+        &["--perception-order", "row-major", "kernel-major or channel-major"],
+    );
+    refused(
         &["train", "--out", &out, "--init", &model, "--model-out", &model],
         &["--model-out is", "another file than those that are read"],
     );
@@ -165,27 +158,6 @@ fn impossible_starts() {
         &["--model-out is", "a directory that exists"],
     );
     assert!(!Path::new(&out).exists(), "a refused run left something behind");
-}
-
-/// What is read is not written over.
-#[test]
-fn outputs_are_not_inputs() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (frame, model) = (path("frame.png"), path("model.safetensors"));
-    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
-    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
-    nca.save(&model).expect("a file");
-    let before = [&frame, &model].map(|file| fs::read(file).expect("the file"));
-    let words = ["another file than those that are read"];
-    refused(&["flow", &frame, &frame, "--out", &frame], &words);
-    refused(&["flow", &frame, &frame, "--color", &frame], &words);
-    let both = path("both");
-    let flow = ["flow", &frame, &frame, "--out", &both, "--color", &both];
-    refused(&flow, &["--color is", "that of --out"]);
-    refused(&["export", "--model", &model, "--out", &model], &words);
-    assert_eq!([&frame, &model].map(|file| fs::read(file).expect("the file")), before);
-    assert!(!Path::new(&both).exists());
 }
 
 /// Folders and backends that would be asked for in vain.
@@ -216,6 +188,20 @@ fn flags_without_effect() {
         let words = words.map(String::as_str);
         refused(&["flow", &frame, &frame, "--flow", "classical", flag, value], &words);
         refused(&["flow-eval", "--flow", "classical", flag, value], &words);
+    }
+    // A folder that is not there is what is wrong, not the texture.
+    let nowhere = path("nowhere");
+    let of_dataset = ["--texture", "bubbly_0101", "--dtd", &nowhere];
+    for command in [
+        &["measure", "--model", &model][..],
+        &["export", "--model", &model, "--out", &page],
+        &["train", "--out", &page],
+        &["sweep", "--out", &page],
+    ] {
+        refused(
+            &[command, &of_dataset].concat(),
+            &["--dtd is ", "nowhere, where there is no folder"],
+        );
     }
     assert!(!Path::new(&page).exists());
     // What is asked for is what it does.
@@ -268,8 +254,9 @@ fn models_that_diverge() {
         (&wild, &["--perception", "paper"], ""),
         (
             &bare,
-            &["--perception", "paper"],
-            "; the file holds only weights, perhaps not for --perception paper but notebook or distill",
+            &["--perception", "paper", "--perception-order", "kernel-major"],
+            "; the file holds only weights, perhaps not for --perception paper but notebook or distill, \
+             or for --perception-order channel-major",
         ),
     ] {
         let message = |args: Vec<&str>| {
@@ -287,6 +274,69 @@ fn models_that_diverge() {
         message([&render[..], &flags].concat());
     }
     assert!(!Path::new(&picture).exists());
+}
+
+/// What is wrong with a number is said of its flag, by whatever command.
+#[test]
+fn numbers_below_zero() {
+    for (command, flags) in [
+        (
+            "sweep",
+            "--channels --size --iterations --pool --steps-min --seed --jobs --clamp --checkpoint-seconds",
+        ),
+        (
+            "train",
+            "--channels --learning-rate --overflow-weight --memory-budget --motion-frames",
+        ),
+        ("measure --model none", "--size --frames --warmup --threads"),
+        (
+            "render --model none --view flow --out x.png",
+            "--size --steps --every --fps --flow-max --seed",
+        ),
+        ("export --model none --out x.html", "--size --seed"),
+        ("flow a.png b.png --color c.png", "--color-max"),
+        ("flow-eval", "--pairs"),
+        (
+            "flow-train --out none",
+            "--iterations --batch --levels --exemplars --seed --learning-rate --checkpoint-seconds",
+        ),
+        ("watch none", "--interval"),
+        ("bench-peers", "--threads --repeats"),
+    ] {
+        for flag in flags.split(' ') {
+            let args: Vec<&str> = command.split(' ').chain([flag, "-1"]).collect();
+            let output = xtask(&args);
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+            assert!(!message.contains("unexpected argument"), "{args:?}: {message}");
+            assert!(message.contains(flag) && message.contains("-1"), "{args:?}: {message}");
+        }
+    }
+}
+
+/// `train` trains one model, and says who goes on with more.
+#[test]
+fn a_sweep_is_no_model() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let out = directory.path().to_str().expect("UTF-8");
+    let mut settings = nca_train::sweep::SweepSettings::preset("quick".parse().expect("a preset"), "cpu");
+    // Lest it runs, were it not refused.
+    settings.textures = vec!["missing".to_owned()];
+    let text = serde_json::to_string(&settings).expect("JSON");
+    fs::write(directory.path().join("sweep.json"), text).expect("a file");
+    refused(
+        &["train", "--resume", "--out", out],
+        &[
+            &format!("--resume is given for {out}, a sweep of 9 models"),
+            &format!("cargo xtask sweep --resume --out {out}"),
+        ],
+    );
+    // Of one model it is the same training.
+    settings.channels.truncate(1);
+    settings.hidden.truncate(1);
+    let text = serde_json::to_string(&settings).expect("JSON");
+    fs::write(directory.path().join("sweep.json"), text).expect("a file");
+    refused(&["train", "--resume", "--out", out], &["missing"]);
 }
 
 /// A run that is gone on with keeps its preset.
@@ -319,7 +369,10 @@ fn impossible_flow_trainings() {
     training("--batch=0", &["--batch", "1..=1024"]);
     training("--batch=1025", &["--batch", "1..=1024"]);
     training("--batch=99999999999", &["--batch", "99999999999"]);
-    training("--learning-rate=NaN", &["learning rate", "NaN"]);
+    for factor in ["NaN", "0", "-1", "inf"] {
+        let found = format!("--learning-rate is {factor}");
+        training(&format!("--learning-rate={factor}"), &[&found, "a positive multiple"]);
+    }
     training("--checkpoint-seconds=-1", &["--checkpoint-seconds"]);
     training("--rounds=1,1,1,2,2,2", &["--from"]);
     training("--photographic", &["--from"]);

@@ -380,6 +380,29 @@ fn another_address_starts_over() {
     assert_eq!(second.ranges(), [None]);
 }
 
+/// What an address has sent is kept until another one has answered.
+#[test]
+fn an_address_that_does_not_answer_costs_nothing() {
+    let first = unreliable(|request| Reply::asked(STREAM, request));
+    let missing = Server::start(|_, _| Reply::new("404 Not Found", b"no such file"));
+    // A port that nobody listens on any more.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nobody = format!("http://{}/file", port.expect("a port"));
+    let place = Place::new();
+    place.refused(&["spynet", "--from", &first.url()], &["goes on"]);
+    let names = place.names();
+    for url in [missing.url(), nobody] {
+        place.refused(&["spynet", "--from", &url], &[&url]);
+        let part = fs::read(place.path("data/network-sintel-final.pytorch.part"));
+        assert_eq!(part.expect("the part"), &STREAM[..200], "{url}");
+        assert_eq!(place.names(), names, "{url}");
+    }
+    assert_eq!(missing.ranges(), [None]);
+    place.fetched(&["spynet", "--from", &first.url(), "--sha256", STREAM_SHA256]);
+    place.holds_the_network();
+    assert_eq!(first.ranges()[LET_DOWN..], [Some(200)]);
+}
+
 #[test]
 fn a_wrong_file_leaves_nothing() {
     let server = Server::start(|_, request| Reply::asked(STREAM, request));

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use spynet::{FlowField, write_kitti};
+
 const SIDE: usize = 48;
 
 /// Waves moved by `shift` pixels to the right, as a binary PPM: what FlyingChairs is made of.
@@ -36,6 +38,25 @@ fn a_pair_of_ppm_files() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let psi = found["psi"].as_f64().expect("a number");
     assert!((psi - 1.0).abs() < 0.1, "{found}");
+
+    // True flow as a KITTI PNG, of which the left half is not known.
+    let vectors = (0..2 * SIDE * SIDE).map(|p| match p {
+        p if p % SIDE < SIDE / 2 => 2e9,
+        p if p < SIDE * SIDE => 1.0,
+        _ => 0.0,
+    });
+    let truth = FlowField::new(SIDE, SIDE, vectors.collect()).expect("a field");
+    write_kitti(path("truth.png"), &truth).expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args("flow --json --flow classical --backend cpu --threads 1 --gt".split(' '))
+        .args([path("truth.png"), path("a.ppm"), path("b.ppm")])
+        .output()
+        .expect("the binary runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let error = found["epe"].as_f64().expect("a number");
+    assert!(error < 0.1, "{found}");
 
     let whole = fs::read(path("b.ppm")).expect("the picture");
     fs::write(path("torn.ppm"), &whole[..whole.len() - 100]).expect("a file");

@@ -144,3 +144,37 @@ fn many_pairs_are_told_of_by_folder_and_drawn_in_part() {
         );
     }
 }
+
+/// A true flow as a KITTI PNG has the name that a picture of its pair would have.
+#[test]
+fn true_flow_is_not_written_over() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("data");
+    write_pair(&data, "a", 1.0);
+    let (flo, png) = (data.join("a_flow.flo"), data.join("a_flow.png"));
+    spynet::write_kitti(&png, &spynet::read_flo(&flo).expect("a flow")).expect("a file");
+    fs::remove_file(&flo).expect("a file to remove");
+    let before = fs::read(&png).expect("the truth");
+    for out in [
+        data.clone(),
+        data.join("."),
+        data.join("new/../../data"),
+        data.join("new"),
+    ] {
+        let output = evaluate(&data, &out);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            fs::read(&png).expect("the truth") == before,
+            "{}: written over",
+            out.display()
+        );
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        for part in ["--out is ", "outside of", "--data"] {
+            assert!(message.contains(part), "no '{part}' in {message}");
+        }
+        assert_eq!(fs::read_dir(&data).expect("the folder").count(), 3);
+    }
+    let out = directory.path().join("out");
+    assert!(evaluate(&data, &out).status.success());
+    assert!(out.join("a_flow.png").exists() && fs::read(&png).expect("the truth") == before);
+}

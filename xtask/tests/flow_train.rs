@@ -46,12 +46,93 @@ fn one_training_in_a_directory() {
         assert_eq!(output.status.code(), Some(2));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
+    fs::write(out.join("state.safetensors"), "a checkpoint").expect("a file");
     let message = refusal("--resume");
     for part in ["run: found", "another process", "nobody"] {
         assert!(message.contains(part), "no '{part}' in {message}");
     }
-    assert_eq!(fs::read_dir(&out).expect("the directory").count(), 1);
+    assert_eq!(fs::read_dir(&out).expect("the directory").count(), 2);
+    fs::remove_file(out.join("state.safetensors")).expect("a file to remove");
     assert!(refusal("--as-it-is").contains("no checkpoint"));
+}
+
+/// The error of `command`, which is refused.
+#[track_caller]
+fn refusal(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::piped()).output().expect("the binary runs");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    message
+}
+
+/// What a training starts from, and what an earlier one made, is not written over.
+#[test]
+fn weights_that_are_there_stay() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let out = place.path().join("run");
+    fs::create_dir(&out).expect("a directory");
+    let weights = out.join("spynet-synth.safetensors");
+    let own = SpyNetWeights::builtin().expect("weights");
+    own.save_f16(&weights, &std::collections::BTreeMap::new())
+        .expect("a file");
+    let before = fs::read(&weights).expect("weights");
+    let start = |from: &Path, flags: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .args("flow-train --rounds 1,1,2,1,1,1 --from".split(' '))
+            .arg(from)
+            .arg("--out")
+            .arg(&out);
+        command.args(flags.split_whitespace()).stdout(Stdio::null());
+        command
+    };
+    // The very file, by whatever name, also where a checkpoint would be gone on from or taken as it is.
+    for from in [weights.clone(), out.join("../run/./spynet-synth.safetensors")] {
+        for flags in ["--iterations 0", "--resume", "--as-it-is"] {
+            let message = refusal(&mut start(&from, flags));
+            assert!(
+                message.contains("--out is ") && message.contains("that of --from"),
+                "{message}"
+            );
+        }
+    }
+    // Those of another training.
+    let copy = place.path().join("copy.safetensors");
+    fs::copy(&weights, &copy).expect("a copy");
+    for mut command in [start(&copy, "--iterations 0"), training(&out)] {
+        let message = refusal(&mut command);
+        for part in ["spynet-synth.safetensors: found weights", "another --out"] {
+            assert!(message.contains(part), "no '{part}' in {message}");
+        }
+    }
+    assert!(
+        fs::read(&weights).expect("weights") == before,
+        "the weights were written over"
+    );
+    assert_eq!(fs::read_dir(&out).expect("the directory").count(), 1);
+}
+
+/// Whoever mistypes a directory does not begin anew there.
+#[test]
+fn nothing_to_go_on_with() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let out = place.path().join("run");
+    for (flag, parts) in [
+        (
+            "--resume",
+            [
+                "--resume is given for",
+                "run, expected a directory with state.safetensors",
+            ],
+        ),
+        ("--as-it-is", ["run: found no checkpoint", "one whose weights to take"]),
+    ] {
+        let message = refusal(training(&out).arg(flag));
+        for part in parts {
+            assert!(message.contains(part), "no '{part}' in {message}");
+        }
+        assert!(!out.exists(), "{flag} made a directory");
+    }
 }
 
 #[test]
@@ -124,6 +205,33 @@ fn a_chain_of_trainings() {
     assert_eq!(chain(&[]).status.code(), Some(2));
     assert!(chain(&["--resume"]).status.success());
     assert!(fs::read(&file).expect("weights") == before, "the weights differ");
+    // What comes last is looked at before the first training, too; with --resume, what comes after the first that is to begin.
+    let remove = |names: &[&str]| {
+        for name in names {
+            fs::remove_dir_all(out.join(name)).expect("a directory to remove");
+        }
+    };
+    let refused_for = |flags: &[&str], parts: [&str; 2]| {
+        let output = chain(flags);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        for part in parts {
+            assert!(message.contains(part), "no '{part}' in {message}");
+        }
+        // None had begun.
+        assert!(!message.contains("stage 1"), "{message}");
+    };
+    let photographic = out.join("photographic/state.safetensors");
+    let photographic = photographic.to_str().expect("UTF-8");
+    remove(&["refined"]);
+    refused_for(&["--resume"], [photographic, "refined has no checkpoint"]);
+    assert!(!out.join("refined").exists());
+    remove(&["full", "photographic"]);
+    refused_for(&[], ["run/state.safetensors: found a checkpoint", "another --out"]);
+    refused_for(&["--resume"], ["--resume is given for", "run/full, expected"]);
+    fs::remove_file(out.join("state.safetensors")).expect("a file to remove");
+    refused_for(&[], ["run/spynet-synth.safetensors: found weights", "another --out"]);
+    assert!(!out.join("full").exists() && fs::read(&file).expect("weights") == before);
     for flags in [
         &["--as-it-is"][..],
         &["--from", "x"],
@@ -181,4 +289,28 @@ fn rounds_alone() {
     let weights = SpyNetWeights::load(out.join("spynet-synth.safetensors")).expect("weights");
     assert_eq!(weights.rounds(), [1, 1, 2, 1, 1, 1]);
     assert_eq!(weights.levels(), own.levels());
+    // Nothing is trained, so there is nothing to say about a training.
+    for flags in [
+        "--levels 3",
+        "--batch 1",
+        "--learning-rate 2",
+        "--budget quick",
+        "--exemplars 0",
+    ] {
+        let other = place.path().join("other");
+        let message = refusal(
+            Command::new(env!("CARGO_BIN_EXE_xtask"))
+                .args("flow-train --rounds 1,1,2,1,1,1 --iterations 0 --from".split(' '))
+                .arg(&from)
+                .args(flags.split(' '))
+                .arg("--out")
+                .arg(&other),
+        );
+        let flag = flags.split(' ').next().expect("a flag");
+        assert!(
+            message.contains(&format!("{flag} is given with --iterations 0")),
+            "{flags}: {message}"
+        );
+        assert!(!other.exists());
+    }
 }

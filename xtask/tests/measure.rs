@@ -1,7 +1,11 @@
 //! `measure` against what a training recorded of the same model.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use nca_core::checkpoint::{TensorView, write_tensors};
+use nca_core::{Nca, Preset};
 
 const FRAMES: &str = "--frames 9 --steps-per-frame 1 --warmup 3 --size 8 --flow classical --backend cpu";
 
@@ -86,7 +90,7 @@ fn measures_what_training_recorded() {
 fn refuses_textures_it_cannot_find() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let model = directory.path().join("model.safetensors");
-    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 4, 4, 0).expect("a model");
+    let nca = Nca::preset(Preset::Paper, 4, 4, 0).expect("a model");
     nca.save(&model).expect("a file");
     for (flags, expected) in [("--texture papier", "papier"), ("--dtd .", "--texture <NAME|PATH>")] {
         let refused = xtask(&format!("measure {flags}"), &[("--model", &model)]);
@@ -94,4 +98,47 @@ fn refuses_textures_it_cannot_find() {
         assert_eq!(refused.status.code(), Some(2), "{message}");
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// Weights alone, of a program that numbers what a cell perceives channel by channel.
+#[test]
+fn the_order_of_bare_weights_decides() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (own, bare) = (
+        directory.path().join("own.safetensors"),
+        directory.path().join("bare.safetensors"),
+    );
+    let nca = Nca::preset(Preset::Notebook, 5, 6, 1).expect("a model");
+    nca.save(&own).expect("a file");
+    let w1: Vec<f32> = nca
+        .params
+        .w1
+        .chunks(4 * 5)
+        .flat_map(|row| (0..5).flat_map(move |c| (0..4).map(move |k| row[k * 5 + c])))
+        .collect();
+    let b2 = nca.params.b2.as_deref().expect("a bias");
+    let tensors = [
+        TensorView::new("w1.weight", &[6, 20, 1, 1], &w1),
+        TensorView::new("w1.bias", &[6], &nca.params.b1),
+        TensorView::new("w2.weight", &[5, 6, 1, 1], &nca.params.w2),
+        TensorView::new("w2.bias", &[5], b2),
+    ];
+    write_tensors(&bare, &tensors, &BTreeMap::new()).expect("a file");
+
+    let measure = |flags: &str, model: &Path| {
+        let output = xtask(&format!("measure {FRAMES} --json {flags}"), &[("--model", model)]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (json(&output.stdout)["psi"].clone(), said)
+    };
+    let (psi, _) = measure("", &own);
+    let (right, said) = measure("--perception notebook --perception-order channel-major", &bare);
+    assert_eq!(right, psi);
+    assert!(!said.contains("assumed"), "{said}");
+    let (wrong, said) = measure("--perception notebook", &bare);
+    assert_ne!(wrong, psi);
+    assert!(
+        said.contains("kernel-major is assumed") && said.contains("--perception-order"),
+        "{said}"
+    );
 }

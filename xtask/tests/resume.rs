@@ -78,20 +78,28 @@ fn killed_and_resumed_is_bit_identical() {
     assert!(sweep(&whole).status().expect("the binary runs").success());
 
     let mut rng = PhiloxRng::new(1, Stream::Test, 0);
-    let mut kills = 0;
+    let (mut kills, mut continued) = (0, 0);
     for attempt in 0.. {
         let mut command = sweep(&torn);
         // How many are made at a time is nothing to go by.
         command.args(["--jobs", if attempt % 2 == 0 { "1" } else { "3" }]);
-        if attempt > 0 {
+        // One that was killed before it wrote its settings has nothing to go on with.
+        if torn.join("sweep.json").exists() {
             command.arg("--resume");
         }
-        let mut child = command.spawn().expect("the binary runs");
+        let log = directory.path().join(format!("log {attempt}"));
+        let mut child = command
+            .env("RUST_LOG", "nca_train=info")
+            .stderr(fs::File::create(&log).expect("a file"))
+            .spawn()
+            .expect("the binary runs");
         if attempt < 12 {
             sleep(Duration::from_millis(rng.uniform_in(20.0, 400.0) as u64));
             child.kill().expect("a process to kill");
         }
         let status = child.wait().expect("an exit status");
+        let log = fs::read_to_string(&log).expect("what it said");
+        continued += log.matches("goes on after iteration").count();
         if status.success() {
             break;
         }
@@ -100,6 +108,8 @@ fn killed_and_resumed_is_bit_identical() {
         kills += 1;
     }
     assert!(kills > 0, "the sweep ended before it could be killed");
+    // What begins anew ends with the same bits.
+    assert!(continued > 0, "of {kills} that were killed, none was gone on with");
 
     let (whole, torn) = (contents(&whole), contents(&torn));
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();

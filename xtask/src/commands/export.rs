@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use nca_core::Error;
 use nca_core::checkpoint::write_atomic;
-use nca_core::{Error, Nca, Preset};
 use nca_train::Texture;
 use nca_train::provenance::trained_size;
 use nca_train::report::page::Exhibit;
 
-use crate::files::check_outputs;
-use crate::flags::{Size, check_dtd};
+use crate::files::{check_extension, check_outputs};
+use crate::flags::{ConventionsArgs, Size, check_dtd};
+use crate::model::load;
 
 /// Put an automaton into a page of HTML that runs it
 ///
@@ -23,9 +24,8 @@ pub(crate) struct ExportArgs {
     /// Model file (safetensors or PyTorch)
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Conventions of a file that holds only weights: paper, notebook or distill
-    #[arg(long, value_name = "PRESET")]
-    perception: Option<Preset>,
+    #[command(flatten)]
+    conventions: ConventionsArgs,
     /// Rows and columns of the grid it starts on, as 96x128 or 128
     #[arg(long, value_name = "HxW", default_value = "128x128")]
     size: Size,
@@ -43,7 +43,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
     /// HTML file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.html")]
     out: PathBuf,
 }
 
@@ -60,7 +60,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         &[Some(&args.model), texture.map(Path::new).filter(|path| path.is_file())],
         None,
     )?;
-    let (nca, metadata) = Nca::load_with_extra(&args.model, args.perception)?;
+    check_extension("--out", Some(&args.out), "a page of HTML", &["html", "htm"])?;
+    let (nca, metadata) = load(&args.model, args.conventions.get())?;
     let target = texture
         .map(|name| {
             // As large as the automaton learned it.

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use image::RgbImage;
+use nca_core::Error;
 use nca_core::backend::Backend;
-use nca_core::{Error, Grid};
 use nca_train::Texture;
 use nca_train::picture::write_png;
 use serde::Serialize;
-use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, read_flo, write_flo};
+use spynet::evaluate::files::read_truth;
+use spynet::{EndpointError, FlowChoice, FlowField, automatic_max, endpoint_error, flow_to_rgb, write_flo};
 
 use crate::backend::{BackendArgs, Job};
-use crate::files::check_outputs;
+use crate::files::{check_extension, check_outputs};
 use crate::flags::FlowMethodArgs;
 use crate::output::{print_json, print_line};
 
@@ -38,8 +39,8 @@ pub(crate) struct FlowArgs {
     /// Speed of full saturation in that picture, in pixels [default: the fastest pixel's]
     #[arg(long, value_name = "X", requires = "color")]
     color_max: Option<f32>,
-    /// Compare with this true flow (Middlebury .flo)
-    #[arg(long, value_name = "FILE.flo")]
+    /// Compare with this true flow (Middlebury .flo, or KITTI .png), where it is known
+    #[arg(long, value_name = "FILE")]
     gt: Option<PathBuf>,
     /// Print one JSON object to standard output, and nothing else there
     #[arg(long)]
@@ -74,6 +75,13 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
         ],
         None,
     )?;
+    check_extension("--out", args.out.as_deref(), "a Middlebury flow file", &["flo"])?;
+    check_extension("--color", args.color.as_deref(), "a PNG picture", &["png"])?;
+    if let Some(max) = args.color_max
+        && !(max > 0.0 && max.is_finite())
+    {
+        return Err(Error::invalid("--color-max", max, "a positive number of pixels").into());
+    }
     let choice = args.flow.choice()?;
     let first = Texture::read(&args.first)?;
     let second = Texture::read(&args.second)?;
@@ -82,24 +90,18 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
         let found = format!("{}x{} pixels", second.width, second.height);
         return Err(Error::format(&args.second, found, format!("{width}x{height} as the first frame")).into());
     }
-    let truth = args.gt.as_ref().map(read_flo).transpose()?;
+    let truth = args.gt.as_ref().map(read_truth).transpose()?;
     if let (Some(path), Some(truth)) = (&args.gt, &truth)
         && (truth.height(), truth.width()) != (height, width)
     {
         let found = format!("{}x{} pixels", truth.width(), truth.height());
         return Err(Error::format(path, found, format!("{width}x{height} as the frames")).into());
     }
-    if let Some(max) = args.color_max
-        && !(max > 0.0 && max.is_finite())
-    {
-        return Err(Error::invalid("--color-max", max, "a positive number of pixels").into());
-    }
-    let (name, flow) = args.backend.open_for_flow(&choice)?.run(Estimate {
+    let (name, field) = args.backend.open_for_flow(&choice)?.run(Estimate {
         choice: &choice,
         first: &first,
         second: &second,
     })?;
-    let field = FlowField::new(height, width, flow)?;
     let error = truth.as_ref().map(|truth| endpoint_error(&field, truth)).transpose()?;
     if let Some(path) = &args.out {
         write_flo(path, &field)?;
@@ -111,7 +113,8 @@ pub(crate) fn run(args: &FlowArgs) -> anyhow::Result<()> {
         flow: name,
         width,
         height,
-        psi: field.mean_magnitude().unwrap_or(0.0),
+        // An estimate is known at every pixel.
+        psi: field.mean_magnitude().unwrap_or_default(),
         epe: error.as_ref().map(|e: &EndpointError| e.mean),
         above_1px: error.as_ref().map(|e| e.above_1px),
         above_3px: error.as_ref().map(|e| e.above_3px),
@@ -145,13 +148,13 @@ struct Estimate<'a> {
 
 impl Job for Estimate<'_> {
     /// Name of the estimator, and the flow.
-    type Output = (String, Vec<f32>);
+    type Output = (String, FlowField);
 
     fn run<B: Backend<Elem = f32>>(self, backend: &B) -> anyhow::Result<Self::Output> {
         let estimator = self.choice.estimator(backend)?;
-        let grid = Grid::new(1, self.first.height, self.first.width);
-        let flow = estimator.flow(grid, &self.first.rgb, &self.second.rgb)?;
-        Ok((estimator.name().to_owned(), flow))
+        let (first, second) = (self.first, self.second);
+        let field = estimator.estimate(first.height, first.width, &first.rgb, &second.rgb)?;
+        Ok((estimator.name().to_owned(), field))
     }
 }
 

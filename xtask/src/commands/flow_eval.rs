@@ -27,6 +27,7 @@ use spynet::{
 };
 
 use crate::backend::{BackendArgs, Job};
+use crate::files::check_out_directory;
 use crate::flags::FlowMethodArgs;
 use crate::output::print_line;
 use crate::progress::bar_style;
@@ -56,7 +57,7 @@ pub(crate) struct FlowEvalArgs {
     /// Also calibrate on the pictures in this folder, each made 128x128
     #[arg(long, value_name = "DIR")]
     textures: Option<PathBuf>,
-    /// Write REPORT.md, CSV files and examples here
+    /// Write REPORT.md, CSV files and examples here, outside of --data and --textures
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -82,6 +83,12 @@ const EXEMPLAR_SEED: u64 = 0x51DE;
 
 pub(crate) fn run(args: &FlowEvalArgs) -> anyhow::Result<()> {
     let choice = args.flow.choice()?;
+    // Pictures are called after the pairs: beside a pair they could take the place of its true flow.
+    let inputs = [
+        ("--data", args.data.as_deref()),
+        ("--textures", args.textures.as_deref()),
+    ];
+    check_out_directory("--out", args.out.as_deref(), &inputs)?;
     // What is wrong with the folders should be said before the long part.
     let data = args.data.as_ref().map(find_pairs).transpose()?.unwrap_or_default();
     let backend = args.backend.open_for_flow(&choice)?;

@@ -14,7 +14,7 @@ use spynet::train::{Event, LogRow, Outcome, Recipe, Start, SynthSource, TrainOpt
 
 use crate::backend::{BackendArgs, Job};
 use crate::lock::claim;
-use crate::output::print_line;
+use crate::output::{print_line, say};
 use crate::progress::bar_style;
 
 /// Train the flow network that comes with the project, from pairs of frames it makes itself
@@ -27,12 +27,12 @@ pub(crate) struct FlowTrainArgs {
     /// Directory of the training
     #[arg(long, value_name = "DIR", default_value = "runs/flow")]
     out: PathBuf,
-    /// Stages and their iterations: full (an hour or two on two cores), quick (minutes, to see that everything works) or
-    /// shipped (some four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
+    /// Stages and their iterations: full (the default; an hour or two on two cores), quick (minutes, to see that everything
+    /// works) or shipped (some four hours; with --seed 1 the recipe of the weights that come with the project: the full one, then
     /// --from its weights a refinement, from those --photographic, and from those --enlarged in their --rounds, each with a
     /// folder and a seed of its own)
-    #[arg(long, value_enum, default_value = "full")]
-    budget: Budget,
+    #[arg(long, value_enum)]
+    budget: Option<Budget>,
     /// Start from the weights of this file, and refine them: fewer stages, that go on where the file's
     /// training ended
     #[arg(long, value_name = "FILE")]
@@ -56,23 +56,23 @@ pub(crate) struct FlowTrainArgs {
     /// Pairs of an iteration, in every stage
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: Option<u16>,
-    /// Adam's learning rates, as a multiple of the budget's
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    learning_rate: f64,
+    /// Adam's learning rates, as a multiple of the budget's [default: 1]
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
     /// Train only the N coarsest levels; those above become copies, with --from only once a level has
     /// started from the one below
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     levels: Option<u8>,
-    /// Pictures of each built-in exemplar among the textures of the scenes
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=100))]
-    exemplars: u64,
+    /// Pictures of each built-in exemplar among the textures of the scenes [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=100))]
+    exemplars: Option<u64>,
     /// Decides everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Go on from the last checkpoint in the directory
+    /// Go on from the last checkpoint in the directory, which must be there
     #[arg(long)]
     resume: bool,
-    /// Train nothing: write the weights that the last checkpoint holds
+    /// Train nothing: write the weights that the last checkpoint holds, over those that are there
     #[arg(long, conflicts_with = "resume")]
     as_it_is: bool,
     /// Seconds between checkpoints
@@ -92,6 +92,10 @@ enum Budget {
 
 /// What the quick budget leaves of the iterations of a refinement.
 const QUICK_REFINEMENT: f64 = 0.01;
+/// Pictures of each exemplar, where nobody says.
+const EXEMPLARS: u64 = 2;
+/// Name of the checkpoint in the training's directory, by [`train`].
+const STATE_FILE: &str = "state.safetensors";
 /// Name of the weights in the training's directory.
 const WEIGHTS_FILE: &str = "spynet-synth.safetensors";
 /// Held by a training as long as it writes into its directory.
@@ -104,7 +108,7 @@ impl FlowTrainArgs {
     /// The recipe of a single training.
     fn recipe(&self) -> nca_core::Result<Recipe> {
         let recipe = match (&self.from, &self.rounds, self.budget) {
-            (None, _, Budget::Quick) => Recipe::quick(self.seed),
+            (None, _, Some(Budget::Quick)) => Recipe::quick(self.seed),
             (None, ..) => Recipe::full(self.seed),
             (Some(path), ..) if self.enlarged => self.recipe_enlarged(Start::load(path)?)?,
             (Some(path), None, _) if self.photographic => Recipe::photographic(self.seed, Start::load(path)?),
@@ -126,6 +130,7 @@ impl FlowTrainArgs {
 
     fn recipe_in_rounds(&self, start: Start, rounds: &[usize]) -> nca_core::Result<Recipe> {
         if self.iterations == Some(0) {
+            self.check_untrained()?;
             return Recipe::rounds_alone(self.seed, start, rounds.to_vec()).map_err(rounds_refused);
         }
         let recipe = Recipe::in_rounds(self.seed, start, rounds.to_vec()).map_err(rounds_refused)?;
@@ -147,7 +152,7 @@ impl FlowTrainArgs {
 
     /// `recipe` with what other arguments change of it.
     fn adjusted(&self, mut recipe: Recipe) -> nca_core::Result<Recipe> {
-        if self.from.is_some() && self.budget == Budget::Quick {
+        if self.from.is_some() && self.budget == Some(Budget::Quick) {
             recipe = recipe.scaled(QUICK_REFINEMENT);
         }
         if let Some(levels) = self.levels {
@@ -168,13 +173,98 @@ impl FlowTrainArgs {
             }
         }
         for stage in &mut recipe.stages {
-            stage.learning_rate *= self.learning_rate;
+            if let Some(factor) = self.learning_rate {
+                stage.learning_rate *= factor;
+                if !(stage.learning_rate > 0.0 && stage.learning_rate.is_finite()) {
+                    let expected = "a positive multiple of the budget's learning rates, as 0.5";
+                    return Err(Error::invalid("--learning-rate", factor, expected));
+                }
+            }
             if let Some(batch) = self.batch {
                 stage.batch = usize::from(batch);
             }
         }
         recipe.validate()?;
         Ok(recipe)
+    }
+
+    /// Refuses arguments about a training where there is none.
+    fn check_untrained(&self) -> nca_core::Result<()> {
+        let given = [
+            ("--budget", self.budget.is_some()),
+            ("--levels", self.levels.is_some()),
+            ("--batch", self.batch.is_some()),
+            ("--learning-rate", self.learning_rate.is_some()),
+            ("--exemplars", self.exemplars.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Error::invalid(
+                flag,
+                "given with --iterations 0, which trains nothing",
+                "at least 1 iteration with it",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Directories of the trainings, in their order.
+    fn directories(&self) -> Vec<PathBuf> {
+        let before = match self.budget {
+            Some(Budget::Shipped) => &SHIPPED[..],
+            _ => &[],
+        };
+        let before = before.iter().map(|name| self.out.join(name));
+        before.chain([self.out.clone()]).collect()
+    }
+
+    /// Refuses to write over what is in the directories, and to go on where there is nothing to go on from: of the last
+    /// training, too, which may be hours away.
+    fn check_directories(&self) -> nca_core::Result<()> {
+        let directories = self.directories();
+        let weights = self.out.join(WEIGHTS_FILE);
+        if let Some(from) = &self.from
+            && let (Ok(read), Ok(written)) = (from.canonicalize(), weights.canonicalize())
+            && read == written
+        {
+            let expected = format!("another directory than that of --from {}", from.display());
+            return Err(Error::invalid("--out", self.out.display(), expected));
+        }
+        let mut begun = 0;
+        if self.resume || self.as_it_is {
+            while begun < directories.len() && exists(&directories[begun].join(STATE_FILE))? {
+                begun += 1;
+            }
+        }
+        if begun == 0 && self.as_it_is {
+            return Err(Error::format(&self.out, "no checkpoint", "one whose weights to take"));
+        }
+        if begun == 0 && self.resume {
+            let expected = format!(
+                "a directory with {STATE_FILE}, the checkpoint of a training to go on with; leave --resume out to begin one"
+            );
+            let found = format!("given for {}", directories[0].display());
+            return Err(Error::invalid("--resume", found, expected));
+        }
+        for (number, directory) in directories.iter().enumerate().skip(begun) {
+            for (file, found) in [
+                (STATE_FILE, "a checkpoint"),
+                (WEIGHTS_FILE, "weights of an earlier training"),
+            ] {
+                let path = directory.join(file);
+                if !exists(&path)? {
+                    continue;
+                }
+                let expected = if begun > 0 {
+                    format!("none as long as {} has no checkpoint", directories[begun].display())
+                } else if (number, file) == (0, STATE_FILE) {
+                    "none, or --resume to go on from it".to_owned()
+                } else {
+                    "none: give another --out".to_owned()
+                };
+                return Err(Error::format(path, found, expected));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses arguments that a chain of trainings has no place for.
@@ -194,6 +284,11 @@ impl FlowTrainArgs {
     }
 }
 
+/// Whether there is something at `path`; an error where nobody can tell.
+fn exists(path: &Path) -> nca_core::Result<bool> {
+    path.try_exists().map_err(|e| Error::io(path, e))
+}
+
 /// An error about rounds, by the name of their flag.
 fn rounds_refused(error: Error) -> Error {
     match error {
@@ -203,10 +298,11 @@ fn rounds_refused(error: Error) -> Error {
 }
 
 pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
-    let chain = args.budget == Budget::Shipped;
+    let chain = args.budget == Some(Budget::Shipped);
     if chain {
         args.check_chain()?;
     }
+    args.check_directories()?;
     let recipe = args.recipe()?;
     let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_seconds).map_err(|_| {
         Error::invalid(
@@ -223,12 +319,14 @@ pub(crate) fn run(args: &FlowTrainArgs) -> anyhow::Result<()> {
     } else {
         Some(claim(&args.out, LOCK_FILE)?)
     };
+    // Another process may have been at work there until now.
+    args.check_directories()?;
     let run = |recipe: &Recipe, directory: &Path| -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
         let outcome = backend.run(Training {
             directory,
             recipe,
-            source: &source(recipe, args.exemplars)?,
+            source: &source(recipe, args.exemplars.unwrap_or(EXEMPLARS))?,
             options: TrainOptions {
                 resume: args.resume,
                 checkpoint_every,
@@ -357,7 +455,7 @@ impl Progress {
     /// A line above the bar; also where there is no terminal to draw one on.
     fn say(&self, line: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{line}");
+            say!("{line}");
         } else {
             self.bar.println(line);
         }

@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use nca_core::checkpoint::write_atomic;
 use nca_cuda::{MODULES, Module};
 use sha2::{Digest as _, Sha256};
 
 use crate::output::print_line;
+use crate::python::make_environment;
 
 /// Compile the CUDA kernels to the PTX that is kept beside them (for who changes a kernel)
 ///
@@ -21,9 +23,9 @@ pub(crate) struct KernelsArgs {
     /// Compare with the files instead of writing them
     #[arg(long)]
     check: bool,
-    /// Where the compiler is, or is to be put
-    #[arg(long, value_name = "DIR", default_value = "target/cuda-toolkit")]
-    toolkit: PathBuf,
+    /// Where the compiler is, or is to be put [default: target/cuda-toolkit]
+    #[arg(long, value_name = "DIR")]
+    toolkit: Option<PathBuf>,
     /// Python that makes the toolkit's environment
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: PathBuf,
@@ -45,8 +47,11 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
         let find = |stem: &String| Module::of(stem).with_context(|| format!("there is no kernels/{stem}.cu"));
         args.stems.iter().map(find).collect::<anyhow::Result<_>>()?
     };
-    let toolkit = Toolkit::at(&args.toolkit, &args.python)?;
-    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nca-cuda/kernels");
+    // Of the workspace, wherever the command is given.
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let default = workspace.join("target/cuda-toolkit");
+    let toolkit = Toolkit::at(args.toolkit.as_deref().unwrap_or(&default), &args.python)?;
+    let kernels = workspace.join("nca-cuda/kernels");
     let mut wrong = Vec::new();
     for module in modules {
         let file = kernels.join("ptx").join(format!("{}.ptx", module.stem));
@@ -56,7 +61,7 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
             if args.check {
                 wrong.push(format!("{}.ptx", module.stem));
             } else {
-                fs::write(&file, &ptx).with_context(|| file.display().to_string())?;
+                write_atomic(&file, |writer| writer.write_all(ptx.as_bytes()))?;
             }
         }
         for architecture in ARCHITECTURES {
@@ -103,7 +108,7 @@ impl Toolkit {
     fn at(directory: &Path, python: &Path) -> anyhow::Result<Self> {
         let own = directory.join("bin/python");
         if !own.exists() {
-            succeed(Command::new(python).args(["-m", "venv"]).arg(directory))?;
+            make_environment(directory, Some(python))?;
         }
         // What was installed last: other versions make other PTX.
         let (installed, wanted) = (directory.join("installed"), PACKAGES.join("\n") + "\n");
@@ -113,7 +118,7 @@ impl Toolkit {
                     .args(["-m", "pip", "install", "--quiet", "--no-deps"])
                     .args(PACKAGES),
             )?;
-            fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+            write_atomic(&installed, |writer| writer.write_all(wanted.as_bytes()))?;
         }
         let root = Self::root_of(directory)?;
         let assembler = root.join("bin/ptxas");

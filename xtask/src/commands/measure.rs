@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 use nca_core::backend::Backend;
-use nca_core::{Error, Nca, Precision, Preset};
+use nca_core::{Error, Nca, Precision};
 use nca_train::TrainSettings;
 use nca_train::distance::DistanceFrames;
 use nca_train::motion::{Motion, MotionSettings, measure_motion};
@@ -15,8 +15,8 @@ use serde::Serialize;
 use spynet::FlowChoice;
 
 use crate::backend::{BackendArgs, Job};
-use crate::flags::{FlowMethodArgs, check_dtd};
-use crate::model::about_model;
+use crate::flags::{ConventionsArgs, FlowMethodArgs, check_dtd};
+use crate::model::{about_model, load};
 use crate::output::{print_json, print_line};
 use crate::progress::bar_style;
 
@@ -30,9 +30,8 @@ pub(crate) struct MeasureArgs {
     /// Model file (safetensors or PyTorch)
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Conventions of a file that holds only weights: paper, notebook or distill
-    #[arg(long, value_name = "PRESET")]
-    perception: Option<Preset>,
+    #[command(flatten)]
+    conventions: ConventionsArgs,
     /// Also measure the texture distance to this: bubbly, chequered, interlaced or cracked (built in), an image file, or
     /// with --dtd a DTD name; cropped to a square and resized to the grid
     #[arg(long, value_name = "NAME|PATH")]
@@ -89,7 +88,7 @@ pub(crate) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
     let flow = args.flow.choice()?;
     let texture = args.texture.as_deref();
     check_dtd(args.dtd.as_deref(), texture)?;
-    let (nca, metadata) = Nca::load_with_extra(&args.model, args.perception)?;
+    let (nca, metadata) = load(&args.model, args.conventions.get())?;
     let trained = trained_size(&args.model, &metadata);
     // What is not needed need not be right.
     let trained = if args.size.is_some() {
@@ -188,7 +187,7 @@ impl Job for Measure<'_> {
             }
             bar.set_position(index as u64);
         })
-        .map_err(|error| about_model(error, &args.model, args.perception))?;
+        .map_err(|error| about_model(error, &args.model, args.conventions.get()))?;
         bar.finish_and_clear();
         let distance = look.map(|(texture, look)| look.mean(backend, texture)).transpose()?;
         Ok((motion, distance))

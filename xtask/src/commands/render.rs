@@ -7,16 +7,17 @@ use clap::{Args, ValueEnum};
 use image::RgbImage;
 use indicatif::ProgressBar;
 use nca_core::backend::Backend;
-use nca_core::{Error, Grid, Nca, Preset, Simulation};
+use nca_core::{Error, Grid, Nca, Simulation};
 use nca_train::animation::{Animation, AnimationSettings, Format};
 use nca_train::montage::{Montage, beside};
 use nca_train::texture::rgb_image;
 use spynet::{FlowChoice, FlowEstimator, FlowField, flow_to_rgb};
 
 use crate::backend::{BackendArgs, Job};
-use crate::flags::{FlowMethodArgs, Size};
+use crate::flags::{ConventionsArgs, FlowMethodArgs, Size};
 use crate::interrupt::remove_when_interrupted;
-use crate::model::about_model;
+use crate::model::{about_model, load};
+use crate::output::say;
 use crate::progress::bar_style;
 
 /// Run automata from their seed state and save what they look like
@@ -29,9 +30,8 @@ pub(crate) struct RenderArgs {
     /// Model file (safetensors or PyTorch); given more than once, the models run side by side, each with its name
     #[arg(long = "model", value_name = "FILE", required = true)]
     models: Vec<PathBuf>,
-    /// Conventions of files that hold only weights: paper, notebook or distill
-    #[arg(long, value_name = "PRESET")]
-    perception: Option<Preset>,
+    #[command(flatten)]
+    conventions: ConventionsArgs,
     /// Rows and columns of the grid, as 128x128 or 128
     #[arg(long, value_name = "HxW", default_value = "128x128")]
     size: Size,
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let flow = flow_choice(args)?;
     let format = Format::of(&args.out)?;
     check_flags(args, format)?;
-    let load = |path: &PathBuf| Nca::load(path, args.perception);
+    let load = |path: &PathBuf| load(path, args.conventions.get()).map(|(nca, _)| nca);
     let ncas = args.models.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     args.backend.open()?.run(Render {
         args,
@@ -143,13 +143,6 @@ impl Job for Render<'_> {
         let Size { height, width } = args.size;
         let every = args.every.unwrap_or(DEFAULT_EVERY);
         let estimator = self.flow.map(|choice| choice.estimator(backend)).transpose()?;
-        let mut shows = Vec::new();
-        for nca in self.ncas {
-            shows.push(Show {
-                simulation: Simulation::new(backend, nca, Grid::new(1, height, width), args.seed)?,
-                before: None,
-            });
-        }
         let view = Lens {
             view: args.view,
             estimator: estimator.as_deref(),
@@ -170,9 +163,17 @@ impl Job for Render<'_> {
             // The seed state, every K-th step, and the last one.
             frames: args.steps.div_ceil(every).saturating_add(1),
         };
+        // Before what takes memory and time: it refuses pictures that are too large.
         let mut animation = Animation::create(&args.out, &settings)?;
         if let Some(folder) = animation.temporary() {
             remove_when_interrupted(folder).context("no handler of Ctrl-C")?;
+        }
+        let mut shows = Vec::new();
+        for nca in self.ncas {
+            shows.push(Show {
+                simulation: Simulation::new(backend, nca, Grid::new(1, height, width), args.seed)?,
+                before: None,
+            });
         }
         let first = match (self.format.is_animated(), args.view) {
             (true, _) => 0,
@@ -187,7 +188,7 @@ impl Job for Render<'_> {
             let mut pictures = Vec::new();
             for (show, path) in shows.iter_mut().zip(&args.models) {
                 let picture = show.at(step, &view);
-                pictures.push(picture.map_err(|error| about_model(error, path, args.perception))?);
+                pictures.push(picture.map_err(|error| about_model(error, path, args.conventions.get()))?);
             }
             match &montage {
                 Some(montage) => animation.add(&montage.compose(&pictures))?,
@@ -196,7 +197,7 @@ impl Job for Render<'_> {
             if step == first && animation.replaced() > 0 {
                 bar.suspend(|| {
                     let (out, frames) = (args.out.display(), animation.replaced());
-                    eprintln!("{out}: replaced {frames} frames of an earlier run");
+                    say!("{out}: replaced {frames} frames of an earlier run");
                 });
             }
             bar.set_position(u64::from(step));
@@ -317,6 +318,8 @@ fn label(path: &Path, nca: &Nca) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nca_core::Preset;
+
     use super::*;
 
     #[test]

@@ -71,6 +71,7 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
         .unwrap_or_else(|| PathBuf::from("runs").join(args.preset.unwrap_or_default().name()));
     let (earlier, backend) = training.open(&out, args.preset)?;
     let settings = settings_of(args, earlier, backend.name(), backend.precision())?;
+    training.check_dtd()?;
     let sweep = Sweep::new(settings, &out, training.resume, args.shard, training.checkpoint_seconds)?;
     let jobs = args
         .jobs
@@ -163,11 +164,12 @@ impl Jobs for RunSweep<'_> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
     use nca_train::report::page::command;
 
     use super::*;
     use crate::backend::Choice;
+    use crate::flags::take_negative_numbers;
 
     #[derive(Parser)]
     struct Only {
@@ -176,8 +178,12 @@ mod tests {
     }
 
     fn settings(words: &str) -> SweepSettings {
-        let parsed = Only::try_parse_from(std::iter::once("sweep").chain(words.split_whitespace()));
-        let args = parsed.unwrap_or_else(|e| panic!("{words}: {e}")).args;
+        let words_of = std::iter::once("sweep").chain(words.split_whitespace());
+        let given = take_negative_numbers(Only::command()).try_get_matches_from(words_of);
+        let args = given
+            .and_then(|given| Only::from_arg_matches(&given))
+            .unwrap_or_else(|e| panic!("{words}: {e}"))
+            .args;
         let backend = match args.training.backend.backend {
             Choice::Reference => "reference",
             _ => "cpu",

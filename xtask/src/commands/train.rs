@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use nca_core::{Error, Nca, Preset};
+use nca_core::checkpoint::{Conventions, PerceptionOrder};
+use nca_core::{Error, Nca};
 use nca_train::report::{Status, read_result};
 use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
 
 use crate::commands::sweep::RunSweep;
-use crate::files::check_outputs;
-use crate::flags::{TrainingArgs, defaults};
+use crate::files::{check_extension, check_outputs};
+use crate::flags::{ConventionsArgs, TrainingArgs, defaults};
+use crate::model::load;
 use crate::output::{print_json, print_line};
 
 /// Train one automaton and measure it: a sweep of one model
@@ -29,16 +31,16 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     hidden: Option<usize>,
     /// Start from this model (safetensors or PyTorch) instead of random weights, under its own conventions: to
-    /// train it further, or for something else
+    /// train it further, or for something else. If its file holds only weights, --perception and
+    /// --perception-order say how they are meant
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// Conventions of that model, if its file holds only weights: paper, notebook or distill
-    #[arg(long, value_name = "PRESET", requires = "init")]
-    perception: Option<Preset>,
+    #[command(flatten)]
+    conventions: ConventionsArgs,
     #[command(flatten)]
     training: TrainingArgs,
-    /// Also save the trained model here (safetensors)
-    #[arg(long, value_name = "FILE")]
+    /// Also save the trained model here
+    #[arg(long, value_name = "FILE.safetensors")]
     model_out: Option<PathBuf>,
 }
 
@@ -64,6 +66,32 @@ fn presets() -> [(&'static str, SweepSettings); 3] {
     SweepPreset::ALL.map(|name| (name.name(), preset(name, "cpu")))
 }
 
+/// Refuses to train the many models of an `earlier` sweep in `out` as if they were one.
+fn check_one_model(earlier: &SweepSettings, out: &Path) -> nca_core::Result<()> {
+    let models = earlier.models().len();
+    if models == 1 {
+        return Ok(());
+    }
+    let found = format!("given for {}, a sweep of {models} models", out.display());
+    let expected = format!(
+        "the directory of one model; `cargo xtask sweep --resume --out {}` goes on with the sweep",
+        out.display()
+    );
+    Err(Error::invalid("--resume", found, expected))
+}
+
+/// Conventions are those of a model to start from.
+fn check_start(args: &TrainArgs, given: Conventions) -> nca_core::Result<()> {
+    let flag = match (given.preset, given.order) {
+        _ if args.init.is_some() => return Ok(()),
+        (None, None) => return Ok(()),
+        (Some(preset), _) => ("--perception", preset.name()),
+        (None, Some(order)) => ("--perception-order", order.name()),
+    };
+    let expected = "--init beside it, with the model that it is about";
+    Err(Error::invalid(flag.0, flag.1, expected))
+}
+
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let training = &args.training;
     let out = training
@@ -71,10 +99,25 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join("train"));
     let (earlier, backend) = training.open(&out, args.preset)?;
-    let known = earlier.as_ref().and_then(|run| run.init_perception);
-    let perception = args.perception.or(known);
+    if let Some(run) = &earlier {
+        check_one_model(run, &out)?;
+    }
+    let known = earlier
+        .as_ref()
+        .map(SweepSettings::init_conventions)
+        .unwrap_or_default();
+    let given = args.conventions.get();
+    check_start(args, given)?;
+    let conventions = Conventions {
+        preset: given.preset.or(known.preset),
+        // What is assumed anyway is no other setting.
+        order: given
+            .order
+            .or(known.order)
+            .filter(|&order| order != PerceptionOrder::default()),
+    };
     let start = match &args.init {
-        Some(path) => Some(Nca::load(path, perception)?.config),
+        Some(path) => Some(load(path, conventions)?.0.config),
         None => None,
     };
     let architecture = start
@@ -97,13 +140,15 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     if let Some(config) = start {
         settings.init.clone_from(&args.init);
-        settings.init_perception = perception;
+        settings.init_perception = conventions.preset;
+        settings.init_perception_order = conventions.order;
         // The preset's bound is for models without one.
         if config.clamp.is_some() {
             settings.clamp = None;
         }
     }
     training.apply(&mut settings)?;
+    training.check_dtd()?;
     if training.textures.is_empty() {
         settings.textures.truncate(1);
     }
@@ -123,7 +168,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     // Other names are those of built-in textures, or of a dataset's.
     let files = settings.textures.iter().map(Path::new).filter(|path| path.is_file());
     inputs.extend(files.map(Some));
-    check_outputs(&[("--model-out", args.model_out.as_deref())], &inputs, Some(&out))?;
+    let model_out = args.model_out.as_deref();
+    check_outputs(&[("--model-out", model_out)], &inputs, Some(&out))?;
+    check_extension("--model-out", model_out, "a safetensors file", &["safetensors"])?;
     let sweep = Sweep::new(settings, &out, training.resume, None, training.checkpoint_seconds)?;
     let outcome = backend.run_on_several(
         1,
@@ -155,6 +202,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use nca_core::Preset;
     use nca_train::report::page::command;
 
     use super::*;
@@ -173,13 +221,14 @@ mod tests {
             hidden: vec![96],
             init: Some("start.pytorch".into()),
             init_perception: Some(Preset::Distill),
+            init_perception_order: Some(PerceptionOrder::ChannelMajor),
             ..SweepSettings::preset(SweepPreset::Quick, "cpu")
         };
         let line = command(&settings);
         let words = line.strip_prefix("cargo xtask train ").expect("a training").split(' ');
         let Cli { train } = Cli::try_parse_from(std::iter::once("train").chain(words)).unwrap();
         assert_eq!(train.init, settings.init, "{line}");
-        assert_eq!(train.perception, settings.init_perception, "{line}");
+        assert_eq!(train.conventions.get(), settings.init_conventions(), "{line}");
         assert_eq!((train.channels, train.hidden), (Some(12), Some(96)), "{line}");
     }
 }

@@ -1,13 +1,20 @@
 //! Flags that several commands share.
 
+mod conventions;
 mod dtd;
 mod flow;
 mod motion;
 mod size;
 mod training;
 
+use std::any::TypeId;
+
+use clap::Command;
 use nca_train::sweep::SweepSettings;
 
+use crate::list::List;
+
+pub(crate) use conventions::ConventionsArgs;
 pub(crate) use dtd::check_dtd;
 pub(crate) use flow::FlowMethodArgs;
 pub(crate) use size::Size;
@@ -17,6 +24,28 @@ pub(crate) use training::{TrainingArgs, seeds};
 const TRAINING: &str = "Training";
 const MEASURING: &str = "Measuring Ψ";
 const MOTION: &str = "Motion as an objective (not with --flow classical)";
+
+/// `command` whose flags for numbers, and those of its subcommands, take what begins with a minus: then an error names the
+/// flag and what it takes. By itself clap knows no flag called -1.
+pub(crate) fn take_negative_numbers(command: Command) -> Command {
+    let numbers = [
+        TypeId::of::<f64>(),
+        TypeId::of::<f32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u8>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<List>(),
+        TypeId::of::<Size>(),
+    ];
+    let command = command.mut_args(|flag| {
+        let value = flag.get_value_parser().type_id();
+        let is_number = flag.get_action().takes_values() && numbers.iter().any(|number| value == *number);
+        flag.allow_negative_numbers(is_number)
+    });
+    command.mut_subcommands(take_negative_numbers)
+}
 
 /// The value of a flag.
 pub(crate) type Value = fn(&SweepSettings) -> String;

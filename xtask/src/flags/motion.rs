@@ -19,10 +19,10 @@ pub(crate) struct MotionArgs {
     /// Factor of the motion loss: the objective gains X·Ψ, so a positive one asks for more motion
     /// and a negative one for less; with --motion-target the loss is X·|Ψ − target| [default: beside a
     /// look 0.02, with --motion-target 0.2; 1 where motion is all that is asked for]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = MOTION)]
+    #[arg(long, value_name = "X", help_heading = MOTION)]
     motion_weight: Option<f64>,
     /// Ψ to be reached, in pixels per frame
-    #[arg(long, value_name = "PX", allow_negative_numbers = true, help_heading = MOTION)]
+    #[arg(long, value_name = "PX", help_heading = MOTION)]
     motion_target: Option<f64>,
     /// Frames of an iteration, --steps-per-frame steps apart, at the end of its rollout: N − 1 pairs, where
     /// --frames counts pairs [default: 2, for --preset notebook 100]

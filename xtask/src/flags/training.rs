@@ -7,7 +7,7 @@ use nca_core::Error;
 use nca_train::exemplar::Exemplar;
 use nca_train::sweep::{Sweep, SweepPreset, SweepSettings};
 
-use super::dtd::{is_of_dataset, unused};
+use super::dtd::{check_dtd_folder, is_of_dataset, unused};
 use super::motion::MotionArgs;
 use super::{FlowMethodArgs, MEASURING, TRAINING};
 use crate::backend::{BackendArgs, Chosen};
@@ -40,7 +40,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) pool: Option<usize>,
     /// Adam's initial learning rate
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) learning_rate: Option<f64>,
     /// Fewest steps of a training rollout
     #[arg(long, value_name = "N", help_heading = TRAINING)]
@@ -49,10 +49,10 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub(crate) steps_max: Option<u32>,
     /// Bound states to ±X after each step [default: as the preset's automata do]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) clamp: Option<f64>,
     /// Factor of the loss on states beyond ±1
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = TRAINING)]
+    #[arg(long, value_name = "X", help_heading = TRAINING)]
     pub(crate) overflow_weight: Option<f64>,
     /// MiB of states, activations and frames of motion kept for the backward pass; states and activations
     /// that do not fit are recomputed
@@ -93,7 +93,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Seconds between checkpoints: what a killed run loses at most
-    #[arg(long, value_name = "S", default_value = "60", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", default_value = "60")]
     pub(crate) checkpoint_seconds: f64,
     /// Print one JSON object to standard output, and nothing else there
     #[arg(long)]
@@ -131,6 +131,11 @@ impl TrainingArgs {
             .backend
             .open_again(earlier.as_ref().map(|run| (run.backend.as_str(), run.precision)))?;
         Ok((earlier, backend))
+    }
+
+    /// Refuses a folder of the dataset that is not there.
+    pub(crate) fn check_dtd(&self) -> nca_core::Result<()> {
+        check_dtd_folder(self.dtd.as_deref())
     }
 
     /// Overwrites in `settings` what was given.

@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 use anyhow::{Context, bail, ensure};
 use nca_core::Error;
 
+use crate::output::say;
+use crate::python::make_environment;
+
 /// What the peers import, but for torch and jax.
 const OTHERS: [&str; 2] = ["numpy", "safetensors"];
 /// Prints the version of each distribution asked for, `-` for one that is not there.
@@ -55,7 +58,7 @@ impl Environment {
                 return Err(Error::invalid("--python", found, expected).into());
             }
         } else {
-            create(directory, python)?;
+            make_environment(directory, python)?;
         }
         install(directory, wanted)?;
         let (preload, preload_note) = preload(directory)?;
@@ -125,35 +128,6 @@ fn python_version(python: &Path, flag: &str) -> anyhow::Result<String> {
     Ok(version)
 }
 
-/// Makes an empty environment.
-fn create(directory: &Path, python: Option<&Path>) -> anyhow::Result<()> {
-    if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        let expected = "a virtual environment of Python, or a directory to make one in";
-        return Err(Error::format(directory, "other files", expected).into());
-    }
-    let default = Path::new(if cfg!(windows) { "python" } else { "python3" });
-    let python = python.unwrap_or(default);
-    let output = Command::new(python)
-        .args(["-m", "venv"])
-        .arg(directory)
-        .output()
-        .with_context(|| {
-            format!(
-                "no Python: {} does not run; install Python 3.10 or newer, or name one by --python",
-                python.display()
-            )
-        })?;
-    ensure!(
-        output.status.success(),
-        "{} -m venv {} failed ({}): {}",
-        python.display(),
-        directory.display(),
-        output.status,
-        last_line(&output)
-    );
-    Ok(())
-}
-
 /// Installs what is missing, or of another version than wanted.
 fn install(directory: &Path, wanted: &Wanted) -> anyhow::Result<()> {
     let python = interpreter(directory);
@@ -172,7 +146,7 @@ fn install(directory: &Path, wanted: &Wanted) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("installing {} (this may take minutes)", missing.join(", "));
+    say!("installing {} (this may take minutes)", missing.join(", "));
     let status = Command::new(&python)
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(&missing)

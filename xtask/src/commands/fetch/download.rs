@@ -5,7 +5,7 @@
 //! gave the first time, to start over if its file has changed since.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -63,9 +63,12 @@ impl Partial {
     /// Opens it, for this process alone.
     fn open(&self) -> nca_core::Result<File> {
         let io = |e| Error::io(&self.path, e);
+        // Not for appending: Windows does not let a file be emptied that is open for nothing else.
         let file = OpenOptions::new()
+            .read(true)
+            .write(true)
             .create(true)
-            .append(true)
+            .truncate(false)
             .open(&self.path)
             .map_err(io)?;
         match file.try_lock() {
@@ -131,7 +134,7 @@ struct Transfer<'a> {
     partial: &'a Partial,
     agent: Agent,
     file: File,
-    /// Bytes in `file`.
+    /// Bytes in `file` that count. Those of another download stay there until the server has answered.
     length: u64,
     origin: Option<Origin>,
     bar: ProgressBar,
@@ -157,22 +160,28 @@ pub(super) fn download(
     partial: &Partial,
     started: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let file = partial.open()?;
+    let io = |e| Error::io(&partial.path, e);
+    let mut file = partial.open()?;
+    let origin = Origin::read(&partial.origin, url);
+    let length = match origin {
+        Some(_) => file.seek(SeekFrom::End(0)).map_err(io)?,
+        None => 0,
+    };
     let mut transfer = Transfer {
         url,
         partial,
         agent: agent(),
-        length: file.metadata().map_err(|e| Error::io(&partial.path, e))?.len(),
         file,
-        origin: Origin::read(&partial.origin, url),
+        length,
+        origin,
         bar: bar(),
     };
-    if transfer.origin.is_none() {
-        transfer.discard()?;
-    }
     let result = transfer.run(started);
     transfer.bar.finish_and_clear();
-    if transfer.length == 0 {
+    let left = transfer.file.metadata().map_err(io)?.len();
+    // Windows keeps an open file's name.
+    drop(transfer);
+    if left == 0 {
         // Nothing that a later attempt could use.
         partial.remove()?;
     }
@@ -295,7 +304,7 @@ impl Transfer<'_> {
         Ok(Some(()))
     }
 
-    /// Appends the body of `response`.
+    /// Adds the body of `response` to what is there.
     fn receive(&mut self, response: Response<Body>) -> anyhow::Result<Attempt> {
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
@@ -326,7 +335,8 @@ impl Transfer<'_> {
 
     /// Forgets the bytes that are there.
     fn discard(&mut self) -> nca_core::Result<()> {
-        self.file.set_len(0).map_err(|e| Error::io(&self.partial.path, e))?;
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(|e| Error::io(&self.partial.path, e))?;
         self.length = 0;
         self.origin = None;
         Ok(())
@@ -366,6 +376,18 @@ mod tests {
             assert_eq!(parse(bad), None, "{bad}");
         }
         assert_eq!(content_range(&HeaderMap::new()), None);
+    }
+
+    /// What is open for appending alone cannot be emptied on Windows, and writes at its end wherever it was told to go.
+    #[test]
+    fn a_part_is_emptied_and_written_from_its_start() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let partial = Partial::new(directory.path(), "file");
+        fs::write(partial.path(), "what there was").expect("a file");
+        let mut file = partial.open().expect("the file");
+        file.write_all(b"WHAT").expect("a write");
+        assert_eq!(fs::read(partial.path()).expect("the file"), b"WHAT there was");
+        file.set_len(0).expect("an empty file");
     }
 
     #[test]
