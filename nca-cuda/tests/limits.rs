@@ -134,10 +134,13 @@ fn more_than_a_grid_has_blocks_for() {
             "channel_affine_backward: samples is 65536, expected at most 65535"
         );
 
-        let NcaCase { mut config, grid, .. } = case(3, 1, Grid::new(1, 1, 1));
-        config.channels = MANY;
-        let mut z = backend.zeros(config.perceived()).unwrap();
+        let NcaCase { config, .. } = case(3, 1, Grid::new(1, 1, 1));
+        let grid = Grid::new(MANY, 1, 1);
+        let (x, mut z) = (
+            backend.zeros(3 * MANY).unwrap(),
+            backend.zeros(config.perceived() * MANY).unwrap(),
+        );
         let error = backend.perceive(&config, grid, &x, &mut z).unwrap_err().to_string();
-        assert_eq!(error, "perceive: channels is 65536, expected at most 65535");
+        assert_eq!(error, "perceive: samples is 65536, expected at most 65535");
     }
 }
