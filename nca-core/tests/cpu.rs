@@ -336,3 +336,16 @@ fn settings_are_checked() {
     assert!(unknown.contains("sse9") && unknown.contains("portable"), "{unknown}");
     assert!(Cpu::with_threads(0).is_err());
 }
+
+/// Indices that lead out of their row are an error, where they once were a panic.
+#[test]
+fn indices_beyond_a_row_are_refused() {
+    let cpu = Cpu::with_threads(1).unwrap();
+    let (sorted, mut x) = (cpu.zeros(6).unwrap(), cpu.zeros(6).unwrap());
+    let order = cpu.indices(&[0, 1, 2, 0, 3, 1]).unwrap();
+    let error = cpu.sort_rows_backward(2, 3, &order, &sorted, &mut x).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "sort_rows_backward: order is 3, expected an index below 3"
+    );
+}

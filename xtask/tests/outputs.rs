@@ -7,15 +7,25 @@ use std::path::Path;
 
 use common::refused;
 
+fn path(directory: &Path, name: &str) -> String {
+    directory.join(name).to_str().expect("UTF-8").to_owned()
+}
+
+/// A picture and a model in `directory`.
+fn inputs(directory: &Path) -> (String, String) {
+    let (frame, model) = (path(directory, "frame.png"), path(directory, "model.safetensors"));
+    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
+    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
+    nca.save(&model).expect("a file");
+    (frame, model)
+}
+
 /// What is read is not written over.
 #[test]
 fn outputs_are_not_inputs() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (frame, model) = (path("frame.png"), path("model.safetensors"));
-    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
-    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
-    nca.save(&model).expect("a file");
+    let path = |name: &str| path(directory.path(), name);
+    let (frame, model) = inputs(directory.path());
     let before = [&frame, &model].map(|file| fs::read(file).expect("the file"));
     let words = ["another file than those that are read"];
     refused(&["flow", &frame, &frame, "--out", &frame], &words);
@@ -32,11 +42,8 @@ fn outputs_are_not_inputs() {
 #[test]
 fn names_of_other_formats() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (frame, model) = (path("frame.png"), path("model.safetensors"));
-    image::RgbImage::new(20, 16).save(&frame).expect("a picture");
-    let nca = nca_core::Nca::preset(nca_core::Preset::Paper, 5, 7, 0).expect("a model");
-    nca.save(&model).expect("a file");
+    let path = |name: &str| path(directory.path(), name);
+    let (frame, model) = inputs(directory.path());
     for (args, flag, name, expected) in [
         (
             &["flow", &frame, &frame][..],

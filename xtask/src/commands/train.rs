@@ -110,11 +110,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     check_start(args, given)?;
     let conventions = Conventions {
         preset: given.preset.or(known.preset),
-        // What is assumed anyway is no other setting.
-        order: given
-            .order
-            .or(known.order)
-            .filter(|&order| order != PerceptionOrder::default()),
+        order: given.order.or(known.order),
     };
     let start = match &args.init {
         Some(path) => Some(load(path, conventions)?.0.config),
@@ -141,7 +137,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if let Some(config) = start {
         settings.init.clone_from(&args.init);
         settings.init_perception = conventions.preset;
-        settings.init_perception_order = conventions.order;
+        // What is assumed anyway is no other setting.
+        settings.init_perception_order = conventions.order.filter(|&order| order != PerceptionOrder::default());
         // The preset's bound is for models without one.
         if config.clamp.is_some() {
             settings.clamp = None;
