@@ -1,6 +1,6 @@
 //! The fast CPU backend against the oracle, over instruction sets and numbers of threads.
 
-use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, NcaStep, upload_params, zero_params};
+use nca_core::backend::{Backend, Conv2d, ConvShape, Device, MaskKey, NcaStep, SortRows, upload_params, zero_params};
 use nca_core::cpu::{Bf16Unit, ConvAlgorithm, Cpu, Simd};
 use nca_core::philox::{PhiloxRng, Stream};
 use nca_core::reference::Reference;
